@@ -1,0 +1,235 @@
+/* base.c — statuses, heap with failure injection, arenas, text, small helpers. See base.h. */
+#include "base.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Errors ---- */
+
+const char *frax_status_string(FraxStatus status) {
+    static const char *const meanings[] = {
+#define X(code, exit_status, meaning) meaning,
+        FRAX_STATUSES(X)
+#undef X
+    };
+    return (size_t)status < COUNT(meanings) ? meanings[status] : "unknown status";
+}
+
+FraxStatus fail(FraxError *err, FraxStatus status, const char *fmt, ...) {
+    if (!err) return status;
+    va_list ap;
+    va_start(ap, fmt);
+    err->status = status;
+    err->line = err->column = 0;
+    vsnprintf(err->message, sizeof err->message, fmt, ap);
+    va_end(ap);
+    return status;
+}
+
+FraxStatus fail_memory(FraxError *err, const char *what) {
+    return fail(err, FRAX_MEMORY, "out of memory while %s", what);
+}
+
+/* ---- Element types ---- */
+
+const char *frax_dtype_name(FraxDType dtype) {
+    static const char *const names[] = {
+#define X(code, name, bytes) name,
+        FRAX_DTYPES(X)
+#undef X
+    };
+    return (size_t)dtype < COUNT(names) ? names[dtype] : "?";
+}
+
+size_t frax_dtype_size(FraxDType dtype) {
+    static const uint8_t sizes[] = {
+#define X(code, name, bytes) bytes,
+        FRAX_DTYPES(X)
+#undef X
+    };
+    return (size_t)dtype < COUNT(sizes) ? sizes[dtype] : 0;
+}
+
+/* ---- Heap ---- */
+
+static atomic_long allocations;
+static atomic_long fail_at; /* 0: never */
+
+static bool must_fail(void) {
+    long n = atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed) + 1;
+    long at = atomic_load_explicit(&fail_at, memory_order_relaxed);
+    return at && n >= at;
+}
+
+void mem_fail_after(long n) {
+    atomic_store(&fail_at, n ? atomic_load(&allocations) + n : 0);
+}
+
+long mem_count(void) {
+    return atomic_load(&allocations);
+}
+
+void *mem_alloc(size_t bytes) {
+    return must_fail() ? NULL : malloc(bytes ? bytes : 1);
+}
+
+void *mem_calloc(size_t count, size_t size) {
+    return must_fail() ? NULL : calloc(count ? count : 1, size ? size : 1);
+}
+
+void *mem_realloc(void *p, size_t bytes) {
+    return must_fail() ? NULL : realloc(p, bytes ? bytes : 1);
+}
+
+void *mem_aligned(size_t bytes) {
+    if (must_fail() || bytes > SIZE_MAX - 64) return NULL;
+    return aligned_alloc(64, (bytes + 63) / 64 * 64 + (bytes == 0) * 64);
+}
+
+void mem_free(void *p) {
+    free(p);
+}
+
+char *mem_strdup(const char *s) {
+    size_t n = strlen(s) + 1;
+    char *copy = mem_alloc(n);
+    return copy ? memcpy(copy, s, n) : NULL;
+}
+
+bool mem_grow(void *items, size_t *cap, size_t need, size_t size) {
+    if (need <= *cap) return true;
+    size_t grown = MAX(*cap * 2, MAX(need, 16));
+    if (grown > SIZE_MAX / size) return false;
+    void *p;
+    memcpy(&p, items, sizeof p);
+    p = mem_realloc(p, grown * size);
+    if (!p) return false;
+    memcpy(items, &p, sizeof p);
+    *cap = grown;
+    return true;
+}
+
+/* ---- Arena ---- */
+
+typedef struct ArenaBlock {
+    struct ArenaBlock *next;
+    size_t used, size;
+    _Alignas(16) unsigned char data[];
+} ArenaBlock;
+
+enum { ARENA_BLOCK = 16 * 1024 };
+
+void *arena_alloc(Arena *arena, size_t bytes) {
+    if (bytes > SIZE_MAX / 2) return NULL;
+    bytes = (bytes + 15) & ~(size_t)15;
+    ArenaBlock *block = arena->blocks;
+    if (!block || block->size - block->used < bytes) {
+        size_t size = MAX(bytes, (size_t)ARENA_BLOCK);
+        block = mem_alloc(sizeof *block + size);
+        if (!block) return NULL;
+        *block = (ArenaBlock){.next = arena->blocks, .size = size};
+        arena->blocks = block;
+    }
+    void *p = block->data + block->used;
+    block->used += bytes;
+    return memset(p, 0, bytes);
+}
+
+char *arena_strndup(Arena *arena, const char *s, size_t n) {
+    char *copy = arena_alloc(arena, n + 1);
+    return copy ? memcpy(copy, s, n) : NULL;
+}
+
+char *arena_printf(Arena *arena, const char *fmt, ...) {
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    char *s = n < 0 ? NULL : arena_alloc(arena, (size_t)n + 1);
+    if (s) vsnprintf(s, (size_t)n + 1, fmt, again);
+    va_end(again);
+    va_end(ap);
+    return s;
+}
+
+void arena_free(Arena *arena) {
+    for (ArenaBlock *block = arena->blocks, *next; block; block = next) {
+        next = block->next;
+        mem_free(block);
+    }
+    arena->blocks = NULL;
+}
+
+/* ---- Text ---- */
+
+static bool text_reserve(Text *text, size_t extra) {
+    if (!text->failed && !mem_grow(&text->data, &text->cap, text->len + extra + 1, 1)) text->failed = true;
+    return !text->failed;
+}
+
+void text_append(Text *text, const char *s, size_t n) {
+    if (!text_reserve(text, n)) return;
+    memcpy(text->data + text->len, s, n);
+    text->len += n;
+    text->data[text->len] = '\0';
+}
+
+void text_printf(Text *text, const char *fmt, ...) {
+    va_list ap, again;
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    if (n >= 0 && text_reserve(text, (size_t)n)) {
+        vsnprintf(text->data + text->len, (size_t)n + 1, fmt, again);
+        text->len += (size_t)n;
+    }
+    va_end(again);
+    va_end(ap);
+}
+
+void text_free(Text *text) {
+    mem_free(text->data);
+    *text = (Text){0};
+}
+
+/* ---- Small helpers ---- */
+
+bool mul_overflows(int64_t a, int64_t b, int64_t *product) {
+    return __builtin_mul_overflow(a, b, product);
+}
+
+static size_t edit_distance(const char *a, const char *b) {
+    enum { LONGEST = 48 };
+    size_t row[LONGEST + 1], n = strlen(b);
+    if (n > LONGEST || strlen(a) > LONGEST) return LONGEST;
+    for (size_t j = 0; j <= n; j++) row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t replace = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            row[j] = MIN(replace, MIN(row[j], row[j - 1]) + 1);
+        }
+    }
+    return row[n];
+}
+
+const char *nearest_name(const char *name, const char *const *names, size_t n) {
+    const char *best = NULL;
+    size_t limit = strlen(name) <= 3 ? 1 : 2, best_distance = limit + 1;
+    for (size_t i = 0; i < n; i++) {
+        size_t d = edit_distance(name, names[i]);
+        if (d < best_distance) best = names[i], best_distance = d;
+    }
+    return best;
+}
+
+uint64_t hash_bytes(uint64_t seed, const void *data, size_t n) {
+    const unsigned char *p = data;
+    uint64_t h = seed ^ 0xcbf29ce484222325u; /* FNV-1a, finished with a SplitMix64 round */
+    for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3u;
+    h ^= h >> 30, h *= 0xbf58476d1ce4e5b9u;
+    h ^= h >> 27, h *= 0x94d049bb133111ebu;
+    return h ^ (h >> 31);
+}
