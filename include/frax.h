@@ -10,12 +10,13 @@
  *     frax_run(exe, inputs, params, outputs, &err);                // as often as you like, from any thread
  *     frax_executable_destroy(exe);  frax_model_destroy(model);
  *
- * Every call that can fail returns a FraxStatus and fills *err (which may be NULL) with a message that says what
- * was wrong, what was got and what was expected. The library never prints, exits or aborts on user input.
+ * Every call that can fail returns a FraxStatus and fills *err (which may be NULL) with a message that says
+ * what was wrong, what was got and what was expected. The library never prints, exits or aborts on user
+ * input.
  *
  * Arrays are dense and row-major. `inputs`, `params` and `outputs` are arrays of pointers in the order of the
- * signature (frax_executable_value); the caller owns all buffers. An executable is immutable: any number of threads may
- * run one at the same time.
+ * signature (frax_executable_value); the caller owns all buffers. An executable is immutable: any number of
+ * threads may run one at the same time.
  */
 #ifndef FRAX_H
 #define FRAX_H
@@ -27,7 +28,7 @@
 extern "C" {
 #endif
 
-#define FRAX_VERSION "0.1.0"
+#define FRAX_VERSION  "0.1.0"
 #define FRAX_MAX_RANK 8
 
 #if defined(__GNUC__)
@@ -36,7 +37,8 @@ extern "C" {
 #define FRAX_API
 #endif
 
-/* ---- Status ------------------------------------------------------------------------------------------------- */
+/* ---- Status
+ * ------------------------------------------------------------------------------------------------- */
 
 /* One list of statuses: code, process exit status of the command line, meaning. */
 #define FRAX_STATUSES(X)                                                                                     \
@@ -60,8 +62,8 @@ typedef enum FraxStatus {
 #undef X
 } FraxStatus;
 
-/* What went wrong, for people. line and column are 0 where no model text is at fault. The message is complete:
-   for faults in a model it holds file:line:col, the source line and a caret. */
+/* What went wrong, for people. line and column are 0 where no model text is at fault. The message is
+   complete: for faults in a model it holds file:line:col, the source line and a caret. */
 typedef struct FraxError {
     FraxStatus status;
     int line, column;
@@ -71,7 +73,8 @@ typedef struct FraxError {
 /* The meaning of a status in a few words; never NULL. */
 FRAX_API const char *frax_status_string(FraxStatus status);
 
-/* ---- Types -------------------------------------------------------------------------------------------------- */
+/* ---- Types
+ * -------------------------------------------------------------------------------------------------- */
 
 /* One list of element types: enumerator, name in the language, bytes. */
 #define FRAX_DTYPES(X)                                                                                       \

@@ -1,7 +1,8 @@
 /* base.h — what every folder stands on: statuses with messages, memory that may run out, arenas, strings.
  *
- * Errors travel upward as a FraxStatus plus a FraxError that the outermost caller owns. All heap memory of frax goes
- * through mem_*; a test can make the n-th allocation fail (mem_fail_after), so every caller handles NULL.
+ * Errors travel upward as a FraxStatus plus a FraxError that the outermost caller owns. All heap memory of
+ * frax goes through mem_*; a test can make the n-th allocation fail (mem_fail_after), so every caller handles
+ * NULL.
  */
 #ifndef FRAX_BASE_H
 #define FRAX_BASE_H
@@ -11,9 +12,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define COUNT(array)           (sizeof(array) / sizeof((array)[0]))
+#define MIN(a, b)              ((a) < (b) ? (a) : (b))
+#define MAX(a, b)              ((a) > (b) ? (a) : (b))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* ---- Errors ---- */
@@ -24,10 +25,10 @@ FraxStatus fail_memory(FraxError *err, const char *what);
 
 /* ---- Heap ---- */
 
-void *mem_alloc(size_t bytes);                       /* uninitialised; NULL when out of memory */
-void *mem_calloc(size_t count, size_t size);         /* zeroed; NULL on overflow too */
-void *mem_realloc(void *p, size_t bytes);            /* p stays valid when NULL is returned */
-void *mem_aligned(size_t bytes);                     /* 64-byte aligned, uninitialised; freed by mem_free */
+void *mem_alloc(size_t bytes);               /* uninitialised; NULL when out of memory */
+void *mem_calloc(size_t count, size_t size); /* zeroed; NULL on overflow too */
+void *mem_realloc(void *p, size_t bytes);    /* p stays valid when NULL is returned */
+void *mem_aligned(size_t bytes);             /* 64-byte aligned, uninitialised; freed by mem_free */
 void mem_free(void *p);
 char *mem_strdup(const char *s);
 
@@ -45,7 +46,7 @@ typedef struct Arena {
     struct ArenaBlock *blocks;
 } Arena;
 
-void *arena_alloc(Arena *arena, size_t bytes);       /* zeroed, 16-byte aligned; NULL when out of memory */
+void *arena_alloc(Arena *arena, size_t bytes); /* zeroed, 16-byte aligned; NULL when out of memory */
 char *arena_strndup(Arena *arena, const char *s, size_t n);
 char *arena_printf(Arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void arena_free(Arena *arena);
@@ -65,7 +66,8 @@ void text_free(Text *text);
 /* ---- Small helpers ---- */
 
 bool mul_overflows(int64_t a, int64_t b, int64_t *product);
-/* The entry of names[0..n) nearest to `name` by edit distance, or NULL if none is near; for "did you mean". */
+/* The entry of names[0..n) nearest to `name` by edit distance, or NULL if none is near; for "did you mean".
+ */
 const char *nearest_name(const char *name, const char *const *names, size_t n);
 uint64_t hash_bytes(uint64_t seed, const void *data, size_t n);
 

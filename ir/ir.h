@@ -1,0 +1,284 @@
+/* ir.h — the graph: values, nodes, attributes, the builder, and what can be done with a whole graph.
+ *
+ * A graph is a list of nodes in topological order; a Value is a node's index. Nodes are immutable and
+ * hash-consed by the builder (g_*), which also folds constants. All arithmetic is real; nothing broadcasts
+ * implicitly.
+ *
+ * Errors are sticky: after the first fault (shapes, dtypes, memory) the builder returns NO_VALUE, every
+ * builder call that is given NO_VALUE returns NO_VALUE, and graph_status() tells what went wrong. So a
+ * composite can be written as one expression and checked once.
+ */
+#ifndef FRAX_IR_H
+#define FRAX_IR_H
+
+#include "base.h"
+
+typedef int32_t Value;
+enum { NO_VALUE = -1, VARIADIC = -1, MAX_RANK = FRAX_MAX_RANK };
+
+/* ---- Types ---- */
+
+typedef struct Shape {
+    int rank;
+    int64_t dims[MAX_RANK];
+} Shape;
+
+typedef struct Type {
+    FraxDType dtype;
+    Shape shape;
+} Type;
+
+bool shape_equal(const Shape *a, const Shape *b);
+int64_t shape_size(const Shape *shape);   /* elements; dims are known not to overflow once in a graph */
+bool shape_overflows(const Shape *shape); /* more than 2^62 bytes of any element type, or a negative dim */
+void shape_strides(const Shape *shape, int64_t strides[MAX_RANK]); /* row-major, in elements */
+const char *shape_text(const Shape *shape, char buffer[160]);      /* [2,3] */
+const char *type_text(const Type *type, char buffer[176]);         /* f64[2,3] */
+bool dtype_is_float(FraxDType dtype);
+
+#define SHAPE(...) ((Shape){.rank = COUNT(((int64_t[]){__VA_ARGS__})), .dims = {__VA_ARGS__}})
+#define SCALAR     ((Shape){0})
+
+/* ---- Ops ---- */
+
+typedef enum Op {
+#define OP(name, arity, kind, infer, attrs) OP_##name,
+#include "ops.def"
+    OP_COUNT
+} Op;
+
+typedef enum OpKind {
+    KIND_LEAF,
+    KIND_DISCRETE,
+    KIND_NONLINEAR,
+    KIND_LINEAR,
+    KIND_BILINEAR,
+    KIND_OPAQUE
+} OpKind;
+
+/* One list of attributes: flag, field of Attrs, its C type, text label, how it is written. A field that an op
+   does not list is zero in its nodes. */
+#define ATTRS(X)                                                                                             \
+    X(A_NAME, name, const char *, "name", word)                                                              \
+    X(A_INIT, init, uint8_t, "init", init)                                                                   \
+    X(A_VALUE, value, double, "value", real)                                                                 \
+    X(A_VALUE2, value2, double, "value2", real)                                                              \
+    X(A_N, n, int64_t, "n", integer)                                                                         \
+    X(A_AXIS, axis, uint8_t, "axis", byte)                                                                   \
+    X(A_AXES, axes, uint32_t, "axes", set)                                                                   \
+    X(A_SUM, sum, uint32_t, "sum", set)                                                                      \
+    X(A_PERM, perm, uint8_t, "perm", bytes)                                                                  \
+    X(A_LO, lo, int64_t, "lo", integers)                                                                     \
+    X(A_HI, hi, int64_t, "hi", integers)                                                                     \
+    X(A_STEP, step, int64_t, "step", integers)                                                               \
+    X(A_TA, ta, uint8_t, "ta", flag)                                                                         \
+    X(A_TB, tb, uint8_t, "tb", flag)                                                                         \
+    X(A_PART, part, uint8_t, "part", part)                                                                   \
+    X(A_ENGINE, engine, uint8_t, "engine", engine)
+
+enum {
+#define X(flag, field, type, label, form) flag##_BIT,
+    ATTRS(X)
+#undef X
+#define X(flag, field, type, label, form) flag = 1 << flag##_BIT,
+        ATTRS(X)
+#undef X
+};
+
+typedef enum Part { PART_RE, PART_IM } Part;
+typedef enum Engine { ENGINE_AUTO, ENGINE_DIRECT, ENGINE_FFT } Engine;
+typedef enum Init {
+    INIT_CONSTANT,
+    INIT_NORMAL,
+    INIT_UNIFORM,
+    INIT_GLOROT,
+    INIT_HE
+} Init; /* value, value2: parameters */
+
+/* Attributes of a node: axes and sum are bit sets of axes; lo, hi, step, perm have one entry per axis. */
+typedef struct Attrs {
+    const char *name;
+    double value, value2;
+    int64_t n;
+    int64_t lo[MAX_RANK], hi[MAX_RANK], step[MAX_RANK];
+    uint32_t axes, sum;
+    uint8_t perm[MAX_RANK];
+    uint8_t axis, init, ta, tb, part, engine;
+} Attrs;
+
+typedef struct OpInfo {
+    const char *name;
+    int arity;
+    OpKind kind;
+    uint32_t attrs;
+} OpInfo;
+
+extern const OpInfo op_table[OP_COUNT];
+bool op_is_pointwise(Op op); /* result element i depends on element i of each operand, and on nothing else */
+bool op_is_reduction(Op op); /* sum, reduce_max, reduce_min, argmax */
+bool op_from_name(const char *name, Op *op);
+
+/* ---- Nodes and graphs ---- */
+
+typedef struct Loc {
+    int line, column; /* in graph->file; 0 when unknown */
+} Loc;
+
+/* Where a stored value lives, decided by the memory plan. */
+typedef enum Region { REGION_NONE, REGION_INPUT, REGION_OUTPUT, REGION_ARENA, REGION_STATIC } Region;
+
+typedef struct Node {
+    Op op;
+    Type type;
+    int nargs;
+    const Value *args;
+    const Attrs *attrs; /* never NULL */
+    Loc loc;
+    int32_t kernel; /* the kernel that stores this value; -1: none (computed where it is used) */
+    Region region;  /* set with `offset` by the memory plan; REGION_NONE before */
+    int64_t offset; /* bytes from the start of its region; position for inputs and outputs */
+} Node;
+
+typedef struct Output {
+    const char *name;
+    Value value;
+    Value donated; /* an input or param whose buffer this output may overwrite, or NO_VALUE */
+} Output;
+
+typedef struct Graph {
+    Arena arena;
+    const char *name, *file;
+    Node *nodes;
+    size_t count, capacity;
+    Output *outputs;
+    size_t noutputs, outputs_capacity;
+    Value *inputs; /* input and param nodes in the order of the signature: inputs first, then params */
+    size_t ninputs, inputs_capacity;
+    Value *buckets; /* hash-consing */
+    size_t nbuckets;
+    Loc loc; /* stamped on the nodes that are built next */
+    bool failed;
+    FraxError error;
+} Graph;
+
+Graph *graph_create(const char *name, const char *file); /* NULL when out of memory */
+void graph_destroy(Graph *graph);
+/* FRAX_OK, or the first fault, copied to *err. */
+FraxStatus graph_status(const Graph *graph, FraxError *err);
+/* Marks the graph as failed (the first fault stays) and returns NO_VALUE. */
+Value graph_fail(Graph *graph, FraxStatus status, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static inline const Node *graph_node(const Graph *graph, Value v) {
+    return &graph->nodes[v];
+}
+static inline const Type *graph_type(const Graph *graph, Value v) {
+    return &graph->nodes[v].type;
+}
+
+/* The name of `s` inside the graph's arena. */
+const char *graph_intern(Graph *graph, const char *s);
+
+void graph_output(Graph *graph, const char *name, Value value);
+/* As graph_output; the result may be written over `donated`, an input or param of the same type. */
+void graph_output_donated(Graph *graph, const char *name, Value value, Value donated);
+
+/* ---- Whole graphs ---- */
+
+/* Copies the live part of `from` (all inputs stay) into a new graph through the builder, so that folding and
+   common-subexpression elimination happen again. `rewrite` (may be NULL) is offered each live node with its
+   operands already rewritten, and returns its replacement in `to`, or NO_VALUE for a plain copy. */
+typedef Value GraphRewrite(Graph *to, const Graph *from, Value node, const Value *args, void *context);
+Graph *graph_rewrite(const Graph *from, GraphRewrite *rewrite, void *context, FraxError *err);
+/* Emits a copy of node v of `from` with new operands into `to`. */
+Value graph_copy_node(Graph *to, const Graph *from, Value v, const Value *args);
+/* Sets live[v] for every node that an output or the signature needs, and clears the others. */
+void graph_live(const Graph *graph, bool *live);
+
+FraxStatus graph_verify(const Graph *graph, FraxError *err);
+/* Prints the graph; graph_read(graph_print(g)) prints the same text again. */
+void graph_print(const Graph *graph, Text *out);
+FraxStatus graph_read(const char *text, const char *file, Graph **graph, FraxError *err);
+
+/* The reference evaluator: the meaning of a graph, in f64 with naive loops. `inputs` in the order of
+   graph->inputs; `outputs` (data allocated by the caller) in the order of graph->outputs. */
+FraxStatus reference_run(const Graph *graph, const FraxTensor *inputs, FraxTensor *outputs, FraxError *err);
+/* The value of a pointwise op on scalars; `node` gives op, attributes and dtype. */
+double reference_pointwise(const Node *node, const double *args);
+
+/* ---- Builder ---- */
+
+/* The general form: `type` is read by ops whose infer rule takes a given dtype or shape (input, param,
+   constant, iota, hole; dtype of cast; shape of reshape and broadcast), and ignored otherwise (may be NULL).
+ */
+Value graph_emit(Graph *g, Op op, const Value *args, int nargs, const Attrs *attrs, const Type *type);
+/* Computes type from args and attrs; the rules of ir/infer.c. */
+FraxStatus infer_type(const Graph *g, Op op, const Value *args, int nargs, const Attrs *attrs,
+                      const Type *given, Type *type, FraxError *err);
+
+Value g_input(Graph *g, const char *name, Type type);
+Value g_param(Graph *g, const char *name, Type type, Init init, double value, double value2);
+Value g_constant(Graph *g, Type type, double value);
+Value g_like(Graph *g, Value x, double value); /* a constant of x's type */
+Value g_iota(Graph *g, Type type, int axis);
+Value g_hole(Graph *g, Type type, int64_t id);
+
+Value g_unary(Graph *g, Op op, Value x);
+Value g_binary(Graph *g, Op op, Value a, Value b); /* equal shapes and dtypes */
+Value g_select(Graph *g, Value condition, Value yes, Value no);
+Value g_polygamma(Graph *g, int64_t n, Value x);
+Value g_cast(Graph *g, Value x, FraxDType dtype);
+
+Value g_reshape(Graph *g, Value x, Shape shape);
+Value g_transpose(Graph *g, Value x, const uint8_t *perm);
+Value g_broadcast(Graph *g, Value x, Shape shape); /* same rank */
+Value g_slice(Graph *g, Value x, const int64_t *lo, const int64_t *hi, const int64_t *step);
+Value g_pad(Graph *g, Value x, const int64_t *lo, const int64_t *hi, const int64_t *step);
+Value g_concat(Graph *g, const Value *parts, int n, int axis);
+Value g_flip(Graph *g, Value x, uint32_t axes);
+
+Value g_reduce(Graph *g, Op op, Value x,
+               uint32_t axes); /* sum, reduce_max, reduce_min; axes stay with size 1 */
+Value g_argmax(Graph *g, Value x, int axis);
+Value g_matmul(Graph *g, Value a, Value b, bool ta, bool tb);
+
+Value g_rfft(Graph *g, Value x, uint32_t axes, Part part);
+Value g_spectral(Graph *g, Value x, Value k_re, Value k_im, uint32_t axes);
+Value g_cross_spectrum(Graph *g, Value x, Value y, uint32_t axes, uint32_t sum, Part part);
+Value g_causal_conv(Graph *g, Value w, Value x, int axis, Engine engine);
+Value g_grunwald_weights(Graph *g, Value alpha, int64_t n);
+Value g_custom(Graph *g, Value y, const Value *x, const Value *holes, int n, Value dy);
+
+/* Shorthands for the commonest pointwise ops. */
+static inline Value g_add(Graph *g, Value a, Value b) {
+    return g_binary(g, OP_add, a, b);
+}
+static inline Value g_sub(Graph *g, Value a, Value b) {
+    return g_binary(g, OP_sub, a, b);
+}
+static inline Value g_mul(Graph *g, Value a, Value b) {
+    return g_binary(g, OP_mul, a, b);
+}
+static inline Value g_div(Graph *g, Value a, Value b) {
+    return g_binary(g, OP_div, a, b);
+}
+static inline Value g_neg(Graph *g, Value x) {
+    return g_unary(g, OP_neg, x);
+}
+/* x · value and x + value with a constant of x's type. */
+static inline Value g_scale(Graph *g, Value x, double value) {
+    return g_mul(g, x, g_like(g, x, value));
+}
+static inline Value g_shift(Graph *g, Value x, double value) {
+    return g_add(g, x, g_like(g, x, value));
+}
+
+/* NumPy broadcasting: x viewed with leading axes of size 1 and grown to `shape`. */
+Value g_broadcast_to(Graph *g, Value x, Shape shape);
+/* The common shape of a and b under NumPy rules; false if there is none. */
+bool shape_broadcast(const Shape *a, const Shape *b, Shape *result);
+/* x without the axes of the set (each of size 1); and with axes of size 1 inserted at these positions of the
+ * result. */
+Value g_squeeze(Graph *g, Value x, uint32_t axes);
+Value g_unsqueeze(Graph *g, Value x, uint32_t axes);
+
+#endif

@@ -1,0 +1,117 @@
+/* pointwise.c — pointwise ops on scalars: their meaning, in f64. Used by folding and by the reference
+ * evaluator. */
+#include "ir.h"
+#include <math.h>
+
+/* ψ^{(n)}(x) for x > 0: recurrence up to x ≥ 15 + n, then the asymptotic series
+   (Abramowitz & Stegun 6.4.11; Bernoulli numbers B_2 … B_24). */
+static double polygamma_positive(int64_t n, double x) {
+    static const double bernoulli[] = {1.0 / 6,       -1.0 / 30,       1.0 / 42,       -1.0 / 30,
+                                       5.0 / 66,      -691.0 / 2730,   7.0 / 6,        -3617.0 / 510,
+                                       43867.0 / 798, -174611.0 / 330, 854513.0 / 138, -236364091.0 / 2730};
+    double shifted = 0, factorial = tgamma((double)n + 1), sign = n % 2 ? 1 : -1; /* (−1)^{n+1} */
+    for (; x < 15 + (double)n; x += 1) shifted += pow(x, -(double)(n + 1));
+    double tail = n ? tgamma((double)n) * pow(x, -(double)n) : -log(x);
+    tail += factorial * pow(x, -(double)(n + 1)) / 2;
+    for (size_t k = 1; k <= COUNT(bernoulli); k++) /* B_2k (2k+n−1)! / ((2k)! x^{2k+n}) */
+        tail += bernoulli[k - 1] * exp(lgamma(2.0 * (double)k + (double)n) - lgamma(2.0 * (double)k + 1)) *
+                pow(x, -(2.0 * (double)k + (double)n));
+    return sign * (factorial * shifted + tail);
+}
+
+/* d^n/dx^n of π cot πx, by the polynomial recurrence in c = cot πx: P_0 = c, P' = −π(1 + c²) dP/dc. */
+static double cotangent_derivative(int64_t n, double x) {
+    enum { HIGHEST = 32 };
+    double p[HIGHEST + 2] = {0, 1}, c = 1 / tan(M_PI * x), value = 0;
+    if (n > HIGHEST) return NAN;
+    for (int64_t d = 0; d < n; d++) {
+        double next[HIGHEST + 2] = {0};
+        for (int i = 1; i <= d + 1; i++) {
+            next[i - 1] -= M_PI * i * p[i];
+            next[i + 1] -= M_PI * i * p[i];
+        }
+        for (int i = 0; i <= d + 2; i++) p[i] = next[i];
+    }
+    for (int64_t i = n + 1; i >= 0; i--) value = value * c + p[i];
+    return M_PI * value;
+}
+
+/* Reflection for x < 0: (−1)^n ψ^{(n)}(1−x) − ψ^{(n)}(x) = d^n/dx^n π cot πx. Poles at 0, −1, −2, … give NaN.
+ */
+static double polygamma(int64_t n, double x) {
+    if (isnan(x) || (x <= 0 && x == floor(x))) return NAN;
+    if (x == INFINITY) return n ? 0 : INFINITY;
+    if (x > 0) return polygamma_positive(n, x);
+    return (n % 2 ? -1 : 1) * polygamma_positive(n, 1 - x) - cotangent_derivative(n, x);
+}
+
+static double sigmoid(double x) {
+    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
+}
+
+static double sign(double x) {
+    return isnan(x) ? x : (x > 0) - (x < 0);
+}
+
+/* NaN in either operand gives NaN, as in NumPy. */
+static double maximum(double a, double b) {
+    return isnan(a) || a > b ? a : b;
+}
+
+static double minimum(double a, double b) {
+    return isnan(a) || a < b ? a : b;
+}
+
+/* To an integer: toward zero, saturating, NaN to 0. */
+static double to_integer(double x) {
+    if (isnan(x)) return 0;
+    return x <= INT32_MIN ? INT32_MIN : x >= INT32_MAX ? INT32_MAX : trunc(x);
+}
+
+static double cast(FraxDType dtype, double x) {
+    if (dtype == FRAX_BOOL) return x != 0;
+    return dtype == FRAX_I32 ? to_integer(x) : x;
+}
+
+double reference_pointwise(const Node *node, const double *a) {
+    switch (node->op) {
+    case OP_neg: return -a[0];
+    case OP_exp: return exp(a[0]);
+    case OP_expm1: return expm1(a[0]);
+    case OP_log: return log(a[0]);
+    case OP_log1p: return log1p(a[0]);
+    case OP_sin: return sin(a[0]);
+    case OP_cos: return cos(a[0]);
+    case OP_tanh: return tanh(a[0]);
+    case OP_sigmoid: return sigmoid(a[0]);
+    case OP_erf: return erf(a[0]);
+    case OP_sqrt: return sqrt(a[0]);
+    case OP_rsqrt: return 1 / sqrt(a[0]);
+    case OP_abs: return fabs(a[0]);
+    case OP_lgamma: return lgamma(a[0]);
+    case OP_polygamma: return polygamma(node->attrs->n, a[0]);
+    case OP_sign: return sign(a[0]);
+    case OP_floor: return floor(a[0]);
+    case OP_not: return a[0] == 0;
+    case OP_cast: return cast(node->type.dtype, a[0]);
+    case OP_stop: return a[0];
+    case OP_add: return a[0] + a[1];
+    case OP_sub: return a[0] - a[1];
+    case OP_mul: return a[0] * a[1];
+    case OP_div: return a[0] / a[1];
+    case OP_pow: return pow(a[0], a[1]);
+    case OP_atan2: return atan2(a[0], a[1]);
+    case OP_min: return minimum(a[0], a[1]);
+    case OP_max: return maximum(a[0], a[1]);
+    case OP_eq: return a[0] == a[1];
+    case OP_ne: return a[0] != a[1];
+    case OP_lt: return a[0] < a[1];
+    case OP_le: return a[0] <= a[1];
+    case OP_gt: return a[0] > a[1];
+    case OP_ge: return a[0] >= a[1];
+    case OP_and: return a[0] != 0 && a[1] != 0;
+    case OP_or: return a[0] != 0 || a[1] != 0;
+    case OP_select: return a[0] != 0 ? a[1] : a[2];
+    default: return NAN;
+    }
+}
