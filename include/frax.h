@@ -99,6 +99,19 @@ typedef struct FraxTensor {
     void *data;
 } FraxTensor;
 
+/* Where a model runs. eager and reference exist for comparison: node by node with FFTW and CBLAS, and the
+   definition of the operators in f64 with naive loops. */
+#define FRAX_TARGETS(X)                                                                                      \
+    X(FRAX_CPU, "cpu")                                                                                       \
+    X(FRAX_EAGER, "eager")                                                                                   \
+    X(FRAX_REFERENCE, "reference")
+
+typedef enum FraxTarget {
+#define X(code, name) code,
+    FRAX_TARGETS(X)
+#undef X
+} FraxTarget;
+
 FRAX_API const char *frax_dtype_name(FraxDType dtype);
 FRAX_API size_t frax_dtype_size(FraxDType dtype);
 

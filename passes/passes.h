@@ -1,0 +1,56 @@
+/* passes.h — differentiation, and the passes that turn a model's graph into a schedule of kernels.
+ *
+ * A pass reads one graph and returns another (or NULL with *err filled); the table in pipeline.c lists all of
+ * them in the order they run. After each pass the graph is verified, can be printed, and can be read back.
+ */
+#ifndef FRAX_PASSES_H
+#define FRAX_PASSES_H
+
+#include "ir.h"
+
+/* ---- Differentiation: both append ordinary nodes to the graph, so they can be applied again and again ----
+ */
+
+/* Forward mode. tangents[i] is the tangent of wrt[i] (same type, floating); out_tangents[j] becomes the
+   tangent of outputs[j], or NO_VALUE where it is zero. */
+FraxStatus jvp(Graph *g, const Value *outputs, size_t noutputs, const Value *wrt, const Value *tangents,
+               size_t nwrt, Value *out_tangents, FraxError *err);
+
+/* Reverse mode: jvp, then transposition. grads[i] becomes Jᵀ·cotangent for wrt[i], of wrt[i]'s type (a zero
+   constant where nothing depends on it). cotangent NO_VALUE stands for ones, allowed when `output` is a
+   floating scalar. */
+FraxStatus gradient(Graph *g, Value output, Value cotangent, const Value *wrt, size_t nwrt, Value *grads,
+                    FraxError *err);
+
+/* ---- Passes ---- */
+
+/* The order is the order of running. name, one line for `frax help passes`. */
+#define PASSES(X)                                                                                            \
+    X(simplify, "algebraic rules; custom derivatives and gradient stops are resolved")                       \
+    X(cse, "common subexpressions become one node")                                                          \
+    X(dce, "nodes that no output needs are dropped")                                                         \
+    X(sink_broadcast, "pointwise ops move above broadcasts, onto fewer elements")                            \
+    X(layout, "transposes are absorbed into matmul operands and into each other")                            \
+    X(engine, "each causal convolution gets its engine; fft becomes padded spectral nodes")                  \
+    X(fuse, "nodes are gathered into kernels; every stored value names its kernel")                          \
+    X(plan, "stored values get their place in memory")
+
+typedef Graph *Pass(const Graph *graph, FraxError *err);
+
+#define X(name, summary) Graph *pass_##name(const Graph *graph, FraxError *err);
+PASSES(X)
+#undef X
+
+typedef struct PassInfo {
+    const char *name, *summary;
+    Pass *run;
+} PassInfo;
+
+extern const PassInfo pass_table[];
+extern const size_t pass_count;
+
+/* Replaces *graph by the result of all passes up to and including `until` (NULL: all). On failure *graph is
+ * destroyed and NULL. */
+FraxStatus run_passes(Graph **graph, const char *until, FraxError *err);
+
+#endif

@@ -1,0 +1,59 @@
+/* executable.h — a graph made runnable on a target, and its parts: eager walk, compiled program, cache.
+ *
+ * An executable is immutable after creation; any number of threads may run it at once.
+ */
+#ifndef FRAX_EXECUTABLE_H
+#define FRAX_EXECUTABLE_H
+
+#include "ir.h"
+
+typedef struct ExecutableOptions {
+    FraxTarget target;
+    int threads;   /* 0: as many as OpenMP would use */
+    bool no_cache; /* neither read nor write the kernel cache on disk */
+    bool debug;    /* register JIT code with gdb and write a perf map */
+} ExecutableOptions;
+
+typedef struct Executable Executable;
+
+/* Compiles `graph` (differentiated as wanted, not yet passed through the passes) and takes it over, on
+ * failure too. */
+FraxStatus executable_create(Graph *graph, const ExecutableOptions *options, Executable **out,
+                             FraxError *err);
+void executable_destroy(Executable *exe);
+
+/* inputs in the order of graph->inputs, outputs in the order of graph->outputs: dense, row-major, of the
+   types of executable_graph(). An output donated from an input may be given that input's buffer. */
+FraxStatus executable_run(const Executable *exe, const void *const *inputs, void *const *outputs,
+                          FraxError *err);
+
+/* The graph after all passes (CPU target) or as given (eager, reference): signature and types. Owned by exe.
+ */
+const Graph *executable_graph(const Executable *exe);
+
+typedef struct ExecutableStats {
+    size_t arena_bytes;  /* temporary memory of one run */
+    size_t live_bytes;   /* the largest set of temporary values alive at once: the floor of arena_bytes */
+    size_t static_bytes; /* tables computed once, at creation */
+    size_t moved_bytes;  /* bytes that one run's kernels read and write, each operand once */
+    size_t kernels;
+    double compile_seconds; /* passes, code generation and linking, or loading from the cache */
+    bool from_cache;
+} ExecutableStats;
+
+ExecutableStats executable_stats(const Executable *exe);
+
+/* Text of a stage for `show`; only for the CPU target. */
+typedef enum Listing { LISTING_KERNELS, LISTING_LLVM, LISTING_ASM } Listing;
+FraxStatus executable_listing(const Graph *passed_graph, Listing listing, Text *out, FraxError *err);
+
+/* ---- Eager target (eager.c): node by node, FFTW and CBLAS; prepared once, run often ---- */
+
+typedef struct Eager Eager;
+FraxStatus eager_create(const Graph *graph, int threads, Eager **out,
+                        FraxError *err); /* graph must outlive it */
+void eager_destroy(Eager *eager);
+FraxStatus eager_run(const Eager *eager, const void *const *inputs, void *const *outputs, FraxError *err);
+size_t eager_moved_bytes(const Eager *eager);
+
+#endif

@@ -1,0 +1,27 @@
+/* fft.h — real transforms of rows or boxes through FFTW (or, in a build without it, our own fallback).
+ *
+ * A plan is made once (thread-safe; planning may measure) and can be executed from any number of threads.
+ * Plans are shared: asking again for the same transform gives the same plan.
+ */
+#ifndef FRAX_FFT_H
+#define FRAX_FFT_H
+
+#include "ir.h"
+
+typedef struct FftPlan FftPlan;
+
+typedef struct FftShape {
+    FraxDType dtype; /* f32 or f64 */
+    int rank;        /* 1…3 transformed axes */
+    int64_t dims[3]; /* the last one is halved in the spectrum */
+    int64_t rows;    /* transforms in one call, densely one after another */
+} FftShape;
+
+/* Both directions of one transform. Input and output of each are dense, 64-byte aligned and distinct; a
+   spectrum is interleaved complex, dims[last]/2+1 bins. */
+FraxStatus fft_plan(const FftShape *shape, const FftPlan **plan, FraxError *err);
+void fft_forward(const FftPlan *plan, const void *x, void *spectrum);
+/* Unnormalised: fft_inverse(fft_forward(x)) = n·x. Destroys `spectrum`. */
+void fft_inverse(const FftPlan *plan, void *spectrum, void *x);
+
+#endif
