@@ -3,7 +3,7 @@
  * In five calls:
  *
  *     FraxModel *model;  FraxExecutable *exe;  FraxError err;
- *     frax_model_load("nile.frax", NULL, &model, &err);            // parse
+ *     frax_model_load("nile.frax", &model, &err);                  // parse
  *     FraxOptions opt = frax_default_options();                    // what to compile
  *     opt.sizes = (FraxSize[]){{"T", 100}};  opt.nsizes = 1;
  *     frax_compile(model, &opt, &exe, &err);                       // to machine code
@@ -15,7 +15,7 @@
  * input.
  *
  * Arrays are dense and row-major. `inputs`, `params` and `outputs` are arrays of pointers in the order of the
- * signature (frax_executable_value); the caller owns all buffers. An executable is immutable: any number of
+ * signature (frax_executable_type); the caller owns all buffers. An executable is immutable: any number of
  * threads may run one at the same time.
  */
 #ifndef FRAX_H
@@ -114,6 +114,158 @@ typedef enum FraxTarget {
 
 FRAX_API const char *frax_dtype_name(FraxDType dtype);
 FRAX_API size_t frax_dtype_size(FraxDType dtype);
+
+/* ---- Models
+ * ------------------------------------------------------------------------------------------------- */
+
+typedef struct FraxModel FraxModel;
+
+/* What a size symbol of the model stands for. */
+typedef struct FraxSize {
+    const char *name;
+    int64_t value;
+} FraxSize;
+
+/* Reads and checks the model named in `spec`: FILE.frax, or FILE.frax:NAME for one of several (the first is
+   the default). Errors: FRAX_FILE, and those of the text. *model is NULL after a failure. */
+FRAX_API FraxStatus frax_model_load(const char *spec, FraxModel **model, FraxError *err);
+/* The same from text in memory; `file` is only used in messages; `name` NULL: the first model. */
+FRAX_API FraxStatus frax_model_parse(const char *text, const char *file, const char *name, FraxModel **model,
+                                     FraxError *err);
+FRAX_API void frax_model_destroy(FraxModel *model); /* NULL is fine */
+
+/* The roles that values play in a signature. A model has inputs, params and outputs; an executable has, by
+   its mode, tangents after its params, and gradients or products after its outputs. */
+typedef enum FraxRole { FRAX_INPUT, FRAX_PARAM, FRAX_OUTPUT } FraxRole;
+
+/* How many values of a role the model declares, the name of the i-th, and its type in the model's own symbols
+   ("f64[T]"). The strings belong to the model; NULL when i is out of range. */
+FRAX_API size_t frax_model_count(const FraxModel *model, FraxRole role);
+FRAX_API const char *frax_model_value_name(const FraxModel *model, FraxRole role, size_t i);
+FRAX_API const char *frax_model_value_type(const FraxModel *model, FraxRole role, size_t i);
+FRAX_API const char *frax_model_name(const FraxModel *model);
+
+/* ---- Compiling
+ * ---------------------------------------------------------------------------------------------- */
+
+typedef struct FraxExecutable FraxExecutable;
+
+/* What an executable computes besides the model's outputs.
+   FRAX_REVERSE adds grad.NAME for every name in `wrt`: the gradient of output `of`.
+   FRAX_JVP takes tangent.NAME for every name in `wrt` as further inputs, and adds tangent.OUT for every
+   floating output. FRAX_HVP takes tangent.NAME as well, and adds grad.NAME and hvp.NAME, the Hessian of `of`
+   times the tangents. */
+typedef enum FraxMode { FRAX_FORWARD, FRAX_REVERSE, FRAX_JVP, FRAX_HVP } FraxMode;
+
+typedef struct FraxOptions {
+    FraxTarget target;      /* FRAX_CPU */
+    FraxMode mode;          /* FRAX_FORWARD */
+    const char *of;         /* the scalar output to differentiate; NULL: "loss" */
+    const char *const *wrt; /* names of params or floating inputs; NULL: all params */
+    size_t nwrt;
+    const FraxSize
+        *sizes; /* what the model's size symbols stand for; each must be given here or by `inputs` */
+    size_t nsizes;
+    const FraxTensor *inputs; /* NULL, or one per input in order: shapes that fix size symbols (rank −1: not
+                                 given; data unused) */
+    int threads;              /* 0: as many as there are processors */
+    int no_cache;             /* non-zero: do not use the kernel cache on disk */
+    int debug;                /* non-zero: make JIT code known to gdb and perf */
+} FraxOptions;
+
+FRAX_API FraxOptions frax_default_options(void);
+
+/* Compiles the model. The executable does not refer to the model afterwards. */
+FRAX_API FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, FraxExecutable **exe,
+                                 FraxError *err);
+FRAX_API void frax_executable_destroy(FraxExecutable *exe); /* NULL is fine */
+
+/* The executable's signature with all sizes known: count, names, and types (data is NULL) by role and
+ * position. */
+FRAX_API size_t frax_executable_count(const FraxExecutable *exe, FraxRole role);
+FRAX_API const char *frax_executable_name(const FraxExecutable *exe, FraxRole role, size_t i);
+FRAX_API FraxTensor frax_executable_type(const FraxExecutable *exe, FraxRole role, size_t i);
+
+typedef struct FraxMemory {
+    size_t temporary_bytes; /* allocated for each run in flight */
+    size_t live_bytes; /* the largest set of temporaries alive at once; temporary_bytes cannot be below it */
+    size_t static_bytes; /* tables computed once, shared by all runs */
+    size_t moved_bytes;  /* read and written by the kernels of one run */
+    size_t kernels;
+    double compile_seconds;
+    int from_cache; /* non-zero: machine code came from the cache on disk */
+} FraxMemory;
+
+FRAX_API FraxMemory frax_executable_memory(const FraxExecutable *exe);
+
+/* Runs once. inputs, params, outputs: one pointer per value in the order of the signature, each to a dense
+   row-major array of exactly that type, owned by the caller; outputs must not overlap anything else. May be
+   called from many threads at once. */
+FRAX_API FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
+                             void *const *outputs, FraxError *err);
+
+/* Writes the declared initial value of the i-th param; random ones depend on seed and i alone. */
+FRAX_API FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
+                                       FraxError *err);
+
+/* ---- Fitting
+ * ------------------------------------------------------------------------------------------------ */
+
+#define FRAX_OPTIMIZERS(X)                                                                                   \
+    X(FRAX_SGD, "sgd")                                                                                       \
+    X(FRAX_ADAM, "adam")                                                                                     \
+    X(FRAX_ADAMW, "adamw")                                                                                   \
+    X(FRAX_LBFGS, "lbfgs")
+
+typedef enum FraxOptimizer {
+#define X(code, name) code,
+    FRAX_OPTIMIZERS(X)
+#undef X
+} FraxOptimizer;
+
+typedef struct FraxFitOptions {
+    FraxOptimizer optimizer;
+    double lr;                    /* 0: the optimizer's default */
+    double momentum;              /* sgd */
+    double beta1, beta2, epsilon; /* adam, adamw */
+    double weight_decay;          /* adamw: decoupled; sgd, adam: added to the gradient */
+    double clip_norm, clip_value; /* 0: off; the norm is over all gradients together */
+    int64_t steps;
+    int64_t batch;    /* rows of the inputs' common leading axis in one step; 0: all */
+    uint64_t seed;    /* order of the mini-batches */
+    double tolerance; /* lbfgs stops when the gradient's largest entry is below it, relative to the loss */
+    /* Called after each step (evaluations: model evaluations so far); a non-zero result stops the fit. May be
+     * NULL. */
+    int (*progress)(void *context, int64_t step, int64_t evaluations, double loss);
+    void *context;
+} FraxFitOptions;
+
+FRAX_API FraxFitOptions frax_default_fit_options(FraxOptimizer optimizer);
+
+/* A fit in progress: one compiled step of forward, adjoint and update, with parameters and optimizer state
+ * inside. */
+typedef struct FraxTrainer FraxTrainer;
+
+/* options->of and ->wrt choose what is minimised and which params move; options->mode is ignored. Params
+   start at their declared initial values with fit->seed. With fit->batch the model is compiled for that
+   leading size. */
+FRAX_API FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *options,
+                                        const FraxFitOptions *fit, FraxTrainer **trainer, FraxError *err);
+FRAX_API void frax_trainer_destroy(FraxTrainer *trainer); /* NULL is fine */
+/* One optimizer step on `inputs` (full arrays; the trainer draws the mini-batch). *loss is the loss before
+   the update. FRAX_DIVERGED names the step and the parameter that left the finite numbers. */
+FRAX_API FraxStatus frax_trainer_step(FraxTrainer *trainer, const void *const *inputs, double *loss,
+                                      FraxError *err);
+/* fit->steps steps, or until the optimizer has converged. */
+FRAX_API FraxStatus frax_trainer_run(FraxTrainer *trainer, const void *const *inputs, double *loss,
+                                     FraxError *err);
+FRAX_API int64_t frax_trainer_steps(const FraxTrainer *trainer);
+FRAX_API int64_t frax_trainer_evaluations(const FraxTrainer *trainer);
+/* The signature of params (as frax_executable_*), and copies of their current values out of and into the
+ * trainer. */
+FRAX_API const FraxExecutable *frax_trainer_executable(const FraxTrainer *trainer);
+FRAX_API FraxStatus frax_trainer_get_param(const FraxTrainer *trainer, size_t i, void *data, FraxError *err);
+FRAX_API FraxStatus frax_trainer_set_param(FraxTrainer *trainer, size_t i, const void *data, FraxError *err);
 
 #ifdef __cplusplus
 }
