@@ -22,6 +22,18 @@ FraxStatus jvp(Graph *g, const Value *outputs, size_t noutputs, const Value *wrt
 FraxStatus gradient(Graph *g, Value output, Value cotangent, const Value *wrt, size_t nwrt, Value *grads,
                     FraxError *err);
 
+/* ---- Optimizers: one step as nodes of the graph ---- */
+
+/* Inputs f64[] named step.NAME that the caller sets for each step t = 1, 2, …: the learning rate, and Adam's
+   bias corrections 1/(1 − β₁ᵗ) and 1/(1 − β₂ᵗ). */
+#define STEP_SCALARS(X) X(lr) X(correction1) X(correction2)
+
+/* Appends the update of params[i] by its gradient grads[i] (overwritten). Further inputs: step.*, and
+   state.*, which start at zero. Further outputs: each param and each state under its own name, donated; and
+   check.PARAM, a scalar that is finite if and only if the new value is. Not for FRAX_LBFGS. */
+FraxStatus optimizer_append(Graph *g, const FraxFitOptions *fit, const Value *params, Value *grads, size_t n,
+                            FraxError *err);
+
 /* ---- Passes ---- */
 
 /* The order is the order of running. name, one line for `frax help passes`. */
