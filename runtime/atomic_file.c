@@ -1,0 +1,120 @@
+/* atomic_file.c — files that appear whole or not at all. See files.h.
+ *
+ * A temporary file is made beside the target (rename works only within a file system), written, synced and
+ * renamed over it; a reader sees the old file or the new one. Its name holds the process id and an attempt
+ * number and it is opened with O_EXCL, so that threads and processes that write the same target do not meet;
+ * not mkstemp, which would ignore the umask. A target that is not a regular file (/dev/null, a pipe) must not
+ * be renamed away and is written in place.
+ */
+#include "files.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static FraxStatus fail_write(FraxError *err, const char *path, int code) {
+    return fail(err, code == ENOMEM ? FRAX_MEMORY : FRAX_FILE, "cannot write '%s': %s", path, strerror(code));
+}
+
+/* The file that `path` names once links are followed; one that does not exist names itself. NULL: out of
+ * memory. */
+static char *resolve(const char *path) {
+    char real[PATH_MAX];
+    return mem_strdup(realpath(path, real) ? real : path);
+}
+
+static int open_temporary(AtomicFile *file, size_t size) {
+    enum { ATTEMPTS = 1000 };
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        snprintf(file->temporary, size, "%s.%ld-%d.tmp", file->path, (long)getpid(), attempt);
+        int fd = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST) return fd;
+    }
+    return -1;
+}
+
+static void release(AtomicFile *file) {
+    mem_free(file->path);
+    mem_free(file->temporary);
+    *file = (AtomicFile){0};
+}
+
+static FraxStatus open_stream(AtomicFile *file, int fd, const char *path, FraxError *err) {
+    int code = errno;
+    if (fd >= 0) {
+        file->stream = fdopen(fd, "wb");
+        if (file->stream) return FRAX_OK;
+        code = errno;
+        close(fd);
+        if (file->temporary) unlink(file->temporary);
+    }
+    release(file);
+    return fail_write(err, path, code);
+}
+
+FraxStatus atomic_open(const char *path, AtomicFile *file, FraxError *err) {
+    *file = (AtomicFile){.path = resolve(path)};
+    if (!file->path) return fail_memory(err, "opening a file");
+
+    struct stat st;
+    bool exists = stat(file->path, &st) == 0;
+    if (exists && S_ISDIR(st.st_mode)) {
+        release(file);
+        return fail_write(err, path, EISDIR);
+    }
+    if (exists && !S_ISREG(st.st_mode)) {
+        int fd = open(file->path, O_WRONLY | O_CLOEXEC);
+        return open_stream(file, fd, path, err);
+    }
+    if (exists &&
+        access(file->path, W_OK) != 0) { /* rename would replace even a file that may not be written */
+        int code = errno;
+        release(file);
+        return fail_write(err, path, code);
+    }
+    size_t size = strlen(file->path) + 48;
+    file->temporary = mem_alloc(size);
+    if (!file->temporary) {
+        release(file);
+        return fail_memory(err, "opening a file");
+    }
+    int fd = open_temporary(file, size);
+    if (fd >= 0 && exists)
+        (void)!fchmod(fd, st.st_mode & 0777); /* best effort: some file systems have no modes */
+    return open_stream(file, fd, path, err);
+}
+
+void atomic_write(AtomicFile *file, const void *bytes, size_t n) {
+    errno = 0;
+    if (n && fwrite(bytes, 1, n, file->stream) != n && !file->error) file->error = errno ? errno : EIO;
+}
+
+FraxStatus atomic_commit(AtomicFile *file, FraxError *err) {
+    int code = file->error;
+    if (!code && fflush(file->stream) != 0) code = errno;
+    if (!code && file->temporary && fsync(fileno(file->stream)) != 0) code = errno;
+    if (fclose(file->stream) != 0 && !code) code = errno;
+    if (!code && file->temporary && rename(file->temporary, file->path) != 0) code = errno;
+    if (code && file->temporary) unlink(file->temporary);
+    FraxStatus status = code ? fail_write(err, file->path, code) : FRAX_OK;
+    release(file);
+    return status;
+}
+
+void atomic_abandon(AtomicFile *file) {
+    if (!file->stream) return;
+    fclose(file->stream);
+    if (file->temporary) unlink(file->temporary);
+    release(file);
+}
+
+FraxStatus file_replace(const char *path, const void *bytes, size_t n, FraxError *err) {
+    AtomicFile file;
+    FraxStatus status = atomic_open(path, &file, err);
+    if (status) return status;
+    atomic_write(&file, bytes, n);
+    return atomic_commit(&file, err);
+}
