@@ -204,6 +204,8 @@ FraxStatus graph_read(const char *text, const char *file, Graph **graph, FraxErr
 FraxStatus reference_run(const Graph *graph, const FraxTensor *inputs, FraxTensor *outputs, FraxError *err);
 /* The value of a pointwise op on scalars; `node` gives op, attributes and dtype. */
 double reference_pointwise(const Node *node, const double *args);
+/* i32 arithmetic wraps modulo 2^32, in every target. */
+double wrap_i32(int64_t v);
 
 /* ---- Builder ---- */
 

@@ -73,7 +73,29 @@ static double cast(FraxDType dtype, double x) {
     return dtype == FRAX_I32 ? to_integer(x) : x;
 }
 
+double wrap_i32(int64_t v) {
+    uint32_t low = (uint32_t)v;
+    return low > INT32_MAX ? (double)low - 0x1p32 : (double)low;
+}
+
+/* i32 operands of the ops whose exact result may leave i32. */
+static double i32_arithmetic(Op op, const double *a) {
+    int64_t x = (int64_t)a[0], y = op_table[op].arity > 1 ? (int64_t)a[1] : 0;
+    switch (op) {
+    case OP_neg: return wrap_i32(-x);
+    case OP_abs: return wrap_i32(x < 0 ? -x : x);
+    case OP_add: return wrap_i32(x + y);
+    case OP_sub: return wrap_i32(x - y);
+    default: return wrap_i32(x * y);
+    }
+}
+
+static bool may_leave_i32(Op op) {
+    return op == OP_neg || op == OP_abs || op == OP_add || op == OP_sub || op == OP_mul;
+}
+
 double reference_pointwise(const Node *node, const double *a) {
+    if (node->type.dtype == FRAX_I32 && may_leave_i32(node->op)) return i32_arithmetic(node->op, a);
     switch (node->op) {
     case OP_neg: return -a[0];
     case OP_exp: return exp(a[0]);
