@@ -24,7 +24,7 @@ static char folder[PATH_MAX];
 
 /* One buffer a call site would do, but messages use two paths at most. */
 static const char *in_folder(const char *name) {
-    static char paths[2][PATH_MAX + 64];
+    static char paths[2][PATH_MAX + NAME_MAX + 2];
     static int next;
     char *path = paths[next++ % 2];
     snprintf(path, sizeof paths[0], "%s/%s", folder, name);
@@ -570,7 +570,7 @@ static void test_formats_by_extension(void **state) {
         tensor_free(&back);
     }
     for (size_t i = 1; i < COUNT(files); i++) {
-        char spec[PATH_MAX + 128];
+        char spec[PATH_MAX + NAME_MAX + 16];
         snprintf(spec, sizeof spec, "%s:weights", in_folder(files[i]));
         assert_int_equal(tensor_read(spec, NULL, &back, &err), FRAX_OK);
         tensor_free(&back);
