@@ -185,7 +185,8 @@ static FraxStatus add_member(zip_t *zip, const char *path, const NamedTensor *it
     return FRAX_OK;
 }
 
-/* libzip writes to a name rather than a stream: it replaces our temporary file, which is then renamed. */
+/* libzip writes to a name rather than a stream: it replaces our temporary file, which is then renamed
+   (whole as ever, but not synced: only libzip had it open). */
 static FraxStatus write_archive(const char *path, const char *temporary, const NamedTensor *items, size_t n,
                                 FraxError *err) {
     int code;
