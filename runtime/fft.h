@@ -1,7 +1,8 @@
 /* fft.h — real transforms of rows or boxes through FFTW (or, in a build without it, our own fallback).
  *
  * A plan is made once (thread-safe; planning may measure) and can be executed from any number of threads.
- * Plans are shared: asking again for the same transform gives the same plan.
+ * Plans are shared: asking again for the same transform gives the same plan. They live as long as the
+ * process.
  */
 #ifndef FRAX_FFT_H
 #define FRAX_FFT_H
@@ -18,10 +19,16 @@ typedef struct FftShape {
 } FftShape;
 
 /* Both directions of one transform. Input and output of each are dense, 64-byte aligned and distinct; a
-   spectrum is interleaved complex, dims[last]/2+1 bins. */
+   spectrum is interleaved complex, dims[last]/2+1 bins. A call runs on the calling thread alone. */
 FraxStatus fft_plan(const FftShape *shape, const FftPlan **plan, FraxError *err);
 void fft_forward(const FftPlan *plan, const void *x, void *spectrum);
-/* Unnormalised: fft_inverse(fft_forward(x)) = n·x. Destroys `spectrum`. */
+/* Unnormalised: fft_inverse(fft_forward(x)) = n·x. Destroys `spectrum`. The imaginary parts of the DC and
+   Nyquist bins are ignored. */
 void fft_inverse(const FftPlan *plan, void *spectrum, void *x);
+
+/* What planning has learnt by measuring, as text to be kept between processes; empty without FFTW. A damaged
+   text is refused (false) and does no harm. */
+void fft_wisdom_export(Text *out);
+bool fft_wisdom_import(const char *text);
 
 #endif
