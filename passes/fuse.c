@@ -1,0 +1,420 @@
+/* fuse.c — gathers nodes into kernels. Sets node.kernel on every value that is stored; the rest is computed
+ * where it is used.
+ *
+ * At first every value that costs anything is stored by a kernel of its own. Then, from the outputs upward:
+ *   1. a value is computed inside the kernels that read it, if they can hold it and nothing dear is computed
+ * repeatedly;
+ *   2. kernels that share operands, or feed each other, become one kernel with several stores.
+ * kernel_build decides what a kernel can hold, so there is one definition of legality.
+ */
+#include "kernel.h"
+#include "passes.h"
+#include <string.h>
+
+enum { MAX_USERS = 64, CHEAP_OPS = 8, TINY = 64 };
+
+typedef struct Fuse {
+    Graph *g;
+    int *kernel;     /* of each node's store; mirrors node.kernel while undecided */
+    bool *is_static; /* depends on no input */
+    bool *pinned;    /* must be stored: outputs, tables, operands of products */
+    Value **users;   /* nodes that read a node, ended by NO_VALUE */
+    int nkernels;
+    FraxError *err;
+    bool failed;
+} Fuse;
+
+/* ---- Preparation ---- */
+
+/* A pad between elements becomes pads and reshapes: [n] → [n,1] → [n,s] → [n·s] → [(n−1)s+1]. */
+static Value spread_axis(Graph *to, Value x, int axis, int64_t step) {
+    Shape shape = graph_type(to, x)->shape, apart = shape, joined = shape;
+    if (shape.rank == MAX_RANK)
+        return graph_fail(to, FRAX_UNSUPPORTED, "a strided slice's adjoint at rank %d", MAX_RANK);
+    apart.rank++;
+    for (int i = shape.rank; i > axis + 1; i--) apart.dims[i] = shape.dims[i - 1];
+    apart.dims[axis + 1] = 1;
+    int64_t lo[MAX_RANK] = {0}, hi[MAX_RANK] = {0};
+    hi[axis + 1] = step - 1;
+    x = g_pad(to, g_reshape(to, x, apart), lo, hi, NULL);
+    joined.dims[axis] = shape.dims[axis] * step;
+    x = g_reshape(to, x, joined);
+    memcpy(hi, joined.dims, sizeof hi);
+    hi[axis] = (shape.dims[axis] - 1) * step + 1;
+    return g_slice(to, x, lo, hi, NULL);
+}
+
+static Value lower_pad(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
+    (void)context;
+    const Node *node = graph_node(from, v);
+    if (node->op != OP_pad) return NO_VALUE;
+    Value x = args[0];
+    const Shape *shape = &graph_type(from, node->args[0])->shape;
+    for (int i = 0; i < shape->rank; i++)
+        if (node->attrs->step[i] > 1 && shape->dims[i] > 1) x = spread_axis(to, x, i, node->attrs->step[i]);
+    return g_pad(to, x, node->attrs->lo, node->attrs->hi, NULL);
+}
+
+static bool is_leaf(const Node *node) {
+    return node->op == OP_constant || node->op == OP_iota;
+}
+
+/* Ops that only move elements start out unstored. */
+static bool only_moves(const Node *node) {
+    switch (node->op) {
+    case OP_reshape:
+    case OP_transpose:
+    case OP_broadcast:
+    case OP_slice:
+    case OP_pad:
+    case OP_concat:
+    case OP_flip: return true;
+    default: return false;
+    }
+}
+
+static bool is_given(const Node *node) {
+    return node->op == OP_input || node->op == OP_param;
+}
+
+static void pin(Fuse *f, Value v) {
+    while (graph_node(f->g, v)->op == OP_reshape) v = graph_node(f->g, v)->args[0];
+    const Node *node = graph_node(f->g, v);
+    if (!is_given(node) && node->op != OP_constant) f->pinned[v] = true;
+}
+
+static void pin_operands(Fuse *f, const Node *node) {
+    switch (node->op) {
+    case OP_matmul:
+        pin(f, node->args[0]);
+        pin(f, node->args[1]);
+        break;
+    case OP_spectral:
+        pin(f, node->args[1]);
+        pin(f, node->args[2]);
+        break;
+    case OP_causal_conv: pin(f, node->args[0]); break;
+    default: break;
+    }
+}
+
+static void set_kernel(Fuse *f, Value v, int kernel) {
+    f->g->nodes[v].kernel = kernel;
+}
+
+static bool collect_users(Fuse *f) {
+    Graph *g = f->g;
+    int *count = mem_calloc(g->count, sizeof *count);
+    if (!count) return false;
+    for (size_t v = 0; v < g->count; v++)
+        for (int a = 0; a < g->nodes[v].nargs; a++) count[g->nodes[v].args[a]]++;
+    bool ok = true;
+    for (size_t v = 0; ok && v < g->count; v++) {
+        f->users[v] = arena_alloc(&g->arena, sizeof(Value) * (size_t)(count[v] + 1));
+        ok = f->users[v] != NULL;
+        if (ok) f->users[v][0] = NO_VALUE;
+    }
+    memset(count, 0, g->count * sizeof *count);
+    for (size_t v = 0; ok && v < g->count; v++)
+        for (int a = 0; a < g->nodes[v].nargs; a++) {
+            Value arg = g->nodes[v].args[a];
+            if (count[arg] && f->users[arg][count[arg] - 1] == (Value)v) continue;
+            f->users[arg][count[arg]++] = (Value)v;
+            f->users[arg][count[arg]] = NO_VALUE;
+        }
+    mem_free(count);
+    return ok;
+}
+
+static void start(Fuse *f) {
+    Graph *g = f->g;
+    for (size_t i = 0; i < g->noutputs; i++)
+        f->pinned[g->outputs[i].value] = !is_given(graph_node(g, g->outputs[i].value));
+    for (size_t v = 0; v < g->count; v++) pin_operands(f, &g->nodes[v]);
+    for (size_t v = 0; v < g->count; v++) {
+        const Node *node = &g->nodes[v];
+        f->is_static[v] = !is_given(node) && node->op != OP_hole;
+        for (int a = 0; a < node->nargs; a++) f->is_static[v] &= f->is_static[node->args[a]];
+        bool stored = f->pinned[v] || (!is_given(node) && !is_leaf(node) && !only_moves(node));
+        set_kernel(f, (Value)v, stored ? f->nkernels++ : -1);
+    }
+}
+
+/* ---- Questions ---- */
+
+/* The kernels that read v: of its users, and of the users of its unstored users. More than MAX_USERS are not
+ * told apart. */
+static int reading_kernels(const Fuse *f, Value v, int *kernels, int n) {
+    for (const Value *u = f->users[v]; *u != NO_VALUE; u++) {
+        int k = graph_node(f->g, *u)->kernel, seen = 0;
+        if (k < 0) {
+            n = reading_kernels(f, *u, kernels, n);
+            continue;
+        }
+        for (int i = 0; i < n; i++) seen |= kernels[i] == k;
+        if (!seen && n < MAX_USERS) kernels[n++] = k;
+    }
+    return n;
+}
+
+static bool is_dear(Op op) {
+    switch (op) {
+    case OP_exp:
+    case OP_expm1:
+    case OP_log:
+    case OP_log1p:
+    case OP_sin:
+    case OP_cos:
+    case OP_tanh:
+    case OP_sigmoid:
+    case OP_erf:
+    case OP_lgamma:
+    case OP_polygamma:
+    case OP_pow:
+    case OP_atan2: return true;
+    default: return op_is_reduction(op) || !op_is_pointwise(op);
+    }
+}
+
+/* What computing v again costs: ops, with a large number for dear ones, down to stored values. */
+static int inline_cost(const Fuse *f, Value v, int depth) {
+    const Node *node = graph_node(f->g, v);
+    if (is_given(node) || is_leaf(node)) return is_leaf(node) ? 0 : 1;
+    int cost = only_moves(node) ? 0 : is_dear(node->op) ? 1000 : 1;
+    if (depth > 16) return 1000;
+    for (int a = 0; a < node->nargs; a++) {
+        const Node *arg = graph_node(f->g, node->args[a]);
+        cost += arg->kernel >= 0 ? 1 : inline_cost(f, node->args[a], depth + 1);
+        if (cost >= 1000) return 1000;
+    }
+    return cost;
+}
+
+/* How often the kernel computes v, in elements. */
+static double evaluations(const Kernel *k, Value v) {
+    double n = 0;
+    for (size_t i = 0; i < k->nitems; i++) {
+        const Item *item = &k->items[i];
+        if (item->node != v || item->kind == ITEM_LOAD) continue;
+        double rows = (double)kernel_outer_size(k);
+        n += item->inner || item->kind == ITEM_REDUCE ? rows * (double)kernel_inner_size(k) : rows;
+        if (item->kind == ITEM_REDUCE) n -= rows * (double)(kernel_inner_size(k) - 1);
+    }
+    return n;
+}
+
+/* Builds kernel k and judges it: does it fit, and is no dear value of `v`'s computed much more often than v
+ * has elements? */
+static bool worth(Fuse *f, int k, Value v, bool dear) {
+    Kernel kernel;
+    bool fits = false;
+    if (!kernel_build(f->g, k, &kernel, &fits, NULL, f->err)) f->failed = true;
+    if (!fits) return false;
+    bool good = !dear || evaluations(&kernel, v) <= 2.0 * (double)shape_size(&graph_type(f->g, v)->shape);
+    kernel_free(&kernel);
+    return good;
+}
+
+/* ---- 1. Computing a value where it is used ---- */
+
+static void try_inline(Fuse *f, Value v) {
+    int kernels[MAX_USERS], own = graph_node(f->g, v)->kernel;
+    if (own < 0 || f->pinned[v]) return;
+    int n = reading_kernels(f, v, kernels, 0);
+    int cost = inline_cost(f, v, 0);
+    bool dear = cost >= 1000;
+    if (!n || n == MAX_USERS || (n > 1 && cost > CHEAP_OPS) || (f->is_static[v] && dear)) return;
+    set_kernel(f, v, -1);
+    bool good = true;
+    for (int i = 0; good && i < n; i++) good = worth(f, kernels[i], v, dear);
+    if (!good) set_kernel(f, v, own);
+}
+
+/* ---- 2. Joining kernels ---- */
+
+static bool reads(const Kernel *k, Value v) {
+    for (size_t i = 0; i < k->nitems; i++)
+        if (k->items[i].kind == ITEM_LOAD && k->items[i].node == v) return true;
+    return false;
+}
+
+static int shared_loads(const Kernel *a, const Kernel *b) {
+    int n = 0;
+    for (size_t i = 0; i < a->nitems; i++)
+        if (a->items[i].kind == ITEM_LOAD && reads(b, a->items[i].node)) n++;
+    for (size_t i = 0; i < a->nstores; i++) n += reads(b, a->stores[i].node);
+    return n;
+}
+
+/* Marks every kernel that `from` reaches downstream, not entering `except` at the first step. */
+static void mark_downstream(const Fuse *f, int from, int except, bool *reached) {
+    for (bool grew = true, first = true; grew; first = false) {
+        grew = false;
+        for (size_t v = 0; v < f->g->count; v++) {
+            int k = graph_node(f->g, (Value)v)->kernel, readers[MAX_USERS];
+            if (k < 0 || (k != from && !reached[k])) continue;
+            int n = reading_kernels(f, (Value)v, readers, 0);
+            for (int i = 0; i < n; i++) {
+                int r = readers[i];
+                if (r == from || reached[r] || (k == from && r == except)) continue;
+                reached[r] = grew = true;
+            }
+        }
+        if (first && !grew) return;
+    }
+}
+
+/* Would joining a and b make a cycle: is there a way from one to the other through a third kernel? */
+static bool makes_cycle(Fuse *f, int a, int b) {
+    bool *reached = mem_calloc((size_t)f->nkernels, 1);
+    if (!reached) return f->failed = true;
+    mark_downstream(f, a, b, reached);
+    bool cycle = reached[b];
+    if (!cycle) {
+        memset(reached, 0, (size_t)f->nkernels);
+        mark_downstream(f, b, a, reached);
+        cycle = reached[a];
+    }
+    mem_free(reached);
+    return cycle;
+}
+
+static void rename_kernel(Fuse *f, int from, int to, const Kernel *stores) {
+    (void)from;
+    for (size_t i = 0; i < stores->nstores; i++) set_kernel(f, stores->stores[i].node, to);
+}
+
+static bool same_size(const Kernel *a, const Kernel *b) {
+    return kernel_outer_size(a) * kernel_inner_size(a) == kernel_outer_size(b) * kernel_inner_size(b);
+}
+
+static bool worth_joining(const Kernel *a, const Kernel *b) {
+    if (a->kind != KERNEL_ROWS || b->kind != KERNEL_ROWS || a->is_static != b->is_static) return false;
+    if (!same_size(a, b)) return false;
+    bool tiny = kernel_outer_size(a) * kernel_inner_size(a) <= TINY && !a->nrows && !b->nrows;
+    return tiny || shared_loads(a, b) + shared_loads(b, a) > 0;
+}
+
+/* Joins b into a if the result fits; then kernels[b] is empty. */
+static void try_join(Fuse *f, Kernel *kernels, int a, int b) {
+    if (!kernels[a].nstores || !kernels[b].nstores || !worth_joining(&kernels[a], &kernels[b])) return;
+    rename_kernel(f, b, a, &kernels[b]);
+    Kernel joined;
+    bool fits = false;
+    if (!kernel_build(f->g, a, &joined, &fits, NULL, f->err)) f->failed = true;
+    rename_kernel(f, a, b, &kernels[b]);
+    if (!fits) return;
+    if (makes_cycle(f, a, b)) {
+        kernel_free(&joined);
+        return;
+    }
+    rename_kernel(f, b, a, &kernels[b]);
+    kernel_free(&kernels[a]);
+    kernel_free(&kernels[b]);
+    kernels[a] = joined;
+}
+
+static void join_kernels(Fuse *f) {
+    Kernel *kernels = mem_calloc((size_t)MAX(f->nkernels, 1), sizeof *kernels);
+    bool *used = mem_calloc((size_t)MAX(f->nkernels, 1), 1);
+    f->failed |= !kernels || !used;
+    for (size_t v = 0; !f->failed && v < f->g->count; v++)
+        if (f->g->nodes[v].kernel >= 0) used[f->g->nodes[v].kernel] = true;
+    const char *why;
+    for (int k = 0; !f->failed && k < f->nkernels; k++) {
+        bool fits;
+        if (!used[k]) continue;
+        if (!kernel_build(f->g, k, &kernels[k], &fits, &why, f->err))
+            f->failed = true;
+        else if (!fits) {
+            fail(f->err, FRAX_INTERNAL, "fuse: kernel %d cannot be built: %s", k, why);
+            f->failed = true;
+        }
+    }
+    for (int a = 0; !f->failed && a < f->nkernels; a++)
+        for (int b = a + 1; !f->failed && b < f->nkernels; b++) try_join(f, kernels, a, b);
+    for (int k = 0; kernels && k < f->nkernels; k++) kernel_free(&kernels[k]);
+    mem_free(kernels);
+    mem_free(used);
+}
+
+/* ---- Order ---- */
+
+/* Kernel k can run: every stored value that it needs has been stored by an earlier one. */
+static bool ready(const Fuse *f, int k, const int *order, bool *seen) {
+    memset(seen, 0, f->g->count);
+    for (size_t v = f->g->count; v-- > 0;) {
+        const Node *node = graph_node(f->g, (Value)v);
+        if (node->kernel == k) seen[v] = true;
+        if (!seen[v]) continue;
+        if (node->kernel >= 0 && node->kernel != k) {
+            if (order[node->kernel] < 0) return false;
+            continue;
+        }
+        for (int a = 0; a < node->nargs; a++) seen[node->args[a]] = true;
+    }
+    return true;
+}
+
+static bool writes_donated(const Fuse *f, int k) {
+    for (size_t i = 0; i < f->g->noutputs; i++)
+        if (f->g->outputs[i].donated != NO_VALUE && graph_node(f->g, f->g->outputs[i].value)->kernel == k)
+            return true;
+    return false;
+}
+
+/* Numbers the kernels in an order in which they can run; those that overwrite donated inputs come as late as
+ * they can. */
+static void number_kernels(Fuse *f) {
+    int *order = mem_alloc(sizeof *order * (size_t)MAX(f->nkernels, 1)), next = 0, left = 0;
+    bool *used = mem_calloc((size_t)MAX(f->nkernels, 1), 1), *seen = mem_alloc(f->g->count);
+    f->failed |= !order || !used || !seen;
+    for (size_t v = 0; !f->failed && v < f->g->count; v++)
+        if (f->g->nodes[v].kernel >= 0) used[f->g->nodes[v].kernel] = true;
+    for (int k = 0; !f->failed && k < f->nkernels; k++) order[k] = -1, left += used[k];
+    while (!f->failed && left) {
+        int before = left;
+        for (int late = 0; late < 2 && left == before; late++)
+            for (int k = 0; k < f->nkernels; k++) {
+                if (!used[k] || order[k] >= 0 || (!late && writes_donated(f, k)) || !ready(f, k, order, seen))
+                    continue;
+                order[k] = next++;
+                left--;
+                if (late) break;
+            }
+        if (left == before) {
+            fail(f->err, FRAX_INTERNAL, "fuse: kernels depend on each other in a circle");
+            f->failed = true;
+        }
+    }
+    for (size_t v = 0; !f->failed && v < f->g->count; v++)
+        if (f->g->nodes[v].kernel >= 0) f->g->nodes[v].kernel = order[f->g->nodes[v].kernel];
+    mem_free(order);
+    mem_free(used);
+    mem_free(seen);
+}
+
+Graph *pass_fuse(const Graph *graph, FraxError *err) {
+    Graph *lowered = graph_rewrite(graph, lower_pad, NULL, err);
+    Graph *g =
+        lowered ? graph_rewrite(lowered, NULL, NULL, err) : NULL; /* without what the lowering left behind */
+    graph_destroy(lowered);
+    if (!g) return NULL;
+    Fuse f = {.g = g, .err = err};
+    f.is_static = arena_alloc(&g->arena, g->count + 1);
+    f.pinned = arena_alloc(&g->arena, g->count + 1);
+    f.users = arena_alloc(&g->arena, (g->count + 1) * sizeof *f.users);
+    if (!f.is_static || !f.pinned || !f.users || !collect_users(&f)) {
+        f.failed = true;
+        fail_memory(err, "fusing");
+    } else {
+        start(&f);
+        for (size_t v = g->count; !f.failed && v-- > 0;) try_inline(&f, (Value)v);
+        if (!f.failed) join_kernels(&f);
+        if (!f.failed) number_kernels(&f);
+    }
+    if (!f.failed) return g;
+    if (err && !err->status) fail_memory(err, "fusing");
+    graph_destroy(g);
+    return NULL;
+}

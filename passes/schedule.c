@@ -1,0 +1,315 @@
+/* schedule.c — how a kernel's loops run: merged where memory is contiguous, lanes along the loop with the
+ * most contiguous accesses, blocks for threads. Everything depends on sizes alone, never on the number of
+ * threads, so results have the same bits for any number.
+ */
+#include "kernel_internal.h"
+#include <string.h>
+
+enum {
+    LONGEST_CACHED_ROW = 1 << 16, /* elements; longer rows are not passed over twice */
+    CHUNK = 8192,                 /* elements of a block that is a piece of a long loop */
+    BLOCK_WORK = 16384,           /* elements of a block that is a group of rows */
+    SPLIT_ROWS = 16,              /* fewer rows than this, and long ones, are cut into chunks */
+    LIBRARY_PRODUCT = 1 << 19     /* multiply-adds from which the library's product wins over ours */
+};
+
+int64_t kernel_outer_size(const Kernel *k) {
+    int64_t size = 1;
+    for (int l = 0; l < k->nouter; l++) size *= k->size[l];
+    return size;
+}
+
+int64_t kernel_inner_size(const Kernel *k) {
+    int64_t size = 1;
+    for (int l = k->nouter; l < k->nloops; l++) size *= k->size[l];
+    return size;
+}
+
+bool gemm_by_library(const Graph *graph, const Kernel *k) {
+    const Node *node = graph_node(graph, k->product);
+    bool native = node->type.dtype == FRAX_F32 || node->type.dtype == FRAX_F64;
+    bool awkward = node->attrs->ta && node->attrs->tb; /* neither operand is contiguous along a lane */
+    return native && (awkward || (double)k->m * (double)k->n * (double)k->k >= LIBRARY_PRODUCT);
+}
+
+/* ---- Places ---- */
+
+typedef void PlaceVisitor(Affine *place, void *context);
+
+/* Every affine place that the kernel's code evaluates. */
+static void visit_places(Kernel *k, PlaceVisitor *visit, void *context) {
+    for (size_t i = 0; i < k->nitems; i++)
+        if (k->items[i].kind == ITEM_LOAD || k->items[i].kind == ITEM_INDEX) visit(&k->items[i].at, context);
+    for (size_t i = 0; i < k->nguards; i++) visit(&k->guards[i].index, context);
+    for (size_t i = 0; i < k->nstores; i++) visit(&k->stores[i].at, context);
+    for (size_t i = 0; i < k->nrows; i++)
+        for (int t = 0; t < 2; t++) visit(&k->rows[i].tables[t].at, context);
+}
+
+typedef struct Merge {
+    int loop; /* with its successor */
+    int64_t size;
+    bool possible;
+} Merge;
+
+static void check_merge(Affine *place, void *context) {
+    Merge *merge = context;
+    int64_t *c = &place->coeff[merge->loop];
+    if (c[0] != c[1] * merge->size) merge->possible = false;
+}
+
+static void drop_loop(Affine *place, void *context) {
+    const Merge *merge = context;
+    memmove(&place->coeff[merge->loop], &place->coeff[merge->loop + 1],
+            sizeof *place->coeff * (size_t)(MAX_LOOPS - merge->loop - 1));
+    place->coeff[MAX_LOOPS - 1] = 0;
+}
+
+/* Loops l and l + 1 become one where every place steps through them as through one. */
+static void merge_loops(Kernel *k) {
+    for (int l = k->nloops - 2; l >= 0; l--) {
+        int first_summed = k->nouter - k->nsummed;
+        if (l + 1 == k->nouter || (k->nsummed && l + 1 == first_summed)) continue; /* different groups */
+        Merge merge = {l, k->size[l + 1], true};
+        visit_places(k, check_merge, &merge);
+        if (!merge.possible) continue;
+        k->size[l + 1] *= k->size[l];
+        visit_places(k, drop_loop, &merge);
+        memmove(&k->size[l], &k->size[l + 1], sizeof *k->size * (size_t)(k->nloops - l - 1));
+        k->nloops--;
+        if (l < k->nouter) k->nouter--;
+        if (l >= first_summed && l < first_summed + k->nsummed) k->nsummed--;
+    }
+}
+
+/* ---- Lanes ---- */
+
+typedef struct LaneScore {
+    int loop;
+    int contiguous, strided;
+} LaneScore;
+
+static void score_place(const Affine *place, int weight, LaneScore *score) {
+    int64_t c = place->coeff[score->loop];
+    if (c == 1)
+        score->contiguous += weight;
+    else if (c)
+        score->strided += weight;
+}
+
+/* The loop along which most accesses are contiguous; scattered stores weigh double. Ties go to the last loop.
+ */
+static int choose_lane_loop(const Kernel *k, int first, int end) {
+    int best = -1, best_score = INT32_MIN;
+    for (int l = end - 1; l >= first; l--) {
+        LaneScore score = {.loop = l};
+        for (size_t i = 0; i < k->nitems; i++)
+            if (k->items[i].kind == ITEM_LOAD) score_place(&k->items[i].at, 1, &score);
+        for (size_t i = 0; i < k->nstores; i++)
+            if (k->stores[i].item != NO_ITEM) score_place(&k->stores[i].at, 2, &score);
+        int value = 2 * score.contiguous - 3 * score.strided - (k->size[l] < 4) * 4;
+        if (value > best_score) best = l, best_score = value;
+    }
+    return best;
+}
+
+static void exchange(Affine *place, void *context) {
+    const int *loops = context;
+    int64_t c = place->coeff[loops[0]];
+    place->coeff[loops[0]] = place->coeff[loops[1]];
+    place->coeff[loops[1]] = c;
+}
+
+static void exchange_loops(Kernel *k, int a, int b) {
+    int64_t size = k->size[a];
+    k->size[a] = k->size[b];
+    k->size[b] = size;
+    visit_places(k, exchange, (int[]){a, b});
+}
+
+static bool has_reduction(const Kernel *k) {
+    for (size_t i = 0; i < k->nitems; i++)
+        if (k->items[i].kind == ITEM_REDUCE) return true;
+    return false;
+}
+
+/* Without anything that couples elements, all loops but the lanes' are rows. */
+static void split_map(Kernel *k) {
+    if (!k->nloops) return;
+    int lane = choose_lane_loop(k, 0, k->nloops);
+    exchange_loops(k, lane, k->nloops - 1);
+    k->nouter = k->nloops - 1;
+    k->lane_loop = k->nloops - 1;
+}
+
+/* With row operations rows are dense buffers, lanes run along the last inner loop; reductions may also lie
+   across the lanes: then each lane works on a row of its own. */
+static void split_rows(Kernel *k) {
+    bool buffers = k->nrows > 0;
+    int lane = choose_lane_loop(k, buffers ? k->nouter : 0, k->nloops);
+    if (buffers) lane = k->nloops > k->nouter ? k->nloops - 1 : -1;
+    if (lane >= k->nouter) {
+        if (!buffers) exchange_loops(k, lane, k->nloops - 1);
+        lane = k->nloops - 1;
+    } else if (lane >= 0) {
+        exchange_loops(k, lane, k->nouter - 1);
+        lane = k->nouter - 1;
+    }
+    k->lane_loop = lane;
+}
+
+/* ---- Levels and blocks ---- */
+
+static bool guard_is_inner(const Kernel *k, int guard) {
+    for (; guard != NO_GUARD; guard = k->guards[guard].parent)
+        if (affine_uses(&k->guards[guard].index, k->nouter, k->nloops)) return true;
+    return false;
+}
+
+static void mark_levels(Kernel *k) {
+    for (size_t i = 0; i < k->nitems; i++) {
+        Item *item = &k->items[i];
+        item->inner = item->kind == ITEM_ROW || affine_uses(&item->at, k->nouter, k->nloops) ||
+                      guard_is_inner(k, item->guard);
+        if (item->kind == ITEM_REDUCE)
+            item->inner = false;
+        else
+            for (int a = 0; a < 3; a++)
+                if (item->args[a] != NO_ITEM && k->items[item->args[a]].inner) item->inner = true;
+    }
+}
+
+/* One pass along the row, whose results are needed only after it. */
+static bool one_pass(const Graph *graph, const Kernel *k) {
+    if (k->nrows || k->nstages > 2) return false;
+    for (size_t i = 0; i < k->nitems; i++) {
+        if (k->items[i].stage == 1 && k->items[i].inner) return false;
+        if (k->items[i].kind == ITEM_REDUCE && graph_node(graph, k->items[i].node)->op == OP_argmax)
+            return false;
+    }
+    for (size_t i = 0; i < k->nstores; i++)
+        if (k->items[k->stores[i].item].stage == 1 && affine_uses(&k->stores[i].at, k->nouter, k->nloops))
+            return false;
+    return true;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+/* Rows in units of work: with lanes across rows, a unit is one step of the other outer loops. */
+static int64_t row_units(const Kernel *k) {
+    int64_t units = kernel_outer_size(k);
+    return k->lane_loop >= 0 && k->lane_loop < k->nouter ? units / MAX(k->size[k->lane_loop], 1) : units;
+}
+
+static void choose_blocks(const Graph *graph, Kernel *k) {
+    int64_t units = row_units(k), length = kernel_inner_size(k);
+    bool across = k->lane_loop >= 0 && k->lane_loop < k->nouter;
+    int cut = k->lane_loop;
+    bool reduces = has_reduction(k);
+    k->rows_per_block = MAX(1, BLOCK_WORK / MAX(length * (across ? k->size[cut] : 1), 1));
+    k->blocks = ceil_div(units, k->rows_per_block);
+    if (k->nrows || cut < 0) return;
+    if (across) {
+        /* Lanes across rows: pieces of the lane loop are independent rows. */
+        int64_t piece = MAX(64, BLOCK_WORK / MAX(length, 1) / 64 * 64);
+        if (k->size[cut] <= piece) return;
+        k->chunk = piece;
+    } else if (!reduces || (units < SPLIT_ROWS && length > 2 * CHUNK && k->nloops - k->nouter == 1 &&
+                            one_pass(graph, k))) {
+        if (k->size[cut] <= CHUNK) return;
+        k->chunk = CHUNK;
+    } else {
+        return;
+    }
+    k->rows_per_block = 1;
+    k->blocks = units * ceil_div(k->size[cut], k->chunk);
+}
+
+static size_t spectrum_bytes(const Graph *graph, Value v) {
+    const Type *type = graph_type(graph, v);
+    uint32_t axes = graph_node(graph, v)->attrs->axes;
+    size_t bytes = frax_dtype_size(type->dtype);
+    for (int i = 0; i < type->shape.rank; i++)
+        if (axes >> i & 1) bytes *= (size_t)type->shape.dims[i];
+    return bytes;
+}
+
+/* Cross spectra that sum over rows: each block sums rows of one kept index into its own partial spectrum. */
+static void choose_summed_blocks(const Graph *graph, Kernel *k) {
+    int64_t summed = 1;
+    for (int l = k->nouter - k->nsummed; l < k->nouter; l++) summed *= k->size[l];
+    int64_t kept = kernel_outer_size(k) / MAX(summed, 1);
+    k->rows_per_block = MIN(MAX(k->rows_per_block, ceil_div(summed, 32)), MAX(summed, 1));
+    int64_t per_kept = ceil_div(summed, k->rows_per_block);
+    k->blocks = kept * per_kept;
+    for (size_t r = 0; r < k->nrows; r++) {
+        if (graph_node(graph, k->rows[r].node)->op != OP_cross_spectrum) continue;
+        k->workspace += (size_t)k->blocks * 2 * (spectrum_bytes(graph, k->rows[r].node) + 64);
+    }
+}
+
+bool kernel_schedule(const Graph *graph, Kernel *k) {
+    k->lane_loop = -1;
+    if (k->kind != KERNEL_ROWS) return true;
+    for (int l = 0; l < k->nloops; l++)
+        if (!k->size[l] && !has_reduction(k)) return true; /* nothing to do: no blocks */
+    merge_loops(k);
+    if (!k->nrows && !has_reduction(k))
+        split_map(k);
+    else
+        split_rows(k);
+    mark_levels(k);
+    if (has_reduction(k) && !k->nrows && kernel_inner_size(k) > LONGEST_CACHED_ROW && !one_pass(graph, k))
+        return false;
+    choose_blocks(graph, k);
+    if (k->nsummed)
+        choose_summed_blocks(graph, k);
+    else if (k->chunk && k->lane_loop >= k->nouter)
+        for (size_t i = 0; i < k->nitems; i++)
+            if (k->items[i].kind == ITEM_REDUCE) k->workspace += (size_t)k->blocks * sizeof(double);
+    return true;
+}
+
+/* ---- What fusion and the memory plan ask ---- */
+
+/* The element overwritten is read at the same place of the same loop iteration, never in a later pass. */
+bool kernel_in_place(const Graph *graph, const Kernel *k, const Store *store, Value source) {
+    if (k->kind != KERNEL_ROWS || store->item == NO_ITEM || k->nsummed || k->workspace) return false;
+    if (frax_dtype_size(graph_type(graph, store->node)->dtype) !=
+        frax_dtype_size(graph_type(graph, source)->dtype))
+        return false;
+    int stage = k->items[store->item].stage;
+    bool store_inner = affine_uses(&store->at, k->nouter, k->nloops);
+    for (size_t i = 0; i < k->nitems; i++) {
+        const Item *item = &k->items[i];
+        if (item->kind != ITEM_LOAD || item->node != source) continue;
+        if (!affine_equal(&item->at, &store->at) || item->guard != NO_GUARD) return false;
+    }
+    for (size_t r = 0; r < k->nrows; r++)
+        for (int t = 0; t < 2; t++)
+            if (!k->rows[r].tables[t].is_constant && k->rows[r].tables[t].node == source) return false;
+    /* Items may be computed again in later passes of the row: only the last pass may overwrite. */
+    return !store_inner || stage + 1 == k->nstages;
+}
+
+size_t kernel_moved_bytes(const Graph *graph, const Kernel *k) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < k->nstores; i++) {
+        const Type *type = graph_type(graph, k->stores[i].node);
+        bytes += (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+    }
+    for (size_t v = 0; v < graph->count; v++) {
+        bool read = false;
+        for (size_t i = 0; i < k->nitems; i++)
+            read |= k->items[i].kind == ITEM_LOAD && k->items[i].node == (Value)v;
+        for (size_t r = 0; r < k->nrows; r++)
+            for (int t = 0; t < 2; t++)
+                read |= !k->rows[r].tables[t].is_constant && k->rows[r].tables[t].node == (Value)v;
+        if (k->kind != KERNEL_ROWS) read |= k->left.node == (Value)v || k->right.node == (Value)v;
+        const Type *type = graph_type(graph, (Value)v);
+        if (read) bytes += (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+    }
+    return bytes;
+}
