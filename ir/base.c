@@ -1,5 +1,7 @@
 /* base.c — statuses, heap with failure injection, arenas, text, small helpers. See base.h. */
 #include "base.h"
+#include <locale.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +192,53 @@ void text_printf(Text *text, const char *fmt, ...) {
 void text_free(Text *text) {
     mem_free(text->data);
     *text = (Text){0};
+}
+
+/* printf and strtod write and read the decimal point of the host's locale. */
+static const char *decimal_point(void) {
+    return localeconv()->decimal_point;
+}
+
+const char *double_text(double v, char buffer[32]) {
+    if (isnan(v)) return strcpy(buffer, "nan");
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(buffer, 32, "%.*g", digits, v);
+        if (strtod(buffer, NULL) == v) break;
+    }
+    char *point = strstr(buffer, decimal_point());
+    if (point) {
+        size_t n = strlen(decimal_point());
+        *point = '.';
+        memmove(point + 1, point + n, strlen(point + n) + 1);
+    }
+    return buffer;
+}
+
+static bool parse_special(const char *s, size_t n, double *v) {
+    bool negative = n && *s == '-';
+    s += negative, n -= negative;
+    if (n != 3 || (strncmp(s, "inf", 3) && strncmp(s, "nan", 3))) return false;
+    *v = *s == 'n' ? NAN : negative ? -INFINITY : INFINITY;
+    return true;
+}
+
+bool double_parse(const char *s, size_t n, double *v) {
+    enum { LONGEST = 400 };
+    char buffer[LONGEST + 8], *end;
+    size_t used = 0;
+    if (parse_special(s, n, v)) return true;
+    if (n == 0 || n > LONGEST) return false;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] == '.' && used + strlen(decimal_point()) < sizeof buffer)
+            used += (size_t)snprintf(buffer + used, sizeof buffer - used, "%s", decimal_point());
+        else if (s[i] && strchr("0123456789eE+-", s[i]) && used + 1 < sizeof buffer)
+            buffer[used++] = s[i];
+        else
+            return false;
+    }
+    buffer[used] = '\0';
+    *v = strtod(buffer, &end);
+    return *end == '\0' && !isinf(*v);
 }
 
 /* ---- Small helpers ---- */

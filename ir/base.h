@@ -63,6 +63,12 @@ void text_printf(Text *text, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void text_append(Text *text, const char *s, size_t n);
 void text_free(Text *text);
 
+/* Doubles as text, whatever the locale of the host: the fewest of 15, 16, 17 digits that read back exactly,
+   inf, -inf, nan. */
+const char *double_text(double v, char buffer[32]);
+/* Reads exactly s[0..n): the text of double_text or any decimal number; false if it is none or beyond f64. */
+bool double_parse(const char *s, size_t n, double *v);
+
 /* ---- Small helpers ---- */
 
 bool mul_overflows(int64_t a, int64_t b, int64_t *product);
