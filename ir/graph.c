@@ -6,6 +6,7 @@
  */
 #include "ir.h"
 #include "fold.h"
+#include <math.h>
 #include <string.h>
 
 /* ---- Graph ---- */
@@ -126,9 +127,14 @@ static bool grow_buckets(Graph *g) {
     return true;
 }
 
+Value graph_find(const Graph *g, const Node *node) {
+    return g->nbuckets ? *find_bucket(g, node) : NO_VALUE;
+}
+
 /* ---- Emission ---- */
 
-/* Only what the op lists, per-axis entries only up to the rank. */
+/* Only what the op lists, per-axis entries only up to the rank; one NaN stands for all, as in the text form.
+ */
 static Attrs clean_attrs(Op op, const Attrs *given, int rank) {
     Attrs at;
     memset(&at, 0, sizeof at);
@@ -138,6 +144,8 @@ static Attrs clean_attrs(Op op, const Attrs *given, int rank) {
     ATTRS(X)
 #undef X
     for (int i = rank; i < MAX_RANK; i++) at.lo[i] = at.hi[i] = at.step[i] = at.perm[i] = 0;
+    if (isnan(at.value)) at.value = NAN;
+    if (isnan(at.value2)) at.value2 = NAN;
     return at;
 }
 
@@ -145,18 +153,30 @@ static bool is_signature(Op op) {
     return op == OP_input || op == OP_param;
 }
 
+/* Enters the next node into the signature: inputs stand before params. */
+static Value append_input(Graph *g, const Node *node) {
+    for (size_t i = 0; i < g->ninputs; i++)
+        if (!strcmp(graph_node(g, g->inputs[i])->attrs->name, node->attrs->name))
+            return graph_fail(g, FRAX_NAME, "two inputs are called %s", node->attrs->name);
+    if (!mem_grow(&g->inputs, &g->inputs_capacity, g->ninputs + 1, sizeof *g->inputs))
+        return graph_fail_memory(g);
+    size_t at = g->ninputs;
+    while (node->op == OP_input && at > 0 && graph_node(g, g->inputs[at - 1])->op == OP_param) at--;
+    memmove(g->inputs + at + 1, g->inputs + at, (g->ninputs - at) * sizeof *g->inputs);
+    g->inputs[at] = (Value)g->count;
+    g->ninputs++;
+    return g->inputs[at];
+}
+
 static Value append_node(Graph *g, const Node *node) {
+    if (g->count >= INT32_MAX) return graph_fail(g, FRAX_UNSUPPORTED, "more than 2^31−1 nodes");
     if (!mem_grow(&g->nodes, &g->capacity, g->count + 1, sizeof *g->nodes)) return graph_fail_memory(g);
-    if (is_signature(node->op)) {
-        if (!mem_grow(&g->inputs, &g->inputs_capacity, g->ninputs + 1, sizeof *g->inputs))
-            return graph_fail_memory(g);
-        g->inputs[g->ninputs++] = (Value)g->count;
-    }
     Attrs *attrs = arena_alloc(&g->arena, sizeof *attrs);
     Value *args = arena_alloc(&g->arena, sizeof *args * (size_t)MAX(node->nargs, 1));
     if (!attrs || !args) return graph_fail_memory(g);
     *attrs = *node->attrs;
     if (node->nargs) memcpy(args, node->args, sizeof *args * (size_t)node->nargs);
+    if (is_signature(node->op) && append_input(g, node) == NO_VALUE) return NO_VALUE;
     Node *stored = &g->nodes[g->count];
     *stored = *node;
     stored->attrs = attrs;

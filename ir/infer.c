@@ -4,6 +4,7 @@
  * A message says what the op got and what it expects.
  */
 #include "ir.h"
+#include <math.h>
 #include <string.h>
 
 typedef struct Infer {
@@ -56,8 +57,23 @@ static FraxStatus operands_agree(const Infer *in) {
     return FRAX_OK;
 }
 
+/* i32 and bool constants hold what their dtype can. */
+static FraxStatus constant_fits(const Infer *in) {
+    double v = in->attrs->value;
+    char type[176], number[32];
+    bool fits = in->given->dtype == FRAX_I32    ? v == trunc(v) && v >= INT32_MIN && v <= INT32_MAX
+                : in->given->dtype == FRAX_BOOL ? v == 0 || v == 1
+                                                : true;
+    if (fits) return FRAX_OK;
+    return fail(in->err, FRAX_VALUE, "constant: %s is not a value of %s", double_text(v, number),
+                type_text(in->given, type));
+}
+
 static FraxStatus infer_given(const Infer *in) {
     if (need_given(in)) return FRAX_INTERNAL;
+    if (op_table[in->op].attrs & A_NAME && !in->attrs->name)
+        return fail(in->err, FRAX_NAME, "%s: it has no name", op_name(in));
+    if (in->op == OP_constant && constant_fits(in)) return FRAX_VALUE;
     if (in->op == OP_iota && in->attrs->axis >= in->given->shape.rank)
         return fail(in->err, FRAX_SHAPE, "iota: axis %d is outside rank %d", in->attrs->axis,
                     in->given->shape.rank);
@@ -67,9 +83,9 @@ static FraxStatus infer_given(const Infer *in) {
 
 static FraxStatus infer_floating(const Infer *in) {
     if (!dtype_is_float(in->args[0]->dtype)) return wrong_dtype(in, "a floating dtype");
-    if (in->op == OP_polygamma && in->attrs->n < 0)
-        return fail(in->err, FRAX_VALUE, "polygamma: order %lld, expected 0 or more",
-                    (long long)in->attrs->n);
+    if (in->op == OP_polygamma && (in->attrs->n < 0 || in->attrs->n > MAX_POLYGAMMA))
+        return fail(in->err, FRAX_VALUE, "polygamma: order %lld, expected 0…%d", (long long)in->attrs->n,
+                    MAX_POLYGAMMA);
     return operands_agree(in);
 }
 
@@ -157,7 +173,8 @@ static FraxStatus infer_slice(const Infer *in) {
         if (at->lo[i] < 0 || at->lo[i] > at->hi[i] || at->hi[i] > n || at->step[i] < 1)
             return fail(in->err, FRAX_SHAPE, "slice: %lld:%lld:%lld is outside axis %d of size %lld",
                         (long long)at->lo[i], (long long)at->hi[i], (long long)at->step[i], i, (long long)n);
-        in->type->shape.dims[i] = (at->hi[i] - at->lo[i] + at->step[i] - 1) / at->step[i];
+        int64_t length = at->hi[i] - at->lo[i];
+        in->type->shape.dims[i] = length ? (length - 1) / at->step[i] + 1 : 0;
     }
     return FRAX_OK;
 }
@@ -348,9 +365,10 @@ static FraxStatus infer_weights(const Infer *in) {
 /* ---- Differentiation ---- */
 
 static FraxStatus infer_custom(const Infer *in) {
-    int n = (int)in->attrs->n;
-    if (in->attrs->n < 1 || in->nargs != 2 * n + 2)
-        return fail(in->err, FRAX_INTERNAL, "custom: %d operands for n = %d", in->nargs, n);
+    int n = (in->nargs - 2) / 2;
+    if (in->attrs->n < 1 || in->attrs->n != n || in->nargs != 2 * n + 2)
+        return fail(in->err, FRAX_INTERNAL, "custom: %d operands for n = %lld, expected 2n + 2", in->nargs,
+                    (long long)in->attrs->n);
     for (int i = 1; i <= n; i++) {
         const Node *hole = graph_node(in->graph, in->values[n + i]);
         if (hole->op != OP_hole || !same_type(&hole->type, graph_type(in->graph, in->values[i])))
@@ -385,10 +403,13 @@ FraxStatus infer_type(const Graph *g, Op op, const Value *args, int nargs, const
                 .type = type,
                 .err = err};
     for (int i = 0; i < MIN(nargs, 3); i++) in.args[i] = graph_type(g, args[i]);
+    char text[176];
+    if (given && shape_overflows(&given->shape))
+        return fail(err, FRAX_SHAPE, "%s: shape %s is negative or overflows", op_table[op].name,
+                    shape_text(&given->shape, text));
     *type = (Type){0};
     FraxStatus status = rules[op](&in);
     if (status) return status;
-    char text[176];
     if (shape_overflows(&type->shape))
         return fail(err, FRAX_SHAPE, "%s: the shape of %s overflows", op_table[op].name,
                     type_text(type, text));

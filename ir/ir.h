@@ -14,7 +14,7 @@
 #include "base.h"
 
 typedef int32_t Value;
-enum { NO_VALUE = -1, VARIADIC = -1, MAX_RANK = FRAX_MAX_RANK };
+enum { NO_VALUE = -1, VARIADIC = -1, MAX_RANK = FRAX_MAX_RANK, MAX_POLYGAMMA = 32 };
 
 /* ---- Types ---- */
 
@@ -85,15 +85,37 @@ enum {
 #undef X
 };
 
-typedef enum Part { PART_RE, PART_IM } Part;
-typedef enum Engine { ENGINE_AUTO, ENGINE_DIRECT, ENGINE_FFT } Engine;
-typedef enum Init {
-    INIT_CONSTANT,
-    INIT_NORMAL,
-    INIT_UNIFORM,
-    INIT_GLOROT,
-    INIT_HE
-} Init; /* value, value2: parameters */
+/* One list of each kind of choice: enumerator, name in the text form. */
+#define PARTS(X)                                                                                             \
+    X(PART_RE, "re")                                                                                         \
+    X(PART_IM, "im")
+#define ENGINES(X)                                                                                           \
+    X(ENGINE_AUTO, "auto")                                                                                   \
+    X(ENGINE_DIRECT, "direct")                                                                               \
+    X(ENGINE_FFT, "fft")
+#define INITS(X) /* of a param; value, value2 are its parameters */                                          \
+    X(INIT_CONSTANT, "constant")                                                                             \
+    X(INIT_NORMAL, "normal")                                                                                 \
+    X(INIT_UNIFORM, "uniform")                                                                               \
+    X(INIT_GLOROT, "glorot")                                                                                 \
+    X(INIT_HE, "he")
+/* Where a stored value lives, decided by the memory plan. */
+#define REGIONS(X)                                                                                           \
+    X(REGION_NONE, "none")                                                                                   \
+    X(REGION_INPUT, "input")                                                                                 \
+    X(REGION_OUTPUT, "output")                                                                               \
+    X(REGION_ARENA, "arena")                                                                                 \
+    X(REGION_STATIC, "static")
+
+#define X(code, name) code,
+typedef enum Part { PARTS(X) PART_COUNT } Part;
+typedef enum Engine { ENGINES(X) ENGINE_COUNT } Engine;
+typedef enum Init { INITS(X) INIT_COUNT } Init;
+typedef enum Region { REGIONS(X) REGION_COUNT } Region;
+#undef X
+
+extern const char *const part_names[PART_COUNT],
+    *const engine_names[ENGINE_COUNT], *const init_names[INIT_COUNT], *const region_names[REGION_COUNT];
 
 /* Attributes of a node: axes and sum are bit sets of axes; lo, hi, step, perm have one entry per axis. */
 typedef struct Attrs {
@@ -123,9 +145,6 @@ bool op_from_name(const char *name, Op *op);
 typedef struct Loc {
     int line, column; /* in graph->file; 0 when unknown */
 } Loc;
-
-/* Where a stored value lives, decided by the memory plan. */
-typedef enum Region { REGION_NONE, REGION_INPUT, REGION_OUTPUT, REGION_ARENA, REGION_STATIC } Region;
 
 typedef struct Node {
     Op op;
@@ -194,8 +213,25 @@ Value graph_copy_node(Graph *to, const Graph *from, Value v, const Value *args);
 /* Sets live[v] for every node that an output or the signature needs, and clears the others. */
 void graph_live(const Graph *graph, bool *live);
 
+/* The node of the graph that agrees with `node` in op, type, operands and attributes, or NO_VALUE. */
+Value graph_find(const Graph *graph, const Node *node);
+
+/* Checks every invariant stated here and in graph.c; a violation is FRAX_INTERNAL and names the node. */
 FraxStatus graph_verify(const Graph *graph, FraxError *err);
-/* Prints the graph; graph_read(graph_print(g)) prints the same text again. */
+
+/* The text form: live nodes, renumbered densely. graph_read of it gives a graph that prints the same text.
+
+     graph nile @nile.frax {
+       %0: f64[100] = input {name=x} @2:12
+       %1: f64[] = param {name=d, init=constant, value=0.1} @3:5
+       %7: f64[32,128] = spectral %5, %6, %8 {axes=[1]} k3 arena+4096 @4:9
+       return loss = %9, d.next = %12 -> %1
+     }
+
+   A node is its number, type, op, operands, the attributes its op lists, the kernel that stores it, region
+   and offset, line and column in the file; `->` names the input whose buffer an output may overwrite. Names
+   that are not [A-Za-z_][A-Za-z0-9_.]* are quoted. `#` starts a comment. graph_read takes any text: a fault
+   is reported with its line and a caret. */
 void graph_print(const Graph *graph, Text *out);
 FraxStatus graph_read(const char *text, const char *file, Graph **graph, FraxError *err);
 

@@ -21,11 +21,9 @@ static double polygamma_positive(int64_t n, double x) {
 
 /* d^n/dx^n of π cot πx, by the polynomial recurrence in c = cot πx: P_0 = c, P' = −π(1 + c²) dP/dc. */
 static double cotangent_derivative(int64_t n, double x) {
-    enum { HIGHEST = 32 };
-    double p[HIGHEST + 2] = {0, 1}, c = 1 / tan(M_PI * x), value = 0;
-    if (n > HIGHEST) return NAN;
+    double p[MAX_POLYGAMMA + 2] = {0, 1}, c = 1 / tan(M_PI * x), value = 0;
     for (int64_t d = 0; d < n; d++) {
-        double next[HIGHEST + 2] = {0};
+        double next[MAX_POLYGAMMA + 2] = {0};
         for (int i = 1; i <= d + 1; i++) {
             next[i - 1] -= M_PI * i * p[i];
             next[i + 1] -= M_PI * i * p[i];

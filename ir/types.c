@@ -72,6 +72,13 @@ const OpInfo op_table[OP_COUNT] = {
 #include "ops.def"
 };
 
+#define X(code, name) name,
+const char *const part_names[PART_COUNT] = {PARTS(X)};
+const char *const engine_names[ENGINE_COUNT] = {ENGINES(X)};
+const char *const init_names[INIT_COUNT] = {INITS(X)};
+const char *const region_names[REGION_COUNT] = {REGIONS(X)};
+#undef X
+
 /* Which infer rules keep elements in their place. */
 enum {
     POINTWISE_given = 0,
