@@ -233,7 +233,7 @@ typedef struct FraxFitOptions {
     int64_t steps;
     int64_t batch;    /* rows of the inputs' common leading axis in one step; 0: all */
     uint64_t seed;    /* order of the mini-batches */
-    double tolerance; /* lbfgs stops when the gradient's largest entry is below it, relative to the loss */
+    double tolerance; /* lbfgs ends when the gradient's largest entry is at most tolerance * max(1, |loss|) */
     /* Called after each step (evaluations: model evaluations so far); a non-zero result stops the fit. May be
      * NULL. */
     int (*progress)(void *context, int64_t step, int64_t evaluations, double loss);
@@ -247,22 +247,32 @@ FRAX_API FraxFitOptions frax_default_fit_options(FraxOptimizer optimizer);
 typedef struct FraxTrainer FraxTrainer;
 
 /* options->of and ->wrt choose what is minimised and which params move; options->mode is ignored. Params
-   start at their declared initial values with fit->seed. With fit->batch the model is compiled for that
-   leading size. */
+   start at their declared initial values with fit->seed.
+   With fit->batch each step sees that many rows: the leading size of the first input must be a symbol, which
+   options gives its full value; all inputs that lead with it are batched, and it may stand nowhere else in an
+   input or param. Each epoch draws the rows without replacement, in an order that depends on fit->seed and the
+   epoch alone; rows that do not fill a last batch wait for the next epoch's draw. lbfgs takes no batches. */
 FRAX_API FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *options,
                                         const FraxFitOptions *fit, FraxTrainer **trainer, FraxError *err);
 FRAX_API void frax_trainer_destroy(FraxTrainer *trainer); /* NULL is fine */
-/* One optimizer step on `inputs` (full arrays; the trainer draws the mini-batch). *loss is the loss before
-   the update. FRAX_DIVERGED names the step and the parameter that left the finite numbers. */
+/* One optimizer step on `inputs` (full arrays; the trainer draws the mini-batch). *loss (may be NULL) is the
+   loss before the update. FRAX_DIVERGED names the step and the parameter that left the finite numbers; all
+   params are to be set before another step then. lbfgs expects the same values in `inputs` at each step, and
+   does nothing once it has converged. A trainer belongs to one thread at a time. */
 FRAX_API FraxStatus frax_trainer_step(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                       FraxError *err);
-/* fit->steps steps, or until the optimizer has converged. */
+/* fit->steps steps, or until the optimizer has converged or fit->progress has asked to stop. *loss (may be
+   NULL) is that of the last step. */
 FRAX_API FraxStatus frax_trainer_run(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                      FraxError *err);
 FRAX_API int64_t frax_trainer_steps(const FraxTrainer *trainer);
 FRAX_API int64_t frax_trainer_evaluations(const FraxTrainer *trainer);
-/* The signature of params (as frax_executable_*), and copies of their current values out of and into the
- * trainer. */
+/* Non-zero once lbfgs has come to an end by itself. */
+FRAX_API int frax_trainer_converged(const FraxTrainer *trainer);
+/* Why the last frax_trainer_run ended, in a few words; never NULL. */
+FRAX_API const char *frax_trainer_outcome(const FraxTrainer *trainer);
+/* The signature of the inputs of one step and of the params (as frax_executable_*; not to be run), and copies
+   of the params' current values out of and into the trainer. */
 FRAX_API const FraxExecutable *frax_trainer_executable(const FraxTrainer *trainer);
 FRAX_API FraxStatus frax_trainer_get_param(const FraxTrainer *trainer, size_t i, void *data, FraxError *err);
 FRAX_API FraxStatus frax_trainer_set_param(FraxTrainer *trainer, size_t i, const void *data, FraxError *err);
