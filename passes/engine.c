@@ -2,8 +2,8 @@
  *
  * Runs after differentiation, so engines need no derivative rules. The choice is one row of the table below;
  * `direct` stays a causal_conv node for the history kernel, `fft` becomes spectral nodes: with both signals
- * padded by zeros to P ≥ 2n − 1, the circular convolution of length P agrees with the causal one on the first
- * n samples.
+ * padded by zeros to an even P ≥ 2n − 1, the circular convolution of length P agrees with the causal one on
+ * the first n samples.
  */
 #include "passes.h"
 #include "rewrite.h"
@@ -15,9 +15,9 @@ static Value keep_direct(Graph *g, const Node *node) {
     return g_causal_conv(g, node->args[0], node->args[1], node->attrs->axis, ENGINE_DIRECT);
 }
 
-/* The smallest 2^a 3^b 5^c ≥ n: lengths that every FFT library transforms fast. */
+/* The smallest 2^a 3^b 5^c ≥ n ≥ 1: lengths that every FFT library transforms fast. */
 static int64_t smooth_length(int64_t n) {
-    for (int64_t length = MAX(n, 1);; length++) {
+    for (int64_t length = n;; length++) {
         int64_t rest = length;
         while (rest % 2 == 0) rest /= 2;
         while (rest % 3 == 0) rest /= 3;
@@ -37,7 +37,7 @@ static Value by_fft(Graph *g, const Node *node) {
     int axis = node->attrs->axis;
     uint32_t axes = 1u << axis;
     Shape shape = node->type.shape;
-    int64_t from[MAX_RANK] = {0}, length = smooth_length(2 * shape.dims[axis] - 1);
+    int64_t from[MAX_RANK] = {0}, length = 2 * smooth_length(shape.dims[axis]);
     Value w = pad_end(g, node->args[0], axis, length), x = pad_end(g, node->args[1], axis, length);
     Value y = g_spectral(g, x, g_rfft(g, w, axes, PART_RE), g_rfft(g, w, axes, PART_IM), axes);
     return g_slice(g, y, from, shape.dims, NULL);

@@ -90,6 +90,8 @@ Value slice_of_pad(Graph *g, const Node *node) {
         zeros.lo[i] = clamp(offset - lo, 0, hi - lo);
         zeros.hi[i] = hi - lo - zeros.lo[i] - (data.hi[i] - data.lo[i]);
     }
+    for (int i = 0; i < x.rank; i++)
+        if (data.lo[i] == data.hi[i]) return g_constant(g, node->type, 0);
     return g_pad(g, g_slice(g, inner.args[0], data.lo, data.hi, NULL), zeros.lo, zeros.hi, NULL);
 }
 

@@ -75,6 +75,11 @@ static void accumulate(const Site *s, int i, Value ct) {
     *sum = *sum == NO_VALUE ? ct : g_add(s->g, *sum, ct);
 }
 
+static bool is_zero(const Graph *g, Value v) {
+    const Node *node = graph_node(g, v);
+    return node->op == OP_constant && node->attrs->value == 0;
+}
+
 static Type operand_type(const Site *s, int i) {
     return *graph_type(s->g, s->x[i]);
 }
@@ -237,7 +242,11 @@ static void transpose_spectral(const Site *s) {
     uint32_t axes = s->node.attrs->axes;
     Shape k = operand_type(s, 1).shape;
     uint32_t sum = broadcast_axes(&k, &s->node.type.shape, axes);
-    if (wanted(s, 0)) accumulate(s, 0, g_spectral(g, s->ct, s->x[1], g_neg(g, s->x[2]), axes));
+    if (wanted(s, 0)) {
+        Value im =
+            is_zero(g, s->x[2]) ? s->x[2] : g_neg(g, s->x[2]); /* not −0: real K keep sharing their zero */
+        accumulate(s, 0, g_spectral(g, s->ct, s->x[1], im, axes));
+    }
     if (wanted(s, 1)) accumulate(s, 1, g_cross_spectrum(g, s->x[0], s->ct, axes, sum, PART_RE));
     if (wanted(s, 2)) accumulate(s, 2, g_cross_spectrum(g, s->x[0], s->ct, axes, sum, PART_IM));
 }
@@ -270,6 +279,7 @@ static void transpose_causal_conv(const Site *s) {
         accumulate(s, 1, g_flip(g, g_causal_conv(g, s->x[0], reversed, axis, engine), 1u << axis));
 }
 
+/* For completeness: jvp follows the given derivative, so what depends on a tangent is never behind custom. */
 static void transpose_custom(const Site *s) {
     accumulate(s, 0, s->ct);
 }
@@ -286,11 +296,6 @@ static TransposeRule *const rules[OP_COUNT] = {
 };
 
 /* ---- Linearity ---- */
-
-static bool is_zero(const Graph *g, Value v) {
-    const Node *node = graph_node(g, v);
-    return node->op == OP_constant && node->attrs->value == 0;
-}
 
 /* A node that depends on the holes is linear in them if its op is, given which operands depend too. */
 static bool node_is_linear(const Span *span, const Node *node) {
