@@ -140,6 +140,33 @@ static void start(Fuse *f) {
     }
 }
 
+/* Stores the unstored values, all of which move elements, that v is computed from directly. */
+static void store_moves(Fuse *f, Value v) {
+    const Node *node = graph_node(f->g, v);
+    for (int a = 0; a < node->nargs; a++) {
+        const Node *arg = graph_node(f->g, node->args[a]);
+        if (arg->kernel >= 0 || !only_moves(arg)) continue;
+        set_kernel(f, node->args[a], f->nkernels++);
+    }
+}
+
+/* Not every chain of moves can be followed inside one kernel (a reshape of a slice, say): where a value
+ * cannot be computed, the moves before it are stored. Operands come earlier, so that they are visited after
+ * it. */
+static void make_buildable(Fuse *f) {
+    for (size_t v = f->g->count; !f->failed && v-- > 0;) {
+        int k = graph_node(f->g, (Value)v)->kernel;
+        Kernel kernel;
+        bool fits = false;
+        if (k < 0) continue;
+        if (!kernel_build(f->g, k, &kernel, &fits, NULL, f->err)) f->failed = true;
+        if (fits)
+            kernel_free(&kernel);
+        else
+            store_moves(f, (Value)v);
+    }
+}
+
 /* ---- Questions ---- */
 
 /* The kernels that read v: of its users, and of the users of its unstored users. More than MAX_USERS are not
@@ -409,6 +436,7 @@ Graph *pass_fuse(const Graph *graph, FraxError *err) {
         fail_memory(err, "fusing");
     } else {
         start(&f);
+        make_buildable(&f);
         for (size_t v = g->count; !f.failed && v-- > 0;) try_inline(&f, (Value)v);
         if (!f.failed) join_kernels(&f);
         if (!f.failed) number_kernels(&f);
