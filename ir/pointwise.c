@@ -11,17 +11,28 @@ static double polygamma_positive(int64_t n, double x) {
                                        43867.0 / 798, -174611.0 / 330, 854513.0 / 138, -236364091.0 / 2730};
     double shifted = 0, factorial = tgamma((double)n + 1), sign = n % 2 ? 1 : -1; /* (−1)^{n+1} */
     for (; x < 15 + (double)n; x += 1) shifted += pow(x, -(double)(n + 1));
-    double tail = n ? tgamma((double)n) * pow(x, -(double)n) : -log(x);
-    tail += factorial * pow(x, -(double)(n + 1)) / 2;
-    for (size_t k = 1; k <= COUNT(bernoulli); k++) /* B_2k (2k+n−1)! / ((2k)! x^{2k+n}) */
-        tail += bernoulli[k - 1] * exp(lgamma(2.0 * (double)k + (double)n) - lgamma(2.0 * (double)k + 1)) *
-                pow(x, -(2.0 * (double)k + (double)n));
+    double scaled = 1; /* n!/x^n, whose factors alone may over- or underflow */
+    for (int64_t i = 1; i <= n; i++) scaled *= (double)i / x;
+    double tail = (n ? scaled / (double)n : -log(x)) + scaled / (2 * x);
+    double term = scaled * (double)(n + 1) / (2 * x * x); /* (2k+n−1)! / ((2k)! x^{2k+n}) */
+    for (size_t k = 1; k <= COUNT(bernoulli); k++) {
+        double m = 2 * (double)k;
+        tail += bernoulli[k - 1] * term;
+        term *= (m + (double)n + 1) * (m + (double)n) / ((m + 2) * (m + 1) * x * x);
+    }
     return sign * (factorial * shifted + tail);
+}
+
+/* cot πx, by exact reductions to |πr| ≤ π/4: near a zero the polynomials below need its relative accuracy. */
+static double cotangent(double x) {
+    double r = x - round(x);
+    if (fabs(r) <= 0.25) return 1 / tan(M_PI * r);
+    return copysign(tan(M_PI * (0.5 - fabs(r))), r);
 }
 
 /* d^n/dx^n of π cot πx, by the polynomial recurrence in c = cot πx: P_0 = c, P' = −π(1 + c²) dP/dc. */
 static double cotangent_derivative(int64_t n, double x) {
-    double p[MAX_POLYGAMMA + 2] = {0, 1}, c = 1 / tan(M_PI * x), value = 0;
+    double p[MAX_POLYGAMMA + 2] = {0, 1}, c = cotangent(x), value = 0;
     for (int64_t d = 0; d < n; d++) {
         double next[MAX_POLYGAMMA + 2] = {0};
         for (int i = 1; i <= d + 1; i++) {
@@ -41,6 +52,12 @@ static double polygamma(int64_t n, double x) {
     if (x == INFINITY) return n ? 0 : INFINITY;
     if (x > 0) return polygamma_positive(n, x);
     return (n % 2 ? -1 : 1) * polygamma_positive(n, 1 - x) - cotangent_derivative(n, x);
+}
+
+/* lgamma stores a sign in a global; this one may run in many threads. */
+static double log_gamma(double x) {
+    int sign;
+    return lgamma_r(x, &sign);
 }
 
 static double sigmoid(double x) {
@@ -108,7 +125,7 @@ double reference_pointwise(const Node *node, const double *a) {
     case OP_sqrt: return sqrt(a[0]);
     case OP_rsqrt: return 1 / sqrt(a[0]);
     case OP_abs: return fabs(a[0]);
-    case OP_lgamma: return lgamma(a[0]);
+    case OP_lgamma: return log_gamma(a[0]);
     case OP_polygamma: return polygamma(node->attrs->n, a[0]);
     case OP_sign: return sign(a[0]);
     case OP_floor: return floor(a[0]);
