@@ -96,7 +96,8 @@ static uint64_t hash_node(const Node *node) {
 static bool same_node(const Node *a, const Node *b) {
     if (a->op != b->op || a->type.dtype != b->type.dtype || !shape_equal(&a->type.shape, &b->type.shape))
         return false;
-    if (a->nargs != b->nargs || memcmp(a->args, b->args, sizeof(Value) * (size_t)a->nargs)) return false;
+    if (a->nargs != b->nargs) return false;
+    if (a->nargs && memcmp(a->args, b->args, sizeof(Value) * (size_t)a->nargs)) return false;
 #define X(flag, field, type, label, form)                                                                    \
     if (op_table[a->op].attrs & flag && memcmp(&a->attrs->field, &b->attrs->field, sizeof a->attrs->field))  \
         return false;
