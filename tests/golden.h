@@ -65,6 +65,13 @@ static inline GoldenCase golden_load(const char *path) {
     return c;
 }
 
+static inline void golden_free(GoldenCase *c) {
+    free(c->head);
+    free(c->command);
+    free(c->input);
+    free(c->expected);
+}
+
 static inline void golden_rewrite(const char *path, const GoldenCase *c, const char *result) {
     FILE *file = fopen(path, "wb");
     if (!file) fail_msg("cannot write %s", path);
@@ -86,10 +93,7 @@ static inline bool golden_check(const char *path, GoldenRun *run) {
     }
     if (!same) print_error("%s: expected\n%sgot\n%s", path, c.expected, result);
     text_free(&out);
-    free(c.head);
-    free(c.command);
-    free(c.input);
-    free(c.expected);
+    golden_free(&c);
     return same;
 }
 

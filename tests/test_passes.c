@@ -86,11 +86,10 @@ static void test_unknown_pass(void **state) {
 }
 
 /* Each allocation in turn fails, until all passes run through. */
-static void test_out_of_memory(void **state) {
-    (void)state;
+static void expect_memory_handled(const char *text) {
     FraxStatus status = FRAX_MEMORY;
     for (long n = 1; status; n++) {
-        Graph *g = read_graph(small);
+        Graph *g = read_graph(text);
         FraxError err;
         mem_fail_after(n);
         status = run_passes(&g, NULL, &err);
@@ -98,6 +97,20 @@ static void test_out_of_memory(void **state) {
         assert_true(status == FRAX_OK || status == FRAX_MEMORY);
         assert_true((status == FRAX_OK) == (g != NULL));
         graph_destroy(g);
+    }
+}
+
+static void test_out_of_memory(void **state) {
+    (void)state;
+    static const char *const names[] = {"engine_fft", "layout_shared_factor", "simplify_slices",
+                                        "simplify_signs"};
+    expect_memory_handled(small);
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char path[128];
+        snprintf(path, sizeof path, "tests/golden/passes/%s.txt", names[i]);
+        GoldenCase c = golden_load(path);
+        expect_memory_handled(c.input);
+        golden_free(&c);
     }
 }
 
