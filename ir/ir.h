@@ -153,7 +153,8 @@ typedef struct Node {
     const Value *args;
     const Attrs *attrs; /* never NULL */
     Loc loc;
-    int32_t kernel; /* the kernel that stores this value; -1: none (computed where it is used) */
+    int32_t
+        kernel; /* the kernel that stores this value, in order of running; -1: none (computed where used) */
     Region region;  /* set with `offset` by the memory plan; REGION_NONE before */
     int64_t offset; /* bytes from the start of its region; position for inputs and outputs */
 } Node;

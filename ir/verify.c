@@ -125,6 +125,27 @@ static FraxStatus check_node(const Graph *g, Value v, FraxError *err) {
     return status;
 }
 
+/* ---- The schedule ---- */
+
+/* Kernels run in the order of their numbers: no value may need, directly or through values that are computed
+   where they are used, one that a later kernel stores. */
+static FraxStatus check_schedule(const Graph *g, FraxError *err) {
+    int32_t *needs = mem_alloc(sizeof *needs * g->count); /* the last kernel that has to run before */
+    FraxStatus status = needs ? FRAX_OK : fail_memory(err, "verifying a graph");
+    for (size_t v = 0; v < g->count && !status; v++) {
+        const Node *node = &g->nodes[v];
+        needs[v] = -1;
+        for (int i = 0; i < node->nargs; i++) needs[v] = MAX(needs[v], needs[node->args[i]]);
+        if (node->kernel < 0) continue;
+        if (node->kernel < needs[v])
+            status = broken(&(Verifier){g, (Value)v, node, err}, "kernel %d needs a value of kernel %d",
+                            node->kernel, needs[v]);
+        needs[v] = node->kernel;
+    }
+    mem_free(needs);
+    return status;
+}
+
 /* ---- The signature ---- */
 
 static bool in_range(const Graph *g, Value v) {
@@ -188,6 +209,7 @@ static FraxStatus check_inputs(const Graph *g, FraxError *err) {
 FraxStatus graph_verify(const Graph *g, FraxError *err) {
     FraxStatus status = graph_status(g, err);
     for (size_t v = 0; v < g->count && !status; v++) status = check_node(g, (Value)v, err);
+    if (!status) status = check_schedule(g, err);
     if (!status) status = check_inputs(g, err);
     if (!status) status = check_outputs(g, err);
     return status;

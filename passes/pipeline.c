@@ -36,7 +36,9 @@ static FraxStatus run_pass(const PassInfo *pass, Graph **graph, FraxError *err) 
         if (err) *err = inner;
         return inner.status;
     }
-    if (graph_verify(next, &inner)) /* a fault of ours, not of the model */
+    FraxStatus status = graph_verify(next, &inner);
+    if (status == FRAX_MEMORY) return fail_memory(err, "verifying a graph");
+    if (status) /* a fault of ours, not of the model */
         return fail(err, FRAX_INTERNAL, "after the pass %s: %s", pass->name, inner.message);
     return FRAX_OK;
 }

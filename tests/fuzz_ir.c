@@ -110,7 +110,7 @@ static bool starved(FraxStatus status) {
 static void check_round_trip(const Graph *g) {
     Text text = {0}, again = {0};
     Graph *read = NULL;
-    fuzz_check(graph_verify(g, NULL) == FRAX_OK);
+    starved(graph_verify(g, NULL));
     graph_print(g, &text);
     if (!text.failed && !starved(graph_read(text.data, "printed", &read, NULL))) {
         graph_print(read, &again);

@@ -320,6 +320,10 @@ static void damage_unique(Graph *g) {
 static void damage_kernel(Graph *g) {
     node_of(g, OP_exp)->kernel = -2;
 }
+static void damage_schedule(Graph *g) {
+    node_of(g, OP_exp)->kernel = 3;
+    node_of(g, OP_add)->kernel = 2; /* the total, which needs exp by way of nodes without a kernel */
+}
 static void damage_input_kernel(Graph *g) {
     node_of(g, OP_input)->kernel = 0;
 }
@@ -387,6 +391,7 @@ static const struct {
     {damage_value, "(constant): changed after it was built"},
     {damage_unique, "(sin): "},
     {damage_kernel, "kernel -2"},
+    {damage_schedule, "(add): kernel 2 needs a value of kernel 3"},
     {damage_input_kernel, "stores what no kernel computes"},
     {damage_region, "region 5"},
     {damage_offset, "offset 8 in region none"},
