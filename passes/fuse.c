@@ -259,17 +259,11 @@ static void try_inline(Fuse *f, Value v) {
 
 /* ---- 2. Joining kernels ---- */
 
-static bool reads(const Kernel *k, Value v) {
-    for (size_t i = 0; i < k->nitems; i++)
-        if (k->items[i].kind == ITEM_LOAD && k->items[i].node == v) return true;
-    return false;
-}
-
 static int shared_loads(const Kernel *a, const Kernel *b) {
     int n = 0;
     for (size_t i = 0; i < a->nitems; i++)
-        if (a->items[i].kind == ITEM_LOAD && reads(b, a->items[i].node)) n++;
-    for (size_t i = 0; i < a->nstores; i++) n += reads(b, a->stores[i].node);
+        if (a->items[i].kind == ITEM_LOAD && kernel_reads(b, a->items[i].node)) n++;
+    for (size_t i = 0; i < a->nstores; i++) n += kernel_reads(b, a->stores[i].node);
     return n;
 }
 

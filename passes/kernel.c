@@ -212,6 +212,7 @@ static int item_pad(Build *b, Value v, const Affine *map, int guard) {
     const Shape *from = &graph_type(b->graph, node->args[0])->shape;
     Affine moved[MAX_RANK];
     int own = guard;
+    if (!shape_size(from)) return add_item(b, new_item(ITEM_CONSTANT, v, NO_ITEM, NO_GUARD)); /* zeros */
     for (int i = 0; i < from->rank; i++) {
         if (node->attrs->step[i] != 1 && from->dims[i] > 1) return unfit(b, "pad between elements");
         moved[i] = map[i];
@@ -363,6 +364,7 @@ static int build_row(Build *b, Value v, Affine *place) {
             fits = (row.inputs[row.ninputs++] = build_item(b, node->args[i], place, NO_GUARD)) != NO_ITEM;
     }
     Kernel *k = b->kernel;
+    if (k->nrows == MAX_ROW_OPS) return unfit(b, "too many row operations");
     if (!fits || !grow(b, &k->rows, &k->rows_capacity, k->nrows + 1, sizeof *k->rows)) return -1;
     k->rows[k->nrows] = row;
     return (int)k->nrows++;

@@ -17,7 +17,8 @@
 
 #include "ir.h"
 
-enum { MAX_LOOPS = 12, MAX_STAGES = 8, NO_ITEM = -1, NO_GUARD = -1 };
+enum { MAX_LOOPS = 12, MAX_STAGES = 8, MAX_ROW_OPS = 24, NO_ITEM = -1, NO_GUARD = -1 };
+enum { PRODUCT_ROWS = 8 }; /* rows of the result that a block of KERNEL_MATMUL computes */
 
 /* base + Σ coeff[l] · loop l */
 typedef struct Affine {
@@ -129,6 +130,8 @@ int64_t kernel_inner_size(const Kernel *kernel);
 /* May `store` be written into the buffer from which `source` is loaded? (Each element is read before it is
  * overwritten.) */
 bool kernel_in_place(const Graph *graph, const Kernel *kernel, const Store *store, Value source);
+/* Does the kernel read the stored value v? */
+bool kernel_reads(const Kernel *kernel, Value v);
 /* Bytes read and written, each operand once. */
 size_t kernel_moved_bytes(const Graph *graph, const Kernel *kernel);
 

@@ -37,22 +37,11 @@ static size_t padded_bytes(const Graph *g, Value v) {
 
 /* ---- Who reads what ---- */
 
-static void reads(Plan *p, Value v, int kernel) {
-    if (kernel > p->last_read[v]) p->last_read[v] = kernel;
-}
-
 static void collect_reads(Plan *p) {
-    for (size_t v = 0; v < p->g->count; v++) p->last_read[v] = p->g->nodes[v].kernel;
-    for (int k = 0; k < p->nkernels; k++) {
-        const Kernel *kernel = &p->kernels[k];
-        for (size_t i = 0; i < kernel->nitems; i++)
-            if (kernel->items[i].kind == ITEM_LOAD) reads(p, kernel->items[i].node, k);
-        for (size_t r = 0; r < kernel->nrows; r++)
-            for (int t = 0; t < 2; t++)
-                if (!kernel->rows[r].tables[t].is_constant) reads(p, kernel->rows[r].tables[t].node, k);
-        if (kernel->kind == KERNEL_ROWS) continue;
-        if (!kernel->left.is_constant) reads(p, kernel->left.node, k);
-        if (!kernel->right.is_constant) reads(p, kernel->right.node, k);
+    for (size_t v = 0; v < p->g->count; v++) {
+        p->last_read[v] = p->g->nodes[v].kernel;
+        for (int k = 0; k < p->nkernels; k++)
+            if (kernel_reads(&p->kernels[k], (Value)v)) p->last_read[v] = MAX(p->last_read[v], k);
     }
 }
 

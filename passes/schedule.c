@@ -13,6 +13,10 @@ enum {
     LIBRARY_PRODUCT = 1 << 19     /* multiply-adds from which the library's product wins over ours */
 };
 
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
 int64_t kernel_outer_size(const Kernel *k) {
     int64_t size = 1;
     for (int l = 0; l < k->nouter; l++) size *= k->size[l];
@@ -193,10 +197,6 @@ static bool one_pass(const Graph *graph, const Kernel *k) {
     return true;
 }
 
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 /* Rows in units of work: with lanes across rows, a unit is one step of the other outer loops. */
 static int64_t row_units(const Kernel *k) {
     int64_t units = kernel_outer_size(k);
@@ -252,7 +252,12 @@ static void choose_summed_blocks(const Graph *graph, Kernel *k) {
 
 bool kernel_schedule(const Graph *graph, Kernel *k) {
     k->lane_loop = -1;
-    if (k->kind != KERNEL_ROWS) return true;
+    if (k->kind != KERNEL_ROWS) {
+        int64_t batch = shape_size(&graph_type(graph, k->product)->shape) / MAX(k->m * k->n, 1);
+        k->lane_loop = k->n > 1 ? k->nloops - 1 : -1;
+        k->blocks = k->n ? batch * ceil_div(k->m, PRODUCT_ROWS) : 0;
+        return true;
+    }
     for (int l = 0; l < k->nloops; l++)
         if (!k->size[l] && !has_reduction(k)) return true; /* nothing to do: no blocks */
     merge_loops(k);
@@ -294,22 +299,25 @@ bool kernel_in_place(const Graph *graph, const Kernel *k, const Store *store, Va
     return !store_inner || stage + 1 == k->nstages;
 }
 
+bool kernel_reads(const Kernel *k, Value v) {
+    for (size_t i = 0; i < k->nitems; i++)
+        if (k->items[i].kind == ITEM_LOAD && k->items[i].node == v) return true;
+    for (size_t r = 0; r < k->nrows; r++)
+        for (int t = 0; t < 2; t++)
+            if (!k->rows[r].tables[t].is_constant && k->rows[r].tables[t].node == v) return true;
+    if (k->kind == KERNEL_ROWS) return false;
+    return (!k->left.is_constant && k->left.node == v) || (!k->right.is_constant && k->right.node == v);
+}
+
+static size_t value_bytes(const Graph *graph, Value v) {
+    const Type *type = graph_type(graph, v);
+    return (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+}
+
 size_t kernel_moved_bytes(const Graph *graph, const Kernel *k) {
     size_t bytes = 0;
-    for (size_t i = 0; i < k->nstores; i++) {
-        const Type *type = graph_type(graph, k->stores[i].node);
-        bytes += (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
-    }
-    for (size_t v = 0; v < graph->count; v++) {
-        bool read = false;
-        for (size_t i = 0; i < k->nitems; i++)
-            read |= k->items[i].kind == ITEM_LOAD && k->items[i].node == (Value)v;
-        for (size_t r = 0; r < k->nrows; r++)
-            for (int t = 0; t < 2; t++)
-                read |= !k->rows[r].tables[t].is_constant && k->rows[r].tables[t].node == (Value)v;
-        if (k->kind != KERNEL_ROWS) read |= k->left.node == (Value)v || k->right.node == (Value)v;
-        const Type *type = graph_type(graph, (Value)v);
-        if (read) bytes += (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
-    }
+    for (size_t i = 0; i < k->nstores; i++) bytes += value_bytes(graph, k->stores[i].node);
+    for (size_t v = 0; v < graph->count; v++)
+        if (kernel_reads(k, (Value)v)) bytes += value_bytes(graph, (Value)v);
     return bytes;
 }

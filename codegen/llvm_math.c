@@ -1,0 +1,225 @@
+/* llvm_math.c — pointwise ops as LLVM code. Elementary functions call libmvec at the target's vector width, or libm lane by
+ * lane where the machine's libmvec lacks them.
+ */
+#include "llvm_internal.h"
+#include <dlfcn.h>
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+/* ---- Functions that generated code may call ---- */
+
+/* lgamma without its global sign. */
+static double kernel_lgamma(double x) {
+    int sign;
+    return lgamma_r(x, &sign);
+}
+
+static double kernel_polygamma(double n, double x) {
+    Attrs attrs = {.n = (int64_t)n};
+    Node node = {.op = OP_polygamma, .attrs = &attrs};
+    return reference_pointwise(&node, &x);
+}
+
+static void *vector_library;
+static pthread_once_t vector_library_once = PTHREAD_ONCE_INIT;
+
+static void open_vector_library(void) {
+    vector_library = dlopen("libmvec.so.1", RTLD_NOW | RTLD_LOCAL);
+}
+
+static void *vector_function(const char *symbol) {
+    pthread_once(&vector_library_once, open_vector_library);
+    return vector_library ? dlsym(vector_library, symbol) : NULL;
+}
+
+bool vector_function_exists(const char *symbol) {
+    return vector_function(symbol) != NULL;
+}
+
+void *math_symbol(const char *name) {
+    if (!strcmp(name, "frax_kernel_lgamma")) return (void *)kernel_lgamma;
+    if (!strcmp(name, "frax_kernel_polygamma")) return (void *)kernel_polygamma;
+    return vector_function(name);
+}
+
+/* ---- Calls ---- */
+
+static LlvmEmitter *self(Emitter *e) {
+    return (LlvmEmitter *)e;
+}
+
+static LLVMValueRef call(LlvmEmitter *l, const char *name, LLVMTypeRef type, LLVMValueRef *args, int nargs) {
+    LLVMTypeRef types[3] = {type, type, type};
+    LLVMTypeRef signature = LLVMFunctionType(type, types, (unsigned)nargs, 0);
+    LLVMValueRef f = LLVMGetNamedFunction(l->module, name);
+    if (!f) f = LLVMAddFunction(l->module, name, signature);
+    return LLVMBuildCall2(l->builder, signature, f, args, (unsigned)nargs, "");
+}
+
+/* Lanes [first, first + count) of v. */
+static LLVMValueRef lanes_of(LlvmEmitter *l, Em v, int first, int count) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(l->context);
+    LLVMValueRef order[64];
+    if (count == v.lanes) return v.ref;
+    if (count == 1) return LLVMBuildExtractElement(l->builder, v.ref, LLVMConstInt(i32, (unsigned)first, 0), "");
+    for (int i = 0; i < count; i++) order[i] = LLVMConstInt(i32, (unsigned)(first + i), 0);
+    return LLVMBuildShuffleVector(l->builder, v.ref, LLVMGetPoison(LLVMTypeOf(v.ref)), LLVMConstVector(order, (unsigned)count), "");
+}
+
+/* Puts `part` (count lanes) into lanes [first, first + count) of `whole`. */
+static LLVMValueRef put_lanes(LlvmEmitter *l, Em whole, LLVMValueRef part, int first, int count) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(l->context);
+    LLVMValueRef widen[64], merge[64];
+    if (count == whole.lanes) return part;
+    if (count == 1) return LLVMBuildInsertElement(l->builder, whole.ref, part, LLVMConstInt(i32, (unsigned)first, 0), "");
+    for (int i = 0; i < whole.lanes; i++) {
+        widen[i] = LLVMConstInt(i32, (unsigned)MIN(i, count - 1), 0);
+        bool inside = i >= first && i < first + count;
+        merge[i] = LLVMConstInt(i32, (unsigned)(inside ? whole.lanes + i - first : i), 0);
+    }
+    LLVMValueRef wide = LLVMBuildShuffleVector(l->builder, part, LLVMGetPoison(LLVMTypeOf(part)),
+                                               LLVMConstVector(widen, (unsigned)whole.lanes), "");
+    return LLVMBuildShuffleVector(l->builder, whole.ref, wide, LLVMConstVector(merge, (unsigned)whole.lanes), "");
+}
+
+/* The widest vector form of libm's `name` with at most `lanes` lanes: "_ZGVeN16v_expf"; its lanes, or 1 if there is none. */
+static int vector_form(const LlvmEmitter *l, const char *name, EmType type, int nargs, int lanes, char symbol[64]) {
+    static const struct {
+        char isa;
+        int bytes;
+    } forms[] = {{'e', 64}, {'d', 32}, {'b', 16}};
+    int size = type == EM_F64 ? 8 : 4;
+    for (size_t i = 0; i < COUNT(forms); i++) {
+        char isa = forms[i].isa;
+        if (l->target->vector_isa == 'n') {
+            if (forms[i].bytes != 16) continue;
+            isa = 'n';
+        } else if (!l->target->vector_isa || forms[i].bytes > l->target->vector_bytes) {
+            continue;
+        }
+        int width = forms[i].bytes / size;
+        if (width > lanes) continue;
+        snprintf(symbol, 64, "_ZGV%cN%d%s_%s%s", isa, width, nargs == 2 ? "vv" : "v", name, type == EM_F64 ? "" : "f");
+        if (vector_function_exists(symbol)) return width;
+    }
+    return 1;
+}
+
+/* libm's `name` on all lanes. */
+static Em call_math(Emitter *e, const char *name, const Em *args, int nargs) {
+    LlvmEmitter *l = self(e);
+    Em r = args[0];
+    char symbol[64];
+    int width = r.lanes > 1 ? vector_form(l, name, r.type, nargs, r.lanes, symbol) : 1;
+    if (width == 1) snprintf(symbol, sizeof symbol, "%s%s", name, r.type == EM_F64 ? "" : "f");
+    r.ref = r.lanes > 1 ? LLVMGetPoison(llvm_type(l, r.type, r.lanes)) : NULL;
+    for (int first = 0; first < r.lanes; first += width) {
+        LLVMValueRef parts[2];
+        for (int a = 0; a < nargs; a++) parts[a] = lanes_of(l, args[a], first, width);
+        LLVMValueRef part = call(l, symbol, llvm_type(l, r.type, width), parts, nargs);
+        r.ref = r.lanes == 1 ? part : put_lanes(l, r, part, first, width);
+    }
+    return r;
+}
+
+/* A runtime function of doubles, lane by lane; `extra` (may be NULL) is a constant first argument. */
+static Em call_scalar(Emitter *e, const char *name, const double *extra, Em x) {
+    LlvmEmitter *l = self(e);
+    LLVMTypeRef f64 = llvm_type(l, EM_F64, 1);
+    EmType type = x.type;
+    x = e->ops->convert(e, x, EM_F64);
+    Em r = x;
+    r.ref = x.lanes > 1 ? LLVMGetPoison(llvm_type(l, EM_F64, x.lanes)) : NULL;
+    for (int i = 0; i < x.lanes; i++) {
+        LLVMValueRef args[2] = {lanes_of(l, x, i, 1)};
+        if (extra) args[1] = args[0], args[0] = LLVMConstReal(f64, *extra);
+        LLVMValueRef y = call(l, name, f64, args, extra ? 2 : 1);
+        r.ref = x.lanes == 1 ? y : put_lanes(l, r, y, i, 1);
+    }
+    return e->ops->convert(e, r, type);
+}
+
+/* ---- Ops ---- */
+
+static Em constant_like(Emitter *e, Em x, double value) {
+    return llvm_splat(e, e->ops->constant(e, x.type, value), x.lanes);
+}
+
+static Em intrinsic1(Emitter *e, const char *name, Em x) {
+    LLVMTypeRef type = llvm_type(self(e), x.type, x.lanes);
+    return llvm_value(llvm_intrinsic(self(e), name, &type, 1, (LLVMValueRef[]){x.ref}, 1), x.type, x.lanes);
+}
+
+static Em negate(Emitter *e, Em x) {
+    LLVMBuilderRef b = self(e)->builder;
+    bool real = x.type == EM_F64 || x.type == EM_F32;
+    return llvm_value(real ? LLVMBuildFNeg(b, x.ref, "") : LLVMBuildNeg(b, x.ref, ""), x.type, x.lanes);
+}
+
+/* −1, 0, 1; NaN stays. */
+static Em sign(Emitter *e, Em x) {
+    Em zero = constant_like(e, x, 0);
+    Em below = llvm_select(e, llvm_arith(e, OP_lt, x, zero), constant_like(e, x, -1), zero);
+    Em r = llvm_select(e, llvm_arith(e, OP_gt, x, zero), constant_like(e, x, 1), below);
+    if (x.type == EM_I32) return r;
+    return llvm_select(e, llvm_arith(e, OP_ne, x, x), x, r);
+}
+
+static Em absolute(Emitter *e, Em x) {
+    if (x.type != EM_I32) return intrinsic1(e, "llvm.fabs", x);
+    return llvm_select(e, llvm_arith(e, OP_lt, x, constant_like(e, x, 0)), negate(e, x), x);
+}
+
+/* 1/(1 + e^−x): overflow of e^−x gives the right limit 0. */
+static Em sigmoid(Emitter *e, Em x) {
+    Em one = constant_like(e, x, 1), minus = negate(e, x);
+    Em power = call_math(e, "exp", &minus, 1);
+    return llvm_arith(e, OP_div, one, llvm_arith(e, OP_add, one, power));
+}
+
+static Em not_(Emitter *e, Em x) {
+    return llvm_value(LLVMBuildNot(self(e)->builder, x.ref, ""), EM_BOOL, x.lanes);
+}
+
+/* The libm function of an op, or NULL. */
+static const char *math_name(Op op) {
+    switch (op) {
+    case OP_exp: return "exp";
+    case OP_expm1: return "expm1";
+    case OP_log: return "log";
+    case OP_log1p: return "log1p";
+    case OP_sin: return "sin";
+    case OP_cos: return "cos";
+    case OP_tanh: return "tanh";
+    case OP_erf: return "erf";
+    case OP_pow: return "pow";
+    case OP_atan2: return "atan2";
+    default: return NULL;
+    }
+}
+
+Em llvm_pointwise(Emitter *e, const Node *node, const Em *given) {
+    Em args[3];
+    int lanes = 1;
+    for (int i = 0; i < node->nargs; i++) lanes = MAX(lanes, given[i].lanes);
+    for (int i = 0; i < node->nargs; i++) args[i] = llvm_splat(e, given[i], lanes);
+    const char *name = math_name(node->op);
+    if (name) return call_math(e, name, args, node->nargs);
+    switch (node->op) {
+    case OP_neg: return negate(e, args[0]);
+    case OP_abs: return absolute(e, args[0]);
+    case OP_sign: return sign(e, args[0]);
+    case OP_floor: return intrinsic1(e, "llvm.floor", args[0]);
+    case OP_sqrt: return intrinsic1(e, "llvm.sqrt", args[0]);
+    case OP_rsqrt: return llvm_arith(e, OP_div, constant_like(e, args[0], 1), intrinsic1(e, "llvm.sqrt", args[0]));
+    case OP_sigmoid: return sigmoid(e, args[0]);
+    case OP_lgamma: return call_scalar(e, "frax_kernel_lgamma", NULL, args[0]);
+    case OP_polygamma: return call_scalar(e, "frax_kernel_polygamma", &(double){(double)node->attrs->n}, args[0]);
+    case OP_not: return not_(e, args[0]);
+    case OP_cast: return e->ops->convert(e, args[0], em_type_of(node->type.dtype));
+    case OP_stop: return args[0];
+    case OP_select: return llvm_select(e, args[0], args[1], args[2]);
+    default: return llvm_arith(e, node->op, args[0], args[1]);
+    }
+}

@@ -1,0 +1,94 @@
+/* program.c — the kernels of a fused and planned graph, what memory they need, and their emission into one module. */
+#include "program.h"
+#include <string.h>
+
+static size_t value_bytes(const Graph *g, Value v) {
+    const Type *type = graph_type(g, v);
+    return (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+}
+
+/* The extent of a region: the end of its last value. */
+static size_t region_bytes(const Graph *g, Region region) {
+    size_t end = 0;
+    for (size_t v = 0; v < g->count; v++) {
+        const Node *node = &g->nodes[v];
+        if (node->region == region) end = MAX(end, (size_t)node->offset + value_bytes(g, (Value)v));
+    }
+    return (end + 63) / 64 * 64;
+}
+
+static double element_visits(const Graph *g, const Kernel *k) {
+    if (k->kind != KERNEL_ROWS) {
+        double batch = (double)shape_size(&graph_type(g, k->product)->shape) / (double)MAX(k->m * k->n, 1);
+        return batch * (double)k->m * (double)k->n * (double)k->k / 8;
+    }
+    double length = (double)kernel_inner_size(k), each = (double)k->nitems / 4 + 1;
+    for (size_t i = 0; i < k->nrows; i++) {
+        Op op = graph_node(g, k->rows[i].node)->op;
+        each += op == OP_causal_conv ? length / 16 : op == OP_grunwald_weights ? 4 : 8;
+    }
+    return (double)kernel_outer_size(k) * length * each;
+}
+
+/* Bytes of arena values alive while each kernel runs; the largest sum is the floor of the arena. */
+static size_t live_bytes(const Program *p) {
+    const Graph *g = p->graph;
+    size_t largest = 0;
+    for (int k = 0; k < p->nkernels; k++) {
+        size_t live = p->kernels[k].kernel.workspace;
+        for (size_t v = 0; v < g->count; v++) {
+            const Node *node = &g->nodes[v];
+            if (node->region != REGION_ARENA || node->kernel > k) continue;
+            bool read_later = false;
+            for (int r = k; r < p->nkernels && !read_later; r++) read_later = kernel_reads(&p->kernels[r].kernel, (Value)v);
+            for (size_t i = 0; i < g->noutputs; i++) read_later |= g->outputs[i].value == (Value)v;
+            if (node->kernel == k || read_later) live += value_bytes(g, (Value)v);
+        }
+        largest = MAX(largest, live);
+    }
+    return largest;
+}
+
+FraxStatus program_create(const Graph *graph, Program *p, FraxError *err) {
+    *p = (Program){.graph = graph};
+    for (size_t v = 0; v < graph->count; v++) p->nkernels = MAX(p->nkernels, graph->nodes[v].kernel + 1);
+    p->kernels = mem_calloc((size_t)MAX(p->nkernels, 1), sizeof *p->kernels);
+    if (!p->kernels) return fail_memory(err, "listing kernels");
+    for (int i = 0; i < p->nkernels; i++) {
+        ProgramKernel *pk = &p->kernels[i];
+        bool fits;
+        const char *why;
+        if (!kernel_build(graph, i, &pk->kernel, &fits, &why, err)) return FRAX_MEMORY;
+        if (!fits) return fail(err, FRAX_INTERNAL, "kernel %d cannot be built: %s", i, why);
+        pk->work = element_visits(graph, &pk->kernel);
+        p->workspace_bytes = MAX(p->workspace_bytes, pk->kernel.workspace);
+        if (!pk->kernel.is_static) p->moved_bytes += kernel_moved_bytes(graph, &pk->kernel);
+    }
+    p->arena_bytes = region_bytes(graph, REGION_ARENA);
+    p->static_bytes = region_bytes(graph, REGION_STATIC);
+    p->live_bytes = live_bytes(p);
+    return FRAX_OK;
+}
+
+void program_destroy(Program *p) {
+    for (int i = 0; p->kernels && i < p->nkernels; i++) kernel_free(&p->kernels[i].kernel);
+    mem_free(p->kernels);
+    mem_free(p->ffts);
+    *p = (Program){0};
+}
+
+FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *context, LLVMModuleRef *module, FraxError *err) {
+    LlvmEmitter *emitter = llvm_emitter_create(target);
+    if (!emitter) return fail_memory(err, "emitting code");
+    bool ok = true;
+    for (int i = 0; ok && i < p->nkernels; i++) {
+        const Kernel *k = &p->kernels[i].kernel;
+        if (!k->blocks || k->kind == KERNEL_GEMM) continue;
+        if (k->kind == KERNEL_ROWS) ok = emit_rows(llvm_emitter_base(emitter), p, i);
+        else ok = emit_matmul(llvm_emitter_base(emitter), p, i);
+        p->scratch_bytes = MAX(p->scratch_bytes, p->kernels[i].scratch);
+    }
+    FraxStatus status = ok ? llvm_emitter_finish(emitter, context, module, err) : fail_memory(err, "emitting code");
+    llvm_emitter_destroy(emitter);
+    return status;
+}

@@ -1,0 +1,443 @@
+/* row_ops.c — operations on whole rows between passes: FFT · K · inverse FFT, spectra, causal convolution, weights.
+ *
+ * Rows lie densely in the thread's scratch. The transforms are the runtime's (fft.h); all else is emitted. An input row that several
+ * operations need is kept and transformed once: the backward kernel of a spectral op (adjoint and both cross spectra) transforms x
+ * and the cotangent once each.
+ */
+#include "rows.h"
+
+enum { CONV_VECTORS = 4 }; /* accumulators of a direct convolution */
+
+static Em index_of(Rows *r, int64_t value) {
+    return r->e->ops->index(r->e, value);
+}
+
+static Em index_op(Rows *r, IndexOp op, Em a, Em b) {
+    return r->e->ops->index_op(r->e, op, a, b);
+}
+
+static const Node *row_node(const Rows *r, int i) {
+    return graph_node(r->graph, r->k->rows[i].node);
+}
+
+static bool is_spectral(Op op) {
+    return op == OP_spectral || op == OP_rfft || op == OP_cross_spectrum;
+}
+
+/* dtype of the rows and of the table. */
+static FraxDType row_dtype(const Rows *r, int i) {
+    return row_node(r, i)->type.dtype;
+}
+
+/* ---- The transform of an operation ---- */
+
+static FftShape fft_shape(const Graph *g, const Node *node) {
+    const Type *x = graph_type(g, node->args[0]);
+    FftShape shape = {.dtype = x->dtype, .rows = 1};
+    for (int i = 0; i < x->shape.rank; i++)
+        if (node->attrs->axes >> i & 1) shape.dims[shape.rank++] = x->shape.dims[i];
+    return shape;
+}
+
+static bool same_fft(const FftShape *a, const FftShape *b) {
+    bool same = a->dtype == b->dtype && a->rank == b->rank;
+    for (int i = 0; i < a->rank; i++) same = same && a->dims[i] == b->dims[i];
+    return same;
+}
+
+int program_fft(Program *p, Value v) {
+    FftShape shape = fft_shape(p->graph, graph_node(p->graph, v));
+    for (size_t i = 0; i < p->nffts; i++)
+        if (same_fft(&p->ffts[i], &shape)) return (int)i;
+    if (!mem_grow(&p->ffts, &p->ffts_capacity, p->nffts + 1, sizeof *p->ffts)) return -1;
+    p->ffts[p->nffts] = shape;
+    return (int)p->nffts++;
+}
+
+static int64_t bins(const FftShape *shape) {
+    int64_t n = shape->dims[shape->rank - 1] / 2 + 1;
+    for (int i = 0; i < shape->rank - 1; i++) n *= shape->dims[i];
+    return n;
+}
+
+/* ---- Scratch ---- */
+
+static int64_t reserve(Rows *r, int64_t elements, FraxDType dtype) {
+    int64_t at = (int64_t)r->scratch;
+    r->scratch += ((size_t)elements * frax_dtype_size(dtype) + 63) / 64 * 64 + 64;
+    return at;
+}
+
+static int vector_lanes(const Rows *r, FraxDType dtype, int64_t length) {
+    int lanes = r->e->vector_bytes / (int)frax_dtype_size(dtype);
+    while (lanes > 1 && lanes > length) lanes /= 2;
+    return lanes;
+}
+
+/* The first operation that keeps the same input row in the same way. */
+static void slot_owner(const Rows *r, int row, int input, int *owner, int *slot) {
+    int item = r->k->rows[row].inputs[input];
+    bool spectral = is_spectral(row_node(r, row)->op);
+    for (int i = 0; i <= row; i++) {
+        if (is_spectral(row_node(r, i)->op) != spectral) continue;
+        for (int n = 0; n < r->k->rows[i].ninputs; n++) {
+            if (r->k->rows[i].inputs[n] != item) continue;
+            *owner = i;
+            *slot = n;
+            return;
+        }
+    }
+}
+
+bool rows_input_slot(const Rows *r, int row, int input) {
+    int owner = row, slot = input;
+    if (row_node(r, row)->op == OP_grunwald_weights) return false; /* its input is one number, not a row */
+    slot_owner(r, row, input, &owner, &slot);
+    return owner == row && slot == input;
+}
+
+static bool layout_row_op(Rows *r, int i) {
+    const Node *node = row_node(r, i);
+    FraxDType dtype = row_dtype(r, i);
+    int64_t length = kernel_inner_size(r->k);
+    int lanes = vector_lanes(r, dtype, length);
+    r->lead[i] = node->op == OP_causal_conv ? CONV_VECTORS * lanes : 0;
+    FftShape shape = is_spectral(node->op) ? fft_shape(r->graph, node) : (FftShape){0};
+    if (is_spectral(node->op) && program_fft(r->program, r->k->rows[i].node) < 0) return false;
+    for (int n = 0; n < r->k->rows[i].ninputs; n++) {
+        int owner = i, slot = n;
+        slot_owner(r, i, n, &owner, &slot);
+        bool own = owner == i && slot == n;
+        if (node->op == OP_grunwald_weights) continue;
+        r->row[i][n] = own ? reserve(r, length + 2 * r->lead[i], dtype) : r->row[owner][slot];
+        if (is_spectral(node->op)) r->spectrum[i][n] = own ? reserve(r, 2 * bins(&shape), dtype) : r->spectrum[owner][slot];
+    }
+    if (node->op == OP_spectral) r->product[i] = reserve(r, 2 * bins(&shape), dtype);
+    if (node->op != OP_rfft && node->op != OP_cross_spectrum) r->result[i] = reserve(r, length + CONV_VECTORS * lanes, dtype);
+    return true;
+}
+
+bool rows_layout_row_ops(Rows *r) {
+    for (int i = 0; i < (int)r->k->nrows; i++)
+        if (!layout_row_op(r, i)) return false;
+    return true;
+}
+
+/* ---- Loops over the bins of a spectrum ---- */
+
+/* One place in the spectrum: the position in a dense spectrum, and per axis. */
+typedef struct Bin {
+    Em dense, axis[3];
+    int lanes;
+} Bin;
+
+typedef void BinBody(Rows *r, int row, const FftShape *shape, const Bin *bin);
+
+static void bins_of_line(Rows *r, int row, const FftShape *shape, Bin *bin, Em line, BinBody *body) {
+    const EmitterOps *o = r->e->ops;
+    int64_t count = shape->dims[shape->rank - 1] / 2 + 1, done = 0;
+    int last = shape->rank - 1;
+    Em base = index_op(r, INDEX_MUL, line, index_of(r, count));
+    for (int lanes = vector_lanes(r, shape->dtype, count); lanes >= 1; lanes = lanes > 1 ? 1 : 0) {
+        int64_t end = done + (count - done) / lanes * lanes;
+        if (end == done) continue;
+        EmLoop loop = o->loop_begin(r->e, index_of(r, done), index_of(r, end), lanes);
+        bin->axis[last] = loop.index;
+        bin->dense = index_op(r, INDEX_ADD, base, loop.index);
+        bin->lanes = lanes;
+        body(r, row, shape, bin);
+        o->loop_end(r->e, &loop);
+        done = end;
+    }
+}
+
+static void for_bins(Rows *r, int row, BinBody *body) {
+    const EmitterOps *o = r->e->ops;
+    FftShape shape = fft_shape(r->graph, row_node(r, row));
+    EmLoop loops[2];
+    Bin bin;
+    Em line = index_of(r, 0);
+    for (int i = 0; i < shape.rank - 1; i++) {
+        loops[i] = o->loop_begin(r->e, index_of(r, 0), index_of(r, shape.dims[i]), 1);
+        bin.axis[i] = loops[i].index;
+        line = index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, line, index_of(r, shape.dims[i])), loops[i].index);
+    }
+    bins_of_line(r, row, &shape, &bin, line, body);
+    for (int i = shape.rank - 2; i >= 0; i--) o->loop_end(r->e, &loops[i]);
+}
+
+static Em strided_place(Rows *r, Em at, const int64_t *stride, const FftShape *shape, const Bin *bin) {
+    for (int i = 0; i < shape->rank; i++)
+        at = index_op(r, INDEX_ADD, at, index_op(r, INDEX_MUL, bin->axis[i], index_of(r, stride[i])));
+    return at;
+}
+
+static Em table_value(Rows *r, const Table *table, const FftShape *shape, const Bin *bin) {
+    const EmitterOps *o = r->e->ops;
+    EmType type = em_type_of(shape->dtype);
+    if (table->is_constant) return o->constant(r->e, type, table->constant);
+    Em at = strided_place(r, rows_affine(r, &table->at), table->stride, shape, bin);
+    return o->load(r->e, rows_base(r, table->node), shape->dtype, at, table->stride[shape->rank - 1], bin->lanes, (Em){0});
+}
+
+/* ---- Transforms ---- */
+
+static Em plan_of(Rows *r, int row) {
+    Em plans = r->e->ops->load_pointer(r->e, r->params[0], offsetof(KernelContext, plans));
+    return r->e->ops->load_pointer(r->e, plans, program_fft(r->program, r->k->rows[row].node) * (int64_t)sizeof(void *));
+}
+
+static void transform_input(Rows *r, int row, int input) {
+    int owner = row, slot = input;
+    slot_owner(r, row, input, &owner, &slot);
+    if (r->transformed[owner][slot]) return;
+    r->transformed[owner][slot] = true;
+    Em args[3] = {plan_of(r, row), scratch_at(r, r->row[row][input]), scratch_at(r, r->spectrum[row][input])};
+    r->e->ops->call(r->e, "frax_kernel_fft_forward", args, 3);
+}
+
+static double inverse_count(const FftShape *shape) {
+    double n = 1;
+    for (int i = 0; i < shape->rank; i++) n *= (double)shape->dims[i];
+    return 1 / n;
+}
+
+/* K·X/n */
+static void multiply_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
+    const EmitterOps *o = r->e->ops;
+    const RowOp *op = &r->k->rows[row];
+    Em xr, xi, scale = o->constant(r->e, em_type_of(shape->dtype), inverse_count(shape));
+    o->load_complex(r->e, scratch_at(r, r->spectrum[row][0]), shape->dtype, bin->dense, bin->lanes, &xr, &xi);
+    Em kr = o->arith(r->e, OP_mul, table_value(r, &op->tables[0], shape, bin), scale);
+    Em ki = o->arith(r->e, OP_mul, table_value(r, &op->tables[1], shape, bin), scale);
+    Em re = o->arith(r->e, OP_mul, kr, xr), im = o->arith(r->e, OP_mul, kr, xi);
+    if (!op->tables[1].is_constant || op->tables[1].constant != 0) {
+        re = o->arith(r->e, OP_sub, re, o->arith(r->e, OP_mul, ki, xi));
+        im = o->arith(r->e, OP_add, im, o->arith(r->e, OP_mul, ki, xr));
+    }
+    o->store_complex(r->e, scratch_at(r, r->product[row]), shape->dtype, bin->dense, re, im);
+}
+
+static void run_spectral(Rows *r, int row) {
+    transform_input(r, row, 0);
+    for_bins(r, row, multiply_bin);
+    Em args[3] = {plan_of(r, row), scratch_at(r, r->product[row]), scratch_at(r, r->result[row])};
+    r->e->ops->call(r->e, "frax_kernel_fft_inverse", args, 3);
+}
+
+/* ---- Spectra as results ---- */
+
+static const Store *spectrum_store(const Rows *r, int row, Part part) {
+    for (size_t i = 0; i < r->k->nstores; i++) {
+        const Store *store = &r->k->stores[i];
+        if (store->row == row && graph_node(r->graph, store->node)->attrs->part == part) return store;
+    }
+    return NULL;
+}
+
+static void store_bin(Rows *r, const Store *store, const FftShape *shape, const Bin *bin, Em value) {
+    Em at = strided_place(r, rows_affine(r, &store->at), store->stride, shape, bin);
+    value = r->e->ops->splat(r->e, value, bin->lanes);
+    r->e->ops->store(r->e, rows_base(r, store->node), shape->dtype, at, store->stride[shape->rank - 1], value, (Em){0});
+}
+
+static void rfft_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
+    Em part[2];
+    r->e->ops->load_complex(r->e, scratch_at(r, r->spectrum[row][0]), shape->dtype, bin->dense, bin->lanes, &part[0], &part[1]);
+    for (int p = 0; p < 2; p++) {
+        const Store *store = spectrum_store(r, row, (Part)p);
+        if (store) store_bin(r, store, shape, bin, part[p]);
+    }
+}
+
+/* Bytes of one part of a partial spectrum, and where those of an operation start in a block's share of the workspace. */
+static int64_t part_bytes(const Rows *r, int row) {
+    FftShape shape = fft_shape(r->graph, row_node(r, row));
+    return (bins(&shape) * (int64_t)frax_dtype_size(shape.dtype) + 63) / 64 * 64;
+}
+
+static int64_t partial_offset(const Rows *r, int row) {
+    int64_t offset = 0;
+    for (int i = 0; i < row; i++)
+        if (row_node(r, i)->op == OP_cross_spectrum) offset += 2 * part_bytes(r, i);
+    return offset;
+}
+
+static Em partial_base(Rows *r, Em block, int row, Part part) {
+    Em workspace = r->e->ops->load_pointer(r->e, r->params[0], offsetof(KernelContext, workspace));
+    int64_t offset = partial_offset(r, row) + part * part_bytes(r, row);
+    Em bytes = index_op(r, INDEX_MUL, block, index_of(r, partial_offset(r, (int)r->k->nrows)));
+    return r->e->ops->pointer(r->e, workspace, index_op(r, INDEX_ADD, bytes, index_of(r, offset)));
+}
+
+/* 2/n in general, 1/n at the first bin of the last axis and at its last if n is even. */
+static Em bin_weight(Rows *r, const FftShape *shape, const Bin *bin) {
+    const EmitterOps *o = r->e->ops;
+    EmType type = em_type_of(shape->dtype);
+    int64_t n = shape->dims[shape->rank - 1];
+    double w = inverse_count(shape);
+    Em k = o->index_lanes(r->e, bin->axis[shape->rank - 1], 1, bin->lanes);
+    Em edge = o->arith(r->e, OP_eq, k, index_of(r, 0));
+    if (n % 2 == 0) edge = o->arith(r->e, OP_or, edge, o->arith(r->e, OP_eq, k, index_of(r, n / 2)));
+    return o->select(r->e, edge, o->constant(r->e, type, w), o->constant(r->e, type, 2 * w));
+}
+
+static void cross_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
+    const EmitterOps *o = r->e->ops;
+    Em x[2], y[2], part[2], w = bin_weight(r, shape, bin);
+    o->load_complex(r->e, scratch_at(r, r->spectrum[row][0]), shape->dtype, bin->dense, bin->lanes, &x[0], &x[1]);
+    o->load_complex(r->e, scratch_at(r, r->spectrum[row][1]), shape->dtype, bin->dense, bin->lanes, &y[0], &y[1]);
+    part[0] = o->arith(r->e, OP_add, o->arith(r->e, OP_mul, x[0], y[0]), o->arith(r->e, OP_mul, x[1], y[1]));
+    part[1] = o->arith(r->e, OP_sub, o->arith(r->e, OP_mul, x[0], y[1]), o->arith(r->e, OP_mul, x[1], y[0]));
+    for (int p = 0; p < 2; p++) {
+        const Store *store = spectrum_store(r, row, (Part)p);
+        Em value = o->arith(r->e, OP_mul, part[p], w);
+        if (!store) continue;
+        if (!r->k->nsummed) {
+            store_bin(r, store, shape, bin, value);
+            continue;
+        }
+        Em base = partial_base(r, r->block, row, (Part)p);
+        Em sum = o->load(r->e, base, shape->dtype, bin->dense, 1, bin->lanes, (Em){0});
+        o->store(r->e, base, shape->dtype, bin->dense, 1, o->arith(r->e, OP_add, sum, value), (Em){0});
+    }
+}
+
+static void zero_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
+    const EmitterOps *o = r->e->ops;
+    Em zero = o->splat(r->e, o->constant(r->e, em_type_of(shape->dtype), 0), bin->lanes);
+    for (int p = 0; p < 2; p++)
+        if (spectrum_store(r, row, (Part)p))
+            o->store(r->e, partial_base(r, r->block, row, (Part)p), shape->dtype, bin->dense, 1, zero, (Em){0});
+}
+
+void rows_begin_block(Rows *r) {
+    for (int i = 0; r->k->nsummed && i < (int)r->k->nrows; i++)
+        if (row_node(r, i)->op == OP_cross_spectrum) for_bins(r, i, zero_bin);
+}
+
+/* r->block: the first block of the kept index; the sum runs over the blocks of that index in order. */
+static void gather_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
+    const EmitterOps *o = r->e->ops;
+    EmType type = em_type_of(shape->dtype);
+    int64_t group = 1;
+    for (int l = r->k->nouter - r->k->nsummed; l < r->k->nouter; l++) group *= r->k->size[l];
+    int64_t blocks = (group + r->k->rows_per_block - 1) / r->k->rows_per_block;
+    for (int p = 0; p < 2; p++) {
+        const Store *store = spectrum_store(r, row, (Part)p);
+        if (!store) continue;
+        Em sum = o->variable(r->e, type, bin->lanes);
+        o->set(r->e, sum, o->splat(r->e, o->constant(r->e, type, 0), bin->lanes));
+        EmLoop loop = o->loop_begin(r->e, r->block, index_op(r, INDEX_ADD, r->block, index_of(r, blocks)), 1);
+        Em part = o->load(r->e, partial_base(r, loop.index, row, (Part)p), shape->dtype, bin->dense, 1, bin->lanes, (Em){0});
+        o->set(r->e, sum, o->arith(r->e, OP_add, o->get(r->e, sum, type, bin->lanes), part));
+        o->loop_end(r->e, &loop);
+        store_bin(r, store, shape, bin, o->get(r->e, sum, type, bin->lanes));
+    }
+}
+
+void rows_finish_spectra(Rows *r) {
+    const Kernel *k = r->k;
+    int64_t kept = 1, group = 1;
+    for (int l = 0; l < k->nouter; l++) *(l < k->nouter - k->nsummed ? &kept : &group) *= k->size[l];
+    EmLoop loop = r->e->ops->loop_begin(r->e, index_of(r, 0), index_of(r, kept), 1);
+    Em rest = loop.index;
+    for (int l = k->nouter - 1; l >= 0; l--) {
+        r->loops[l] = index_of(r, 0);
+        if (l >= k->nouter - k->nsummed) continue;
+        r->loops[l] = index_op(r, INDEX_REM, rest, index_of(r, k->size[l]));
+        rest = index_op(r, INDEX_DIV, rest, index_of(r, k->size[l]));
+    }
+    r->block = index_op(r, INDEX_MUL, loop.index, index_of(r, (group + k->rows_per_block - 1) / k->rows_per_block));
+    for (int i = 0; i < (int)k->nrows; i++)
+        if (row_node(r, i)->op == OP_cross_spectrum) for_bins(r, i, gather_bin);
+    r->e->ops->loop_end(r->e, &loop);
+}
+
+/* ---- Direct causal convolution ---- */
+
+/* Zeros before the row stand for the history before its first sample. */
+void rows_zero_leads(Rows *r) {
+    const EmitterOps *o = r->e->ops;
+    for (int i = 0; i < (int)r->k->nrows; i++) {
+        if (row_node(r, i)->op != OP_causal_conv || !rows_input_slot(r, i, 0)) continue;
+        EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->lead[i]), 1);
+        Em zero = o->constant(r->e, em_type_of(row_dtype(r, i)), 0);
+        o->store(r->e, scratch_at(r, r->row[i][0]), row_dtype(r, i), loop.index, 1, zero, (Em){0});
+        o->loop_end(r->e, &loop);
+    }
+}
+
+static Em weight_at(Rows *r, const Table *w, FraxDType dtype, Em j) {
+    const EmitterOps *o = r->e->ops;
+    if (w->is_constant) return o->constant(r->e, em_type_of(dtype), w->constant);
+    Em at = index_op(r, INDEX_ADD, rows_affine(r, &w->at), index_op(r, INDEX_MUL, j, index_of(r, w->stride[0])));
+    return o->load(r->e, rows_base(r, w->node), dtype, at, 0, 1, (Em){0});
+}
+
+/* y[n] = Σ_{j≤n} w[j] x[n−j] for CONV_VECTORS vectors of n at a time; terms with j > n meet the zeros before the row. */
+static void run_conv(Rows *r, int row) {
+    const EmitterOps *o = r->e->ops;
+    FraxDType dtype = row_dtype(r, row);
+    EmType type = em_type_of(dtype);
+    int64_t length = kernel_inner_size(r->k);
+    int lanes = vector_lanes(r, dtype, length);
+    Em sums[CONV_VECTORS], x = scratch_at(r, r->row[row][0]), y = scratch_at(r, r->result[row]), lead = index_of(r, r->lead[row]);
+    for (int v = 0; v < CONV_VECTORS; v++) sums[v] = o->variable(r->e, type, lanes);
+    EmLoop outer = o->loop_begin(r->e, index_of(r, 0), index_of(r, length), CONV_VECTORS * lanes);
+    for (int v = 0; v < CONV_VECTORS; v++) o->set(r->e, sums[v], o->splat(r->e, o->constant(r->e, type, 0), lanes));
+    Em end = index_op(r, INDEX_ADD, outer.index, index_of(r, CONV_VECTORS * lanes));
+    EmLoop inner = o->loop_begin(r->e, index_of(r, 0), index_op(r, INDEX_MIN, end, index_of(r, length)), 1);
+    Em w = o->splat(r->e, weight_at(r, &r->k->rows[row].tables[0], dtype, inner.index), lanes);
+    Em start = index_op(r, INDEX_SUB, index_op(r, INDEX_ADD, outer.index, lead), inner.index);
+    for (int v = 0; v < CONV_VECTORS; v++) {
+        Em part = o->load(r->e, x, dtype, index_op(r, INDEX_ADD, start, index_of(r, v * lanes)), 1, lanes, (Em){0});
+        o->set(r->e, sums[v], o->fma(r->e, w, part, o->get(r->e, sums[v], type, lanes)));
+    }
+    o->loop_end(r->e, &inner);
+    for (int v = 0; v < CONV_VECTORS; v++)
+        o->store(r->e, y, dtype, index_op(r, INDEX_ADD, outer.index, index_of(r, v * lanes)), 1, o->get(r->e, sums[v], type, lanes),
+                 (Em){0});
+    o->loop_end(r->e, &outer);
+}
+
+/* ---- Weights ---- */
+
+/* w_0 = 1, w_j = w_{j−1}(j−1−α)/j (Podlubny 1999, eq. 7.23): a product recursion, accurate at any length. */
+static void run_weights(Rows *r, int row) {
+    const EmitterOps *o = r->e->ops;
+    Em alpha = rows_value(r, r->k->rows[row].inputs[0]), y = scratch_at(r, r->result[row]), w = o->variable(r->e, EM_F64, 1);
+    Em one = o->constant(r->e, EM_F64, 1);
+    o->set(r->e, w, one);
+    o->store(r->e, y, FRAX_F64, index_of(r, 0), 1, one, (Em){0});
+    EmLoop loop = o->loop_begin(r->e, index_of(r, 1), index_of(r, kernel_inner_size(r->k)), 1);
+    Em j = o->convert(r->e, loop.index, EM_F64);
+    Em factor = o->arith(r->e, OP_sub, o->arith(r->e, OP_sub, j, one), alpha);
+    factor = o->arith(r->e, OP_div, factor, j);
+    Em next = o->arith(r->e, OP_mul, o->get(r->e, w, EM_F64, 1), factor);
+    o->set(r->e, w, next);
+    o->store(r->e, y, FRAX_F64, loop.index, 1, next, (Em){0});
+    o->loop_end(r->e, &loop);
+}
+
+void rows_run_row_ops(Rows *r, int stage) {
+    if (stage == 0)
+        for (int i = 0; i < MAX_ROW_OPS; i++) r->transformed[i][0] = r->transformed[i][1] = false;
+    for (int i = 0; i < (int)r->k->nrows; i++) {
+        if (r->k->rows[i].stage != stage) continue;
+        switch (row_node(r, i)->op) {
+        case OP_spectral: run_spectral(r, i); break;
+        case OP_rfft:
+            transform_input(r, i, 0);
+            for_bins(r, i, rfft_bin);
+            break;
+        case OP_cross_spectrum:
+            transform_input(r, i, 0);
+            transform_input(r, i, 1);
+            for_bins(r, i, cross_bin);
+            break;
+        case OP_causal_conv: run_conv(r, i); break;
+        default: run_weights(r, i); break;
+        }
+    }
+}

@@ -1,0 +1,540 @@
+/* rows.c — the rows template: pointwise kernels, reductions, and whole-row operations between passes over a row.
+ *
+ *     for each block of rows                      (threads)
+ *       for each row                              (or vector of rows, when the lanes lie across rows)
+ *         for each pass
+ *           row operations that the pass needs    (row_ops.c)
+ *           values that are the same along the row, stores of one element per row
+ *           for each vector of elements           values, partial reductions, stores
+ *           reductions become values of the row
+ *
+ * The order of all additions depends on sizes only. A reduction with few, long rows is cut into chunks whose partial results a
+ * second function, NAME_finish, combines in order.
+ */
+#include "rows.h"
+#include <math.h>
+#include <string.h>
+
+typedef void Body(Rows *r, int copy);
+
+static Em index_of(Rows *r, int64_t value) {
+    return r->e->ops->index(r->e, value);
+}
+
+static Em index_op(Rows *r, IndexOp op, Em a, Em b) {
+    return r->e->ops->index_op(r->e, op, a, b);
+}
+
+/* ---- Vectors along a loop ---- */
+
+/* Runs body at the vectors of [first, end) of the lane loop: `unroll` at a time while they last, then singly, then the masked
+   rest, which exists only if the loop's size is no multiple of the lanes. */
+static void run_lanes(Rows *r, Em first, Em end, int unroll, Body *body) {
+    int lane = r->k->lane_loop;
+    int64_t step = r->lanes, size = r->k->size[lane];
+    for (int copies = unroll; copies >= 1; copies = copies > 1 ? 1 : 0) {
+        int64_t stride = step * copies;
+        if (size < stride) continue;
+        Em last = index_op(r, INDEX_SUB, end, index_of(r, stride - 1));
+        EmLoop loop = r->e->ops->loop_begin(r->e, first, last, stride);
+        for (int c = 0; c < copies; c++) {
+            r->loops[lane] = index_op(r, INDEX_ADD, loop.index, index_of(r, c * step));
+            body(r, c);
+        }
+        r->e->ops->loop_end(r->e, &loop);
+        Em length = index_op(r, INDEX_SUB, end, first);
+        Em rest = index_op(r, INDEX_REM, length, index_of(r, stride));
+        first = index_op(r, INDEX_SUB, end, rest);
+    }
+    if (size % step == 0) return;
+    Em rest = index_op(r, INDEX_SUB, end, first);
+    EmIf some = r->e->ops->if_begin(r->e, r->e->ops->index_less(r->e, index_of(r, 0), rest));
+    r->mask = r->e->ops->index_less(r->e, r->e->ops->index_lanes(r->e, index_of(r, 0), 1, r->lanes), rest);
+    r->loops[lane] = first;
+    body(r, 0);
+    r->mask = (Em){0};
+    r->e->ops->if_end(r->e, &some);
+}
+
+/* ---- Reductions ---- */
+
+static double neutral(Op op, EmType type) {
+    if (op == OP_sum) return 0;
+    double infinite = type == EM_I32 ? (op == OP_reduce_min ? INT32_MAX : INT32_MIN) : op == OP_reduce_min ? INFINITY : -INFINITY;
+    return infinite;
+}
+
+/* Lanes of an accumulator: those along the row, or one per row. */
+static int accumulator_lanes(const Rows *r) {
+    return r->k->lane_loop >= 0 ? r->lanes : 1;
+}
+
+static void begin_reductions(Rows *r) {
+    const EmitterOps *o = r->e->ops;
+    for (size_t i = 0; i < r->nreductions; i++) {
+        Reduction *red = &r->reductions[i];
+        if (r->k->items[red->item].stage != r->pass + 1) continue;
+        Op op = red->op == OP_argmax ? OP_reduce_max : red->op;
+        Em start = o->splat(r->e, o->constant(r->e, red->type, neutral(op, red->type)), accumulator_lanes(r));
+        for (int c = 0; c < r->unroll; c++) o->set(r->e, red->best[c], start);
+        if (red->op == OP_argmax)
+            o->set(r->e, red->place[0], o->splat(r->e, o->constant(r->e, EM_I32, -1), accumulator_lanes(r)));
+    }
+}
+
+/* Keeps the first of equal maxima; a NaN counts as the greatest. */
+static void accumulate_argmax(Rows *r, Reduction *red, Em value, int lanes) {
+    const EmitterOps *o = r->e->ops;
+    Em best = o->get(r->e, red->best[0], red->type, lanes), place = o->get(r->e, red->place[0], EM_I32, lanes);
+    Em here = o->index_lanes(r->e, rows_row_position(r), r->across ? 0 : 1, lanes);
+    here = o->splat(r->e, o->convert(r->e, here, EM_I32), lanes);
+    Em nan = o->arith(r->e, OP_and, o->arith(r->e, OP_ne, value, value), o->arith(r->e, OP_eq, best, best));
+    Em better = o->arith(r->e, OP_or, o->arith(r->e, OP_gt, value, best), nan);
+    better = o->arith(r->e, OP_or, better, o->arith(r->e, OP_lt, place, o->constant(r->e, EM_I32, 0)));
+    if (r->mask.ref) better = o->arith(r->e, OP_and, better, r->mask);
+    o->set(r->e, red->best[0], o->select(r->e, better, value, best));
+    o->set(r->e, red->place[0], o->select(r->e, better, here, place));
+}
+
+static void accumulate(Rows *r, Reduction *red, int copy) {
+    const EmitterOps *o = r->e->ops;
+    int lanes = accumulator_lanes(r);
+    Em value = o->splat(r->e, rows_value(r, r->k->items[red->item].args[0]), lanes);
+    if (red->op == OP_argmax) {
+        accumulate_argmax(r, red, value, lanes);
+        return;
+    }
+    if (r->mask.ref) value = o->select(r->e, r->mask, value, o->constant(r->e, red->type, neutral(red->op, red->type)));
+    Em sum = o->arith(r->e, red->op, o->get(r->e, red->best[copy], red->type, lanes), value);
+    o->set(r->e, red->best[copy], sum);
+}
+
+static Em finish_argmax(Rows *r, Reduction *red, Em best, int lanes) {
+    const EmitterOps *o = r->e->ops;
+    Em place = o->get(r->e, red->place[0], EM_I32, lanes);
+    if (r->across || lanes == 1) return place;
+    Em greatest = o->reduce(r->e, OP_reduce_max, best);
+    Em both_nan = o->arith(r->e, OP_and, o->arith(r->e, OP_ne, best, best), o->arith(r->e, OP_ne, greatest, greatest));
+    Em winner = o->arith(r->e, OP_or, o->arith(r->e, OP_eq, best, greatest), both_nan);
+    winner = o->arith(r->e, OP_and, winner, o->arith(r->e, OP_ge, place, o->constant(r->e, EM_I32, 0)));
+    return o->reduce(r->e, OP_reduce_min, o->select(r->e, winner, place, o->constant(r->e, EM_I32, INT32_MAX)));
+}
+
+/* The accumulators become the reductions' values: copies pairwise, then lanes pairwise. */
+static void end_reductions(Rows *r) {
+    const EmitterOps *o = r->e->ops;
+    int lanes = accumulator_lanes(r);
+    for (size_t i = 0; i < r->nreductions; i++) {
+        Reduction *red = &r->reductions[i];
+        Em copies[MAX_UNROLL];
+        if (r->k->items[red->item].stage != r->pass + 1) continue;
+        for (int c = 0; c < r->unroll; c++) copies[c] = o->get(r->e, red->best[c], red->type, lanes);
+        for (int n = r->unroll; n > 1; n /= 2)
+            for (int c = 0; c < n / 2; c++) copies[c] = o->arith(r->e, red->op, copies[c], copies[c + n / 2]);
+        Em value = copies[0];
+        if (red->op == OP_argmax) value = finish_argmax(r, red, value, lanes);
+        else if (!r->across) value = o->reduce(r->e, red->op, value);
+        r->values[red->item] = value;
+        r->known[red->item] = true;
+    }
+}
+
+/* ---- One pass along a row ---- */
+
+static bool store_is_inner(const Rows *r, const Store *store) {
+    return affine_uses(&store->at, r->k->nouter, r->k->nloops);
+}
+
+void rows_store(Rows *r, const Store *store) {
+    const EmitterOps *o = r->e->ops;
+    int64_t stride = rows_lane_stride(r, &store->at);
+    Em value = rows_value(r, store->item);
+    FraxDType dtype = graph_type(r->graph, store->node)->dtype;
+    if (stride) value = o->splat(r->e, value, r->lanes);
+    Em mask = value.lanes > 1 ? r->mask : (Em){0};
+    o->store(r->e, rows_base(r, store->node), dtype, rows_affine(r, &store->at), stride, value, mask);
+}
+
+static FraxDType scratch_dtype(EmType type) {
+    return type == EM_F64 ? FRAX_F64 : type == EM_I32 ? FRAX_I32 : type == EM_BOOL ? FRAX_BOOL : FRAX_F32;
+}
+
+/* Keeps an item's value in scratch for later passes or a row operation. */
+static void keep(Rows *r, int item, int64_t bytes, int64_t lead) {
+    const EmitterOps *o = r->e->ops;
+    Em value = rows_value(r, item), at = rows_row_position(r);
+    int lanes = r->k->lane_loop >= 0 ? r->lanes : 1;
+    value = o->splat(r->e, value, lanes);
+    if (r->across) at = index_op(r, INDEX_MUL, at, index_of(r, lanes));
+    at = index_op(r, INDEX_ADD, at, index_of(r, lead));
+    o->store(r->e, scratch_at(r, bytes), scratch_dtype(value.type), at, 1, value, r->across ? (Em){0} : r->mask);
+}
+
+static void keep_row_inputs(Rows *r) {
+    for (size_t i = 0; i < r->k->nrows; i++) {
+        const RowOp *row = &r->k->rows[i];
+        for (int n = 0; n < row->ninputs; n++) {
+            if (r->k->items[row->inputs[n]].stage == r->pass && rows_input_slot(r, (int)i, n))
+                keep(r, row->inputs[n], r->row[i][n], r->lead[i]);
+        }
+    }
+}
+
+static void element_body(Rows *r, int copy) {
+    const Kernel *k = r->k;
+    rows_forget(r, true);
+    for (size_t i = 0; i < k->nitems; i++)
+        if (r->cached[i] >= 0 && r->first_pass[i] == r->pass) keep(r, (int)i, r->cached[i], 0);
+    keep_row_inputs(r);
+    for (size_t i = 0; i < r->nreductions; i++)
+        if (k->items[r->reductions[i].item].stage == r->pass + 1) accumulate(r, &r->reductions[i], copy);
+    for (size_t i = 0; i < k->nstores; i++) {
+        const Store *store = &k->stores[i];
+        if (store->item != NO_ITEM && k->items[store->item].stage == r->pass && store_is_inner(r, store)) rows_store(r, store);
+    }
+    rows_forget(r, true);
+}
+
+static bool pass_has_elements(const Rows *r) {
+    const Kernel *k = r->k;
+    for (size_t i = 0; i < k->nitems; i++)
+        if (k->items[i].kind == ITEM_REDUCE && k->items[i].stage == r->pass + 1) return true;
+    for (size_t i = 0; i < k->nrows; i++)
+        for (int n = 0; n < k->rows[i].ninputs; n++)
+            if (k->items[k->rows[i].inputs[n]].stage == r->pass && rows_input_slot(r, (int)i, n)) return true;
+    for (size_t i = 0; i < k->nstores; i++) {
+        const Store *store = &k->stores[i];
+        if (store->item != NO_ITEM && k->items[store->item].stage == r->pass && store_is_inner(r, store)) return true;
+    }
+    return false;
+}
+
+/* Several accumulators hide the latency of additions; argmax keeps one. */
+static int choose_unroll(const Rows *r) {
+    int64_t vectors = r->k->lane_loop >= r->k->nouter && !r->across ? r->k->size[r->k->lane_loop] / r->lanes : 1;
+    int unroll = vectors >= 2 * MAX_UNROLL ? MAX_UNROLL : 1;
+    bool reduces = false;
+    for (size_t i = 0; i < r->nreductions; i++) {
+        if (r->k->items[r->reductions[i].item].stage != r->pass + 1) continue;
+        reduces = true;
+        if (r->reductions[i].op == OP_argmax) unroll = 1;
+    }
+    return reduces ? unroll : 1;
+}
+
+static void element_loops(Rows *r, int loop, Em lane_first, Em lane_end) {
+    const EmitterOps *o = r->e->ops;
+    if (loop == r->k->nloops) {
+        element_body(r, 0);
+    } else if (loop == r->k->lane_loop) {
+        run_lanes(r, lane_first, lane_end, r->unroll, element_body);
+    } else {
+        EmLoop over = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->k->size[loop]), 1);
+        r->loops[loop] = over.index;
+        element_loops(r, loop + 1, lane_first, lane_end);
+        o->loop_end(r->e, &over);
+    }
+}
+
+/* Values that are the same along the row, and stores of one element per row. */
+static void row_values(Rows *r) {
+    const Kernel *k = r->k;
+    for (size_t i = 0; i < k->nitems; i++)
+        if (!k->items[i].inner && k->items[i].stage == r->pass && k->items[i].kind != ITEM_REDUCE) rows_value(r, (int)i);
+    for (size_t i = 0; i < k->nstores; i++) {
+        const Store *store = &k->stores[i];
+        if (store->item == NO_ITEM || k->items[store->item].stage != r->pass || store_is_inner(r, store)) continue;
+        if (!k->items[store->item].inner) rows_store(r, store);
+    }
+}
+
+static void one_pass(Rows *r, Em lane_first, Em lane_end) {
+    rows_run_row_ops(r, r->pass);
+    row_values(r);
+    if (!pass_has_elements(r)) return;
+    r->unroll = choose_unroll(r);
+    begin_reductions(r);
+    element_loops(r, r->k->nouter, lane_first, lane_end);
+    end_reductions(r);
+}
+
+/* All passes over the row at the current outer loops. */
+static void whole_row(Rows *r, int copy) {
+    (void)copy;
+    int lane = r->k->lane_loop;
+    Em first = index_of(r, 0), end = index_of(r, lane >= 0 ? r->k->size[lane] : 1);
+    rows_forget(r, false);
+    for (r->pass = 0; r->pass < r->k->nstages; r->pass++) one_pass(r, first, end);
+    rows_forget(r, false);
+}
+
+/* ---- Rows and blocks ---- */
+
+/* Outer loops (but the lanes') from the number of the row. */
+static void decode_row(Rows *r, Em unit) {
+    for (int l = r->k->nouter - 1; l >= 0; l--) {
+        if (l == r->k->lane_loop) continue;
+        Em size = index_of(r, r->k->size[l]);
+        r->loops[l] = index_op(r, INDEX_REM, unit, size);
+        unit = index_op(r, INDEX_DIV, unit, size);
+    }
+}
+
+static int64_t units_of(const Rows *r) {
+    int64_t units = kernel_outer_size(r->k);
+    return r->across ? units / MAX(r->k->size[r->k->lane_loop], 1) : units;
+}
+
+static int64_t chunks_of(const Kernel *k) {
+    return (k->size[k->lane_loop] + k->chunk - 1) / k->chunk;
+}
+
+/* Where the partial result of reduction i of this block is kept: 8 bytes each. */
+static Em partial_at(Rows *r, Em block, size_t i) {
+    Em workspace = r->e->ops->load_pointer(r->e, r->params[0], offsetof(KernelContext, workspace));
+    Em place = index_op(r, INDEX_MUL, block, index_of(r, (int64_t)r->nreductions * 8));
+    return r->e->ops->pointer(r->e, workspace, index_op(r, INDEX_ADD, place, index_of(r, (int64_t)i * 8)));
+}
+
+/* A piece of a long row: pass 0 over it; partial reductions go to the workspace. */
+static void chunk_of_row(Rows *r, Em first, Em end) {
+    rows_forget(r, false);
+    r->pass = 0;
+    one_pass(r, first, end);
+    for (size_t i = 0; i < r->nreductions; i++) {
+        Em value = r->values[r->reductions[i].item];
+        r->e->ops->store(r->e, partial_at(r, r->block, i), scratch_dtype(value.type), index_of(r, 0), 1, value, (Em){0});
+    }
+    rows_forget(r, false);
+}
+
+static void chunk_block(Rows *r) {
+    const Kernel *k = r->k;
+    Em count = index_of(r, chunks_of(k));
+    decode_row(r, index_op(r, INDEX_DIV, r->block, count));
+    Em first = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, r->block, count), index_of(r, k->chunk));
+    Em end = index_op(r, INDEX_ADD, first, index_of(r, k->chunk));
+    end = index_op(r, INDEX_MIN, end, index_of(r, k->size[k->lane_loop]));
+    if (r->across) run_lanes(r, first, end, 1, whole_row);
+    else chunk_of_row(r, first, end);
+}
+
+/* First and last row of the block; cross spectra that sum over rows keep to one kept index. */
+static void block_rows(Rows *r, Em *first, Em *end) {
+    const Kernel *k = r->k;
+    int64_t group = 1; /* rows that are summed into one */
+    for (int l = k->nouter - k->nsummed; l < k->nouter; l++) group *= k->size[l];
+    if (!k->nsummed) group = units_of(r);
+    Em per_group = index_of(r, MAX((group + k->rows_per_block - 1) / k->rows_per_block, 1));
+    Em base = index_op(r, INDEX_MUL, index_op(r, INDEX_DIV, r->block, per_group), index_of(r, group));
+    Em offset = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, r->block, per_group), index_of(r, k->rows_per_block));
+    Em stop = index_op(r, INDEX_MIN, index_op(r, INDEX_ADD, offset, index_of(r, k->rows_per_block)), index_of(r, group));
+    *first = index_op(r, INDEX_ADD, base, offset);
+    *end = index_op(r, INDEX_ADD, base, stop);
+}
+
+static void rows_block(Rows *r) {
+    Em first, end;
+    block_rows(r, &first, &end);
+    EmLoop rows = r->e->ops->loop_begin(r->e, first, end, 1);
+    decode_row(r, rows.index);
+    if (r->across) run_lanes(r, index_of(r, 0), index_of(r, r->k->size[r->k->lane_loop]), 1, whole_row);
+    else whole_row(r, 0);
+    r->e->ops->loop_end(r->e, &rows);
+}
+
+/* Addresses are made before the loops, so that they can be used anywhere. */
+void rows_load_bases(Rows *r) {
+    for (size_t v = 0; v < r->graph->count; v++) r->bases[v].ref = NULL;
+    for (size_t i = 0; i < r->k->nitems; i++)
+        if (r->k->items[i].kind == ITEM_LOAD) rows_base(r, r->k->items[i].node);
+    for (size_t i = 0; i < r->k->nstores; i++) rows_base(r, r->k->stores[i].node);
+    for (size_t i = 0; i < r->k->nrows; i++)
+        for (int t = 0; t < 2; t++)
+            if (!r->k->rows[i].tables[t].is_constant) rows_base(r, r->k->rows[i].tables[t].node);
+}
+
+static void make_accumulators(Rows *r) {
+    int lanes = accumulator_lanes(r);
+    for (size_t i = 0; i < r->nreductions; i++) {
+        Reduction *red = &r->reductions[i];
+        for (int c = 0; c < MAX_UNROLL; c++) red->best[c] = r->e->ops->variable(r->e, red->type, lanes);
+        if (red->op == OP_argmax) red->place[0] = r->e->ops->variable(r->e, EM_I32, lanes);
+    }
+}
+
+static void main_function(Rows *r) {
+    char name[32];
+    snprintf(name, sizeof name, "frax_k%d", r->k->id);
+    r->e->ops->function_begin(r->e, name, r->params);
+    rows_load_bases(r);
+    make_accumulators(r);
+    rows_zero_leads(r);
+    EmLoop blocks = r->e->ops->loop_begin(r->e, r->params[2], r->params[3], 1);
+    r->block = blocks.index;
+    rows_begin_block(r);
+    if (r->k->chunk) chunk_block(r);
+    else rows_block(r);
+    r->e->ops->loop_end(r->e, &blocks);
+    r->e->ops->function_end(r->e);
+}
+
+/* Combines the chunks of each row in order, then does what follows from the whole. */
+static void finish_reductions(Rows *r) {
+    const EmitterOps *o = r->e->ops;
+    int64_t chunks = chunks_of(r->k);
+    EmLoop rows = o->loop_begin(r->e, index_of(r, 0), index_of(r, units_of(r)), 1);
+    decode_row(r, rows.index);
+    rows_forget(r, false);
+    r->pass = 0;
+    row_values(r);
+    Em first = index_op(r, INDEX_MUL, rows.index, index_of(r, chunks));
+    for (size_t i = 0; i < r->nreductions; i++) {
+        Reduction *red = &r->reductions[i];
+        o->set(r->e, red->best[0], o->constant(r->e, red->type, neutral(red->op, red->type)));
+    }
+    EmLoop each = o->loop_begin(r->e, first, index_op(r, INDEX_ADD, first, index_of(r, chunks)), 1);
+    for (size_t i = 0; i < r->nreductions; i++) {
+        Reduction *red = &r->reductions[i];
+        Em part = o->load(r->e, partial_at(r, each.index, i), scratch_dtype(red->type), index_of(r, 0), 1, 1, (Em){0});
+        o->set(r->e, red->best[0], o->arith(r->e, red->op, o->get(r->e, red->best[0], red->type, 1), part));
+    }
+    o->loop_end(r->e, &each);
+    for (size_t i = 0; i < r->nreductions; i++) {
+        Reduction *red = &r->reductions[i];
+        r->values[red->item] = o->get(r->e, red->best[0], red->type, 1);
+        r->known[red->item] = true;
+    }
+    r->pass = 1;
+    row_values(r);
+    o->loop_end(r->e, &rows);
+}
+
+static void finish_function(Rows *r) {
+    char name[40];
+    snprintf(name, sizeof name, "frax_k%d_finish", r->k->id);
+    r->e->ops->function_begin(r->e, name, r->params);
+    rows_load_bases(r);
+    if (r->k->nsummed) {
+        rows_finish_spectra(r);
+    } else {
+        for (size_t i = 0; i < r->nreductions; i++)
+            r->reductions[i].best[0] = r->e->ops->variable(r->e, r->reductions[i].type, 1);
+        finish_reductions(r);
+    }
+    r->e->ops->function_end(r->e);
+}
+
+/* ---- Preparation ---- */
+
+static size_t type_bytes(EmType type) {
+    return type == EM_F64 ? 8 : 4;
+}
+
+/* Full vectors of the widest type that varies along the lanes, but no wider than the loop needs. */
+static int choose_lanes(const Rows *r) {
+    size_t widest = 4;
+    if (r->k->lane_loop < 0) return 1;
+    for (size_t i = 0; i < r->k->nitems; i++) {
+        const Item *item = &r->k->items[i];
+        bool matters = item->inner || item->kind == ITEM_REDUCE || r->across;
+        if (matters) widest = MAX(widest, type_bytes(item_type(r->graph, item)));
+    }
+    int lanes = r->e->vector_bytes / (int)widest;
+    while (lanes > 1 && lanes / 2 >= r->k->size[r->k->lane_loop]) lanes /= 2;
+    return lanes;
+}
+
+static bool is_dear(const Rows *r, int item) {
+    const Node *node = graph_node(r->graph, r->k->items[item].node);
+    if (r->k->items[item].kind != ITEM_POINTWISE) return false;
+    switch (node->op) {
+    case OP_add:
+    case OP_sub:
+    case OP_mul:
+    case OP_neg:
+    case OP_abs:
+    case OP_select:
+    case OP_cast:
+    case OP_min:
+    case OP_max: return false;
+    default: return true;
+    }
+}
+
+/* Marks what pass p computes; a dear item of an earlier pass is kept in scratch instead of computed again. */
+static void visit_pass(Rows *r, int item, int pass) {
+    if (item == NO_ITEM || !r->k->items[item].inner || r->k->items[item].kind == ITEM_ROW) return;
+    if (r->visited[item] == pass) return;
+    r->visited[item] = pass;
+    if (r->first_pass[item] >= 0 && r->first_pass[item] < pass && is_dear(r, item)) {
+        r->cached[item] = 0;
+        return;
+    }
+    if (r->first_pass[item] < 0) r->first_pass[item] = pass;
+    for (int a = 0; a < 3; a++) visit_pass(r, r->k->items[item].args[a], pass);
+}
+
+static void reserve_cached(Rows *r) {
+    const Kernel *k = r->k;
+    for (int pass = 0; pass < k->nstages; pass++) {
+        for (size_t i = 0; i < k->nrows; i++)
+            for (int n = 0; n < k->rows[i].ninputs; n++)
+                if (k->items[k->rows[i].inputs[n]].stage == pass) visit_pass(r, k->rows[i].inputs[n], pass);
+        for (size_t i = 0; i < k->nitems; i++)
+            if (k->items[i].kind == ITEM_REDUCE && k->items[i].stage == pass + 1) visit_pass(r, k->items[i].args[0], pass);
+        for (size_t i = 0; i < k->nstores; i++)
+            if (k->stores[i].item != NO_ITEM && k->items[k->stores[i].item].stage == pass) visit_pass(r, k->stores[i].item, pass);
+    }
+    for (size_t i = 0; i < k->nitems; i++) {
+        if (r->cached[i] < 0) continue;
+        r->cached[i] = (int64_t)r->scratch;
+        size_t row = (size_t)kernel_inner_size(k) * (size_t)(r->across ? r->lanes : 1) + (size_t)r->lanes;
+        r->scratch += (row * type_bytes(item_type(r->graph, &k->items[i])) + 127) / 64 * 64;
+    }
+}
+
+static bool prepare(Rows *r) {
+    const Kernel *k = r->k;
+    r->values = mem_calloc(k->nitems + 1, sizeof *r->values);
+    r->known = mem_calloc(k->nitems + 1, 1);
+    r->bases = mem_calloc(r->graph->count, sizeof *r->bases);
+    r->reductions = mem_calloc(k->nitems + 1, sizeof *r->reductions);
+    r->first_pass = mem_alloc((k->nitems + 1) * sizeof *r->first_pass);
+    r->cached = mem_alloc((k->nitems + 1) * sizeof *r->cached);
+    r->visited = mem_alloc((k->nitems + 1) * sizeof *r->visited);
+    if (!r->values || !r->known || !r->bases || !r->reductions || !r->first_pass || !r->cached || !r->visited) return false;
+    for (size_t i = 0; i < k->nitems; i++) {
+        r->first_pass[i] = r->visited[i] = -1;
+        r->cached[i] = -1;
+        if (k->items[i].kind != ITEM_REDUCE) continue;
+        Op op = graph_node(r->graph, k->items[i].node)->op;
+        EmType type = item_type(r->graph, &k->items[k->items[i].args[0]]);
+        r->reductions[r->nreductions++] = (Reduction){.item = (int)i, .op = op, .type = type};
+    }
+    r->across = k->lane_loop >= 0 && k->lane_loop < k->nouter;
+    r->lanes = choose_lanes(r);
+    if (!rows_layout_row_ops(r)) return false;
+    reserve_cached(r);
+    return true;
+}
+
+bool emit_rows(Emitter *e, Program *program, int kernel) {
+    ProgramKernel *pk = &program->kernels[kernel];
+    Rows r = {.e = e, .program = program, .graph = program->graph, .k = &pk->kernel};
+    bool ok = prepare(&r);
+    if (ok) {
+        pk->scratch = r.scratch;
+        pk->has_finish = pk->kernel.workspace > 0;
+        main_function(&r);
+        if (pk->has_finish) finish_function(&r);
+    }
+    mem_free(r.values);
+    mem_free(r.known);
+    mem_free(r.bases);
+    mem_free(r.reductions);
+    mem_free(r.first_pass);
+    mem_free(r.cached);
+    mem_free(r.visited);
+    return ok;
+}
