@@ -18,7 +18,7 @@ typedef struct FftShape {
     int64_t rows;    /* transforms in one call, densely one after another */
 } FftShape;
 
-/* Both directions of one transform. Input and output of each are dense, 64-byte aligned and distinct; a
+/* Both directions of one transform. Input and output of each are dense, 16-byte aligned and distinct; a
    spectrum is interleaved complex, dims[last]/2+1 bins. A call runs on the calling thread alone. */
 FraxStatus fft_plan(const FftShape *shape, const FftPlan **plan, FraxError *err);
 void fft_forward(const FftPlan *plan, const void *x, void *spectrum);
