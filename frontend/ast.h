@@ -15,12 +15,17 @@ typedef struct Number {
     bool whole;
 } Number;
 
+typedef struct Name {
+    const char *text;
+    Loc loc;
+} Name;
+
 typedef enum ExprKind {
     EXPR_NUMBER,
     EXPR_NAME,
     EXPR_UNARY,    /* text: the operator; items: operand */
     EXPR_BINARY,   /* text: the operator; items: left, right */
-    EXPR_CALL,     /* text: the callee; items: arguments, labels[i] not NULL for named ones */
+    EXPR_CALL,     /* text: the callee; items: arguments, with labels */
     EXPR_INDEX,    /* items: the indexed expression, then the subscripts */
     EXPR_TUPLE,    /* (a, b) or [a, b] */
     EXPR_RANGE,    /* lo:hi:step in a subscript; items: three, NULL where absent */
@@ -35,13 +40,8 @@ typedef struct Expr {
     Number number;
     size_t count;
     struct Expr **items;
-    const char **labels;
+    Name *labels; /* of arguments; text NULL: positional */
 } Expr;
-
-typedef struct Name {
-    const char *text;
-    Loc loc;
-} Name;
 
 typedef struct TypeExpr {
     FraxDType dtype;

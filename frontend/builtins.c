@@ -100,13 +100,11 @@ static Item default_item(const Param *param) {
 
 static int find_param(Lower *lw, const Builtin *row, const Signature *s, const char *label) {
     const char *names[MAX_PARAMS];
-    char what[64];
     for (int i = 0; i < s->count; i++) {
         names[i] = s->params[i].name;
         if (!strcmp(names[i], label)) return i;
     }
-    snprintf(what, sizeof what, "argument of %s:", row->name);
-    fail_unknown(lw, what, label, names, (size_t)s->count);
+    fail_unknown(lw, row->name, "argument", label, names, (size_t)s->count);
     return -1;
 }
 
@@ -121,12 +119,13 @@ static Item argument(Lower *lw, const Builtin *row, const Param *param, const Ex
 static void bind(Lower *lw, const Expr *e, const Signature *s, Args *args) {
     const Builtin *row = args->builtin;
     for (size_t i = 0; i < e->count && !failed(lw); i++) {
-        lw->g->loc = e->items[i]->loc;
-        int at = e->labels[i] ? find_param(lw, row, s, e->labels[i]) : (int)MIN(i, (size_t)MAX_PARAMS);
+        const Name *label = &e->labels[i];
+        lw->g->loc = label->text ? label->loc : e->items[i]->loc;
+        int at = label->text ? find_param(lw, row, s, label->text) : (int)MIN(i, (size_t)MAX_PARAMS);
         if (failed(lw)) break;
         if (at >= s->count)
-            lower_fail(lw, FRAX_TYPE, "%s takes at most %d arguments, got %zu: %s(%s)", row->name, s->count,
-                       e->count, row->name, row->params);
+            lower_fail(lw, FRAX_TYPE, "%s takes at most %d argument%s, got %zu: %s(%s)", row->name, s->count,
+                       s->count == 1 ? "" : "s", e->count, row->name, row->params);
         else if (args->given[at])
             lower_fail(lw, FRAX_TYPE, "argument %s of %s is given twice", s->params[at].name, row->name);
         if (failed(lw)) break;
@@ -169,6 +168,7 @@ Item lower_builtin(Lower *lw, const Expr *e) {
     read_signature(row, &call->signature);
     bind(lw, e, &call->signature, &call->args);
     if (!failed(lw)) lw->g->loc = e->loc;
+    lw->builtin = row->name;
     Item result = failed(lw) ? (Item){0} : row->rule(lw, &call->args);
     mem_free(call);
     return result;
@@ -212,13 +212,15 @@ Value float_arg(Lower *lw, const Args *args, int i) {
 }
 
 int whole_item(Lower *lw, const Item *item, const char *what, int64_t *result) {
+    char text[32];
     if (failed(lw)) return 0;
     if (item->kind != ITEM_NUMBER)
         lower_fail(lw, FRAX_TYPE, "%s must be a whole number that is known when the model is compiled", what);
     else if (!item->number.whole && fabs(item->number.value) >= 9007199254740992.0)
-        lower_fail(lw, FRAX_VALUE, "%s overflows: %.17g", what, item->number.value);
+        lower_fail(lw, FRAX_VALUE, "%s overflows 64 bits", what);
     else if (!item->number.whole)
-        lower_fail(lw, FRAX_VALUE, "%s is %.17g, expected a whole number", what, item->number.value);
+        lower_fail(lw, FRAX_VALUE, "%s is %s, expected a whole number", what,
+                   double_text(item->number.value, text));
     *result = item->number.integer;
     return !failed(lw);
 }
@@ -250,13 +252,13 @@ const char *word_arg(const Args *args, int i) {
 
 int choice_arg(Lower *lw, const Args *args, int i, const char *const *names, size_t n) {
     const char *word = word_arg(args, i);
-    char name[64];
+    Signature s;
     if (failed(lw)) return -1;
     for (size_t k = 0; word && k < n; k++)
         if (!strcmp(names[k], word)) return (int)k;
-    param_name(args, i, name);
+    read_signature(args->builtin, &s);
     if (args->items[i].loc.line) lw->g->loc = args->items[i].loc;
-    fail_unknown(lw, name, word ? word : "?", names, n);
+    fail_unknown(lw, args->builtin->name, s.params[i].name, word ? word : "?", names, n);
     return -1;
 }
 

@@ -151,10 +151,18 @@ static double axes_size(const Shape *shape, uint32_t axes) {
     return n;
 }
 
+bool has_elements(Lower *lw, Value x, uint32_t axes) {
+    char text[176];
+    if (!failed(lw) && axes_size(shape_of(lw, x), axes) == 0)
+        lower_fail(lw, FRAX_SHAPE,
+                   "%s: %s is empty along the axes in question, expected at least one element", lw->builtin,
+                   type_text(graph_type(lw->g, x), text));
+    return !failed(lw);
+}
+
 Value mean_over(Lower *lw, Value x, uint32_t axes) {
-    if (failed(lw)) return NO_VALUE;
+    if (!has_elements(lw, x, axes)) return NO_VALUE;
     double n = axes_size(shape_of(lw, x), axes);
-    if (n == 0) return lower_fail(lw, FRAX_SHAPE, "mean over an empty axis");
     return g_scale(lw->g, g_reduce(lw->g, OP_sum, x, axes), 1 / n);
 }
 
@@ -170,6 +178,7 @@ static Item reduce(Lower *lw, const Args *args, Value x, Reduction *reduction, i
 }
 
 static Value plain_reduction(Lower *lw, const Args *args, Value x, uint32_t axes) {
+    if (args->builtin->op != OP_sum && !has_elements(lw, x, axes)) return NO_VALUE;
     return g_reduce(lw->g, args->builtin->op, x, axes);
 }
 
@@ -217,6 +226,7 @@ static Item extreme_rule(Lower *lw, const Args *args) {
    infinite nothing is subtracted, so that −∞ alone gives −∞. */
 Value logsumexp_over(Lower *lw, Value x, uint32_t axes) {
     Graph *g = lw->g;
+    if (!has_elements(lw, x, axes)) return NO_VALUE;
     Value m = g_unary(g, OP_stop, g_reduce(g, OP_reduce_max, x, axes));
     m = replace_where(lw, g_binary(g, OP_eq, g_unary(g, OP_abs, m), g_like(g, m, INFINITY)), 0, m);
     Value e = g_unary(g, OP_exp, op_broadcast(lw, OP_sub, x, m));
@@ -251,6 +261,8 @@ static Item argmax_rule(Lower *lw, const Args *args) {
     bool keep = truth_arg(lw, args, 2), all = args->items[1].kind == ITEM_NOTHING;
     if (failed(lw)) return (Item){0};
     Shape shape = *shape_of(lw, x), ones = {.rank = shape.rank};
+    uint32_t axes = axes_arg(lw, args, 1, shape.rank);
+    if (!has_elements(lw, x, axes)) return (Item){0};
     if (!all) {
         int axis = axis_arg(lw, args, 1, shape.rank);
         return failed(lw) ? (Item){0} : item_value(drop_axes(lw, g_argmax(lw->g, x, axis), 1u << axis, keep));

@@ -2,17 +2,16 @@
  *
  * The model is lowered several times with different large sizes, and each time its types, or its fault, are
  * written as text. Texts that agree but for their numbers are one text about symbols: every number that
- * varies is matched with c + p/q m, then with c + p/q m + r/s n, over monomials m, n of the symbols, and
- * replaced by that expression. A number that no such expression explains is printed as ?.
+ * varies is replaced by the expression of the symbols that fits it (fit.c), or by ? where none does.
  *
  * The sizes are multiples of every literal divisor in the model, so that exact divisions succeed; if symbols
  * divide each other, families of sizes in which they do are tried too. A last, odd assignment verifies that
  * an expression does not owe its success to those multiples: x[::2] has not N/2 elements in general.
  */
-#include "lower.h"
+#include "fit.h"
 #include <string.h>
 
-enum { ASSIGNMENTS = 6, MOST_MONOMIALS = 120, LARGEST_FACTOR = 1000000 };
+enum { ASSIGNMENTS = FIT_POINTS - 1 }; /* regular ones; the odd one comes last */
 
 /* ---- Sizes ---- */
 
@@ -98,177 +97,51 @@ static void free_trials(Trial *trials, int n) {
     }
 }
 
-/* ---- Numbers as expressions of symbols ---- */
-
-typedef struct Monomial {
-    int symbols[3], degree;
-    int64_t values[ASSIGNMENTS + 1];
-} Monomial;
-
-typedef struct Fitter {
-    const FraxModel *model;
-    int n, nodd; /* assignments, and those of them with the odd one */
-    Monomial *monomials;
-    int count;
-} Fitter;
-
-static void add_monomial(Fitter *f, int64_t (*sizes)[ASSIGNMENTS + 1], const int *symbols, int degree) {
-    if (f->count == MOST_MONOMIALS) return;
-    Monomial *m = &f->monomials[f->count];
-    *m = (Monomial){.degree = degree};
-    for (int k = 0; k < f->nodd; k++) {
-        m->values[k] = 1;
-        for (int d = 0; d < degree; d++) {
-            m->symbols[d] = symbols[d];
-            if (mul_overflows(m->values[k], sizes[symbols[d]][k], &m->values[k]) || m->values[k] > (int64_t)1
-                                                                                                       << 52)
-                return; /* beyond what the fits below can hold */
-        }
-    }
-    f->count++;
-}
-
-static void list_monomials(Fitter *f, int64_t (*sizes)[ASSIGNMENTS + 1]) {
-    int n = (int)MIN(f->model->nsizes, (size_t)12);
-    for (int i = 0; i < n; i++) add_monomial(f, sizes, (int[]){i}, 1);
-    for (int i = 0; i < n; i++)
-        for (int j = i; j < n; j++) add_monomial(f, sizes, (int[]){i, j}, 2);
-    for (int i = 0; i < n; i++)
-        for (int j = i; j < n; j++)
-            for (int k = j; k < n; k++) add_monomial(f, sizes, (int[]){i, j, k}, 3);
-}
-
-/* constant + Σ p_i/q_i m_i */
-typedef struct Fit {
-    int64_t constant, p[2], q[2];
-    const Monomial *m[2];
-    int terms;
-} Fit;
-
-static bool fit_holds(const Fitter *f, const Fit *fit, const int64_t *d) {
-    for (int k = 0; k < f->nodd; k++) {
-        __int128 left = d[k] - fit->constant, right = 0, q = 1;
-        for (int t = 0; t < fit->terms; t++) q *= fit->q[t];
-        for (int t = 0; t < fit->terms; t++) right += q / fit->q[t] * fit->p[t] * fit->m[t]->values[k];
-        if (left * q != right) return false;
-    }
-    return true;
-}
-
-static bool ratio(__int128 num, __int128 den, int64_t *p, int64_t *q) {
-    if (den == 0) return false;
-    __int128 a = num < 0 ? -num : num, b = den < 0 ? -den : den;
-    while (b) {
-        __int128 t = a % b;
-        a = b;
-        b = t;
-    }
-    if (a == 0) return false;
-    num /= a;
-    den /= a;
-    if (den < 0) num = -num, den = -den;
-    if (num > LARGEST_FACTOR || num < -LARGEST_FACTOR || den > LARGEST_FACTOR) return false;
-    *p = (int64_t)num;
-    *q = (int64_t)den;
-    return true;
-}
-
-/* The constant that makes the first assignment fit, if it is a whole number. */
-static bool settle_constant(Fit *fit, const int64_t *d) {
-    __int128 q = 1, sum = 0;
-    for (int t = 0; t < fit->terms; t++) q *= fit->q[t];
-    for (int t = 0; t < fit->terms; t++) sum += q / fit->q[t] * fit->p[t] * fit->m[t]->values[0];
-    if (sum % q) return false;
-    __int128 constant = d[0] - sum / q;
-    if (constant > LARGEST_FACTOR || constant < -LARGEST_FACTOR) return false;
-    fit->constant = (int64_t)constant;
-    return true;
-}
-
-static bool fit_one(const Fitter *f, const int64_t *d, Fit *fit) {
-    for (int i = 0; i < f->count; i++) {
-        const int64_t *m = f->monomials[i].values;
-        *fit = (Fit){.m = {&f->monomials[i]}, .terms = 1};
-        if (ratio((__int128)d[1] - d[0], (__int128)m[1] - m[0], &fit->p[0], &fit->q[0]) && fit->p[0] &&
-            settle_constant(fit, d) && fit_holds(f, fit, d))
-            return true;
-    }
-    return false;
-}
-
-/* Cramer's rule on the differences of three assignments. */
-static bool fit_two(const Fitter *f, const int64_t *d, Fit *fit) {
-    __int128 d1 = d[1] - d[0], d2 = d[2] - d[0];
-    for (int i = 0; i < f->count; i++)
-        for (int j = i + 1; j < f->count; j++) {
-            const int64_t *m = f->monomials[i].values, *n = f->monomials[j].values;
-            __int128 m1 = m[1] - m[0], m2 = m[2] - m[0], n1 = n[1] - n[0], n2 = n[2] - n[0];
-            __int128 det = m1 * n2 - m2 * n1;
-            *fit = (Fit){.m = {&f->monomials[i], &f->monomials[j]}, .terms = 2};
-            if (ratio(d1 * n2 - d2 * n1, det, &fit->p[0], &fit->q[0]) &&
-                ratio(m1 * d2 - m2 * d1, det, &fit->p[1], &fit->q[1]) && fit->p[0] && fit->p[1] &&
-                settle_constant(fit, d) && fit_holds(f, fit, d))
-                return true;
-        }
-    return false;
-}
-
-static void write_term(const Fitter *f, const Fit *fit, int t, Text *out) {
-    int64_t p = fit->p[t], size = p < 0 ? -p : p;
-    text_printf(out, "%s", p < 0 ? "-" : t ? "+" : "");
-    if (size != 1) text_printf(out, "%lld*", (long long)size);
-    for (int i = 0; i < fit->m[t]->degree; i++)
-        text_printf(out, "%s%s", i ? "*" : "", f->model->sizes[fit->m[t]->symbols[i]]);
-    if (fit->q[t] != 1) text_printf(out, "/%lld", (long long)fit->q[t]);
-}
-
-static void write_number(const Fitter *f, const int64_t *d, Text *out) {
-    bool constant = true;
-    Fit fit;
-    for (int k = 1; k < f->nodd; k++) constant = constant && d[k] == d[0];
-    if (constant) {
-        text_printf(out, "%lld", (long long)d[0]);
-    } else if (fit_one(f, d, &fit) || fit_two(f, d, &fit)) {
-        for (int t = 0; t < fit.terms; t++) write_term(f, &fit, t, out);
-        if (fit.constant) text_printf(out, "%+lld", (long long)fit.constant);
-    } else {
-        text_printf(out, "?");
-    }
-}
-
 /* ---- Texts that differ in their numbers ---- */
 
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
+static bool same_digits(const char *a, const char *b) {
+    size_t n = strspn(a, "0123456789");
+    return n == strspn(b, "0123456789") && !memcmp(a, b, n);
+}
+
+/* False if the number is too large; *at stands behind it in any case. */
 static bool read_number(const char **at, int64_t *value) {
-    *value = 0;
-    if (!is_digit(**at)) return false;
-    for (; is_digit(**at); ++*at)
-        if (mul_overflows(*value, 10, value) || __builtin_add_overflow(*value, **at - '0', value))
-            return false;
-    return true;
+    bool fits = true;
+    for (*value = 0; is_digit(**at); ++*at)
+        fits =
+            fits && !mul_overflows(*value, 10, value) && !__builtin_add_overflow(*value, **at - '0', value);
+    return fits;
 }
 
 /* Writes the texts as one; false if they differ in more than numbers. */
 static bool merge_texts(const Fitter *f, const Trial *trials, Text *out) {
-    const char *at[ASSIGNMENTS + 1];
-    int64_t d[ASSIGNMENTS + 1];
-    for (int k = 0; k < f->nodd; k++) at[k] = trials[k].text.data ? trials[k].text.data : "";
+    const char *at[FIT_POINTS];
+    int64_t d[FIT_POINTS];
+    for (int k = 0; k < f->points; k++) at[k] = trials[k].text.data ? trials[k].text.data : "";
     for (;;) {
         bool number = is_digit(*at[0]);
-        for (int k = 1; k < f->nodd; k++)
+        for (int k = 1; k < f->points; k++)
             if (is_digit(*at[k]) != number || (!number && *at[k] != *at[0])) return false;
         if (!number) {
             if (!*at[0]) return true;
             text_append(out, at[0], 1);
-            for (int k = 0; k < f->nodd; k++) at[k]++;
+            for (int k = 0; k < f->points; k++) at[k]++;
             continue;
         }
-        for (int k = 0; k < f->nodd; k++)
-            if (!read_number(&at[k], &d[k])) return false;
-        write_number(f, d, out);
+        const char *start = at[0];
+        bool same = true; /* then the digits stay as they are, as the zeros in 1.05 */
+        for (int k = 1; k < f->points; k++) same = same && same_digits(start, at[k]);
+        for (int k = 0; k < f->points; k++)
+            if (!read_number(&at[k], &d[k]) && !same) return false;
+        if (same) {
+            text_append(out, start, (size_t)(at[0] - start));
+            continue;
+        }
+        fit_number(f, d, out);
     }
 }
 
@@ -276,15 +149,14 @@ static bool merge_texts(const Fitter *f, const Trial *trials, Text *out) {
 
 typedef struct Check {
     FraxModel *model;
-    int64_t (*sizes)[ASSIGNMENTS + 1]; /* per symbol */
+    int64_t (*sizes)[FIT_POINTS]; /* per symbol */
     int64_t *values;
-    Monomial *monomials;
-    Trial trials[ASSIGNMENTS + 1]; /* the last one has odd sizes */
+    Trial trials[FIT_POINTS]; /* the last one has odd sizes */
 } Check;
 
 static void run_family(Check *c, Family family, int64_t scale) {
     size_t n = c->model->nsizes;
-    free_trials(c->trials, ASSIGNMENTS + 1);
+    free_trials(c->trials, FIT_POINTS);
     memset(c->trials, 0, sizeof c->trials);
     for (int k = 0; k <= ASSIGNMENTS; k++) {
         if (n == 0 && k > 0) break;
@@ -297,28 +169,33 @@ static void run_family(Check *c, Family family, int64_t scale) {
     }
 }
 
-/* The message or types of all trials as one text about symbols. */
-static bool merge_trials(Check *c, Text *out) {
-    Fitter f = {.model = c->model, .n = ASSIGNMENTS, .nodd = ASSIGNMENTS, .monomials = c->monomials};
-    if (c->model->nsizes == 0) f.nodd = 1;
-    for (int k = 1; k < f.nodd; k++)
-        if (c->trials[k].status != c->trials[0].status) return false;
-    /* Odd sizes may be impossible, as where the model halves one; then they verify nothing. */
-    if (f.nodd > 1 && c->trials[ASSIGNMENTS].status == c->trials[0].status) f.nodd++;
-    list_monomials(&f, c->sizes);
-    if (merge_texts(&f, c->trials, out)) return true;
-    if (f.nodd <= ASSIGNMENTS) return false;
-    text_free(out);
-    f.nodd = ASSIGNMENTS;
-    return c->trials[0].status && merge_texts(&f, c->trials, out);
+/* The message or types of all trials as one text about symbols. Odd sizes may be impossible, as where the
+   model halves one; then they verify nothing. FRAX_SHAPE, with *err untouched, if the texts do not agree. */
+static FraxStatus merge_trials(Check *c, Text *out) {
+    FraxStatus status = c->trials[0].status;
+    for (int k = 1; k < ASSIGNMENTS && c->model->nsizes; k++)
+        if (c->trials[k].status != status) return FRAX_SHAPE;
+    bool odd = c->trials[ASSIGNMENTS].status == status, merged = false;
+    for (int points = ASSIGNMENTS + odd; points >= ASSIGNMENTS && !merged; points--) {
+        Fitter f;
+        text_free(out);
+        if (fitter_create(&f, c->model, c->sizes, c->model->nsizes ? points : 1))
+            merged = merge_texts(&f, c->trials, out);
+        bool starved = f.failed || out->failed;
+        fitter_free(&f);
+        if (starved) return FRAX_MEMORY;
+        if (!status) break; /* types that differ for odd sizes are not types in general */
+    }
+    return merged ? FRAX_OK : FRAX_SHAPE;
 }
 
 static FraxStatus report_fault(Check *c, FraxError *err) {
     Trial *trial = &c->trials[0];
     Text message = {0};
     *err = trial->err;
-    if (err->status != FRAX_MEMORY && merge_trials(c, &message) && message.data)
-        snprintf(err->message, sizeof err->message, "%s", message.data);
+    FraxStatus merged = merge_trials(c, &message);
+    if (merged == FRAX_MEMORY) fail_memory(err, "checking a model");
+    if (merged == FRAX_OK && message.data) snprintf(err->message, sizeof err->message, "%s", message.data);
     locate_fault(c->model, &trial->trace, err);
     text_free(&message);
     return err->status;
@@ -344,9 +221,10 @@ static FraxStatus keep_types(FraxModel *m, const char *types, FraxError *err) {
 static FraxStatus learn_types(Check *c, FraxError *err) {
     Text types = {0};
     FraxStatus status;
-    if (merge_trials(c, &types) && !types.failed)
+    FraxStatus merged = merge_trials(c, &types);
+    if (merged == FRAX_OK)
         status = keep_types(c->model, types.data ? types.data : "", err);
-    else if (types.failed)
+    else if (merged == FRAX_MEMORY)
         status = fail_memory(err, "checking a model");
     else
         status = fail(err, FRAX_SHAPE, "%s: the types of model %s's outputs depend on its sizes",
@@ -361,7 +239,7 @@ static FraxStatus run_check(Check *c, FraxError *err) {
     for (Family family = ASCENDING; family < FAMILIES && c->trials[0].status == FRAX_VALUE; family++)
         run_family(c, family, scale);
     if (c->trials[0].status == FRAX_VALUE && c->model->nsizes) run_family(c, INDEPENDENT, scale);
-    for (int k = 0; k <= ASSIGNMENTS; k++)
+    for (int k = 0; k < FIT_POINTS; k++)
         if (c->trials[k].status == FRAX_MEMORY || c->trials[k].text.failed)
             return fail_memory(err, "checking a model");
     for (int k = 1; k < ASSIGNMENTS && !c->trials[0].status; k++)
@@ -399,15 +277,13 @@ FraxStatus model_check(FraxModel *model, Text *signature, FraxError *err) {
     c->model = model;
     c->sizes = mem_calloc(model->nsizes + 1, sizeof *c->sizes);
     c->values = mem_calloc(model->nsizes + 1, sizeof *c->values);
-    c->monomials = mem_calloc(MOST_MONOMIALS, sizeof *c->monomials);
-    if (c->sizes && c->values && c->monomials)
+    if (c->sizes && c->values)
         status = run_check(c, err);
     else
         fail_memory(err, "checking a model");
-    free_trials(c->trials, ASSIGNMENTS + 1);
+    free_trials(c->trials, FIT_POINTS);
     mem_free(c->sizes);
     mem_free(c->values);
-    mem_free(c->monomials);
     mem_free(c);
     if (!status && signature) {
         write_signature(model, signature);

@@ -263,6 +263,8 @@ static void read_axes(Frac *f, const FracKind *kind) {
 static Value aligned(const Frac *f, int i, Item item) {
     Lower *lw = f->lw;
     if (failed(lw)) return NO_VALUE;
+    if (item.kind != ITEM_VALUE && item.kind != ITEM_NUMBER)
+        return arg_fail(lw, f->args, i, FRAX_TYPE, "must be an array or a number");
     Value v = any_value(lw, item);
     char text[176], other[176];
     if (failed(lw)) return NO_VALUE;

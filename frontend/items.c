@@ -36,12 +36,13 @@ void *lower_alloc(Lower *lw, size_t bytes) {
     return memory;
 }
 
-Value fail_unknown(Lower *lw, const char *what, const char *name, const char *const *names, size_t n) {
+Value fail_unknown(Lower *lw, const char *where, const char *what, const char *name, const char *const *names,
+                   size_t n) {
     const char *near = nearest_name(name, names, n);
     Text list = {0};
     for (size_t i = 0; i < n; i++) text_printf(&list, "%s%s", i ? ", " : "", names[i]);
-    lower_fail(lw, FRAX_NAME, "unknown %s '%s'%s%s%s; there is %.500s", what, name,
-               near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
+    lower_fail(lw, FRAX_NAME, "%s: unknown %s '%s'; %s%s%sexpected %s%.500s", where, what, name,
+               near ? "did you mean '" : "", near ? near : "", near ? "'? " : "", n > 1 ? "one of " : "",
                list.data ? list.data : "none");
     text_free(&list);
     return NO_VALUE;
@@ -131,6 +132,7 @@ static double largest(FraxDType dtype) {
 
 static bool number_fits(Lower *lw, const Item *item, FraxDType dtype) {
     double v = item->number.value;
+    char text[32], limit[32];
     const char *name = frax_dtype_name(dtype);
     if ((item->kind == ITEM_TRUTH) != (dtype == FRAX_BOOL))
         lower_fail(lw, FRAX_TYPE,
@@ -141,7 +143,8 @@ static bool number_fits(Lower *lw, const Item *item, FraxDType dtype) {
         lower_fail(lw, FRAX_TYPE, "%.17g does not mix with i32; convert the array first, as in cast(x, f32)",
                    v);
     else if (dtype != FRAX_BOOL && fabs(v) > largest(dtype))
-        lower_fail(lw, FRAX_VALUE, "%.17g is beyond the range of %s (±%.9g)", v, name, largest(dtype));
+        lower_fail(lw, FRAX_VALUE, "%s is beyond the range of %s (±%s)", double_text(v, text), name,
+                   double_text(largest(dtype), limit));
     return !failed(lw);
 }
 
@@ -256,12 +259,24 @@ static Item pointwise_numbers(Lower *lw, const char *what, Op op, const Item *it
     return finite_number(lw, what, number_real(result));
 }
 
+/* The type rule's own message, under the name that the user wrote. */
+static Item pointwise_fault(Lower *lw, const char *what, const FraxError *err, const Type *type) {
+    const char *text = strstr(err->message, ": ");
+    bool convert = err->status == FRAX_TYPE && type->dtype == FRAX_I32;
+    return item_fail(lw, err->status, "%s%s%s", what, text ? text : ": wrong operands",
+                     convert ? "; convert it with cast(x, f32)" : "");
+}
+
 Item pointwise(Lower *lw, const char *what, Op op, const Item *items, int n) {
     Value values[3];
     bool numbers = !failed(lw);
     for (int i = 0; i < n; i++) numbers = numbers && is_number(&items[i]);
     if (numbers) return pointwise_numbers(lw, what, op, items, n);
     if (!unify(lw, what, items, n, values)) return (Item){0};
+    Type type;
+    FraxError err;
+    if (infer_type(lw->g, op, values, n, &(Attrs){0}, NULL, &type, &err))
+        return pointwise_fault(lw, what, &err, graph_type(lw->g, values[0]));
     return item_value(graph_emit(lw->g, op, values, n, NULL, NULL));
 }
 
@@ -296,8 +311,10 @@ Item power(Lower *lw, Item a, Item b) {
 
 static Value matmul_fail(Lower *lw, Value a, Value b, const char *expected) {
     char ta[176], tb[176];
-    return lower_fail(lw, FRAX_SHAPE, "'@': got %s and %s, expected %s", type_text(graph_type(lw->g, a), ta),
-                      type_text(graph_type(lw->g, b), tb), expected);
+    const Type *left = graph_type(lw->g, a);
+    bool dtypes = left->dtype != graph_type(lw->g, b)->dtype || !dtype_is_float(left->dtype);
+    return lower_fail(lw, dtypes ? FRAX_TYPE : FRAX_SHAPE, "'@': got %s and %s, expected %s",
+                      type_text(graph_type(lw->g, a), ta), type_text(graph_type(lw->g, b), tb), expected);
 }
 
 /* [m,k] @ [k,n] under equal batch axes. One matrix on the right of a batch needs no copies of it: the rows of
@@ -336,6 +353,8 @@ Value matmul_values(Lower *lw, Value a, Value b) {
     int64_t ka = shape_of(lw, a)->dims[ra - 1], kb = shape_of(lw, b)->dims[MAX(rb - 2, 0)];
     if (graph_type(g, a)->dtype != graph_type(g, b)->dtype)
         return matmul_fail(lw, a, b, "one dtype; convert one with cast(x, f32)");
+    if (!dtype_is_float(graph_type(g, a)->dtype))
+        return matmul_fail(lw, a, b, "a floating dtype; convert both with cast(x, f32)");
     if (ka != kb) return matmul_fail(lw, a, b, "[…,m,k] and [k,n] or […,k,n], with equal k");
     if (ra == 1) a = g_unsqueeze(g, a, 1);
     if (rb == 1) b = g_unsqueeze(g, b, 2);

@@ -217,9 +217,7 @@ static size_t param_index(Lower *lw, const Fn *fn, const char *label) {
         names[i] = fn->params[i].text;
         if (!strcmp(names[i], label)) return i;
     }
-    char what[96];
-    snprintf(what, sizeof what, "argument of '%.60s'", fn->name.text);
-    if (names) fail_unknown(lw, what, label, names, fn->nparams);
+    if (names) fail_unknown(lw, fn->name.text, "argument", label, names, fn->nparams);
     return 0;
 }
 
@@ -227,8 +225,9 @@ static Item *bind_args(Lower *lw, const Fn *fn, const Expr *e) {
     Item *args = lower_alloc(lw, sizeof *args * (fn->nparams + 1));
     bool *given = failed(lw) ? NULL : lower_alloc(lw, fn->nparams + 1);
     for (size_t i = 0; i < e->count && !failed(lw); i++) {
-        lw->g->loc = e->items[i]->loc;
-        size_t at = e->labels[i] ? param_index(lw, fn, e->labels[i]) : i;
+        const Name *label = &e->labels[i];
+        lw->g->loc = label->text ? label->loc : e->items[i]->loc;
+        size_t at = label->text ? param_index(lw, fn, label->text) : i;
         if (failed(lw)) break;
         if (at >= fn->nparams)
             lower_fail(lw, FRAX_TYPE, "'%s' takes %zu arguments, got %zu", fn->name.text, fn->nparams,
@@ -352,6 +351,11 @@ static const InitRule *find_init(const Expr *e) {
 }
 
 static double init_number(Lower *lw, const Expr *e) {
+    const char *names[COUNT(init_rules)];
+    for (size_t i = 0; i < COUNT(names); i++) names[i] = init_rules[i].name;
+    if ((e->kind == EXPR_NAME || e->kind == EXPR_CALL) && !scope_find(lw->scope, e->text) &&
+        !find_builtin(e->text) && nearest_name(e->text, names, COUNT(names)))
+        fail_unknown(lw, "param", "initial value", e->text, names, COUNT(names));
     Item item = lower_expr(lw, e);
     lw->g->loc = e->loc;
     if (item.kind != ITEM_NUMBER)

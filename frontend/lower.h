@@ -77,6 +77,7 @@ typedef struct Lower {
     const struct Call *call; /* innermost function being inlined */
     int depth;               /* of nested expressions, through calls */
     int64_t budget;          /* expressions that may still be lowered */
+    const char *builtin;     /* whose rule is running, for messages */
     int64_t holes;           /* tangents made for user-given derivatives */
     Text trace;              /* "called from" lines, once a fault is passed upward */
 } Lower;
@@ -92,8 +93,9 @@ Value slice_axis(Lower *lw, Value x, int axis, const int64_t *lo, const int64_t 
 Value lower_fail(Lower *lw, FraxStatus status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 Item item_fail(Lower *lw, FraxStatus status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void *lower_alloc(Lower *lw, size_t bytes); /* in the graph's arena; a fault when out of memory */
-/* Says that `what` knows no `name`; lists the names there are, and the near one. */
-Value fail_unknown(Lower *lw, const char *what, const char *name, const char *const *names, size_t n);
+/* "frac: unknown kind 'grunwal'; …", with the names there are and the near one. */
+Value fail_unknown(Lower *lw, const char *where, const char *what, const char *name, const char *const *names,
+                   size_t n);
 
 static inline bool failed(const Lower *lw) {
     return lw->g->failed;
@@ -174,6 +176,8 @@ int whole_item(Lower *lw, const Item *item, const char *what, int64_t *result); 
 
 /* ---- Compositions that several built-ins use ---- */
 
+/* A fault of the built-in being called if x has no elements along the axes. */
+bool has_elements(Lower *lw, Value x, uint32_t axes);
 Value mean_over(Lower *lw, Value x, uint32_t axes); /* axes stay with size 1 */
 Value drop_axes(Lower *lw, Value x, uint32_t axes, bool keep);
 Value logsumexp_over(Lower *lw, Value x, uint32_t axes);

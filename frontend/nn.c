@@ -19,7 +19,7 @@ static Item softmax_rule(Lower *lw, const Args *args) {
     Graph *g = lw->g;
     Value x;
     uint32_t axes;
-    if (!float_and_axes(lw, args, 1, &x, &axes)) return (Item){0};
+    if (!float_and_axes(lw, args, 1, &x, &axes) || !has_elements(lw, x, axes)) return (Item){0};
     Value m = g_unary(g, OP_stop, g_reduce(g, OP_reduce_max, x, axes));
     Value e = g_unary(g, OP_exp, op_broadcast(lw, OP_sub, x, m));
     return item_value(op_broadcast(lw, OP_div, e, g_reduce(g, OP_sum, e, axes)));

@@ -173,14 +173,14 @@ static Expr *new_expr(Parser *p, ExprKind kind, Loc loc, const char *text) {
 }
 
 /* Adds `item` (NULL: absent, as in x[:3]) under `label` (NULL: positional). */
-static void add_item(Parser *p, Expr *e, Expr *item, const char *label) {
+static void add_item(Parser *p, Expr *e, Expr *item, const Name *label) {
     if (!e || p->failed) return;
     size_t labels = e->count;
     e->labels = append(p, e->labels, &labels, sizeof *e->labels);
     e->items = append(p, e->items, &e->count, sizeof *e->items);
     if (p->failed) return;
     e->items[e->count - 1] = item;
-    e->labels[e->count - 1] = label;
+    if (label) e->labels[e->count - 1] = *label;
     if (item) e->depth = MAX(e->depth, item->depth + 1);
     if (e->depth > HIGHEST_TREE)
         parse_fail(p, e->loc, "this expression has more than %d levels; split it over several statements",
@@ -218,15 +218,15 @@ static Expr *parse_call(Parser *p, Name callee) {
     while (!p->failed && !is(p, ")")) {
         if (e && e->count) expect(p, ",", "',' or ')'");
         if (is(p, ")")) break;
-        const char *label = NULL;
+        Name label = {NULL, p->token.loc};
         if (p->token.kind == TOKEN_NAME && next_is(p, "=")) {
-            label = copy_text(p, &p->token);
+            label.text = copy_text(p, &p->token);
             advance(p);
             advance(p);
-        } else if (e && e->count && e->labels && e->labels[e->count - 1]) {
+        } else if (e && e->count && e->labels && e->labels[e->count - 1].text) {
             parse_fail(p, p->token.loc, "a positional argument follows a named one");
         }
-        add_item(p, e, parse_expr(p), label);
+        add_item(p, e, parse_expr(p), &label);
     }
     expect(p, ")", "')'");
     return e;
