@@ -48,7 +48,8 @@ static Item gelu_rule(Lower *lw, const Args *args) {
     } else {
         inner = g_unary(g, OP_erf, g_scale(g, x, M_SQRT1_2));
     }
-    return item_value(g_mul(g, g_scale(g, x, 0.5), g_shift(g, inner, 1)));
+    Value half = g_scale(g, x, 0.5);
+    return item_value(g_mul(g, half, g_shift(g, inner, 1)));
 }
 
 /* log(1 + e^x) without overflow. Its derivative is given as sigmoid: differentiating |x| and max would be
@@ -228,7 +229,8 @@ Value logsumexp_over(Lower *lw, Value x, uint32_t axes) {
     Graph *g = lw->g;
     if (!has_elements(lw, x, axes)) return NO_VALUE;
     Value m = g_unary(g, OP_stop, g_reduce(g, OP_reduce_max, x, axes));
-    m = replace_where(lw, g_binary(g, OP_eq, g_unary(g, OP_abs, m), g_like(g, m, INFINITY)), 0, m);
+    Value infinity = g_like(g, m, INFINITY);
+    m = replace_where(lw, g_binary(g, OP_eq, g_unary(g, OP_abs, m), infinity), 0, m);
     Value e = g_unary(g, OP_exp, op_broadcast(lw, OP_sub, x, m));
     return g_add(g, m, g_unary(g, OP_log, g_reduce(g, OP_sum, e, axes)));
 }

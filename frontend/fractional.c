@@ -57,7 +57,8 @@ static Value is_zero(const Frac *f, Value v) {
 
 /* What 0^alpha stands for: 1 if alpha = 0, and 0 otherwise (for alpha < 0, the integral without the mean). */
 static Value zero_power(const Frac *f) {
-    return g_select(f->g, is_zero(f, f->alpha), g_like(f->g, f->alpha, 1), g_like(f->g, f->alpha, 0));
+    Value zero = g_like(f->g, f->alpha, 0), one = g_like(f->g, f->alpha, 1);
+    return g_select(f->g, is_zero(f, f->alpha), one, zero);
 }
 
 /* base^exponent for base ≥ 0, with 0^alpha at base = 0. exponent is alpha or a multiple of it. */
@@ -66,7 +67,8 @@ static Value guarded_power(const Frac *f, Value base, Value exponent) {
     Value value = mix(f, OP_pow, safe, exponent);
     if (failed(f->lw)) return NO_VALUE;
     Shape shape = *shape_of(f->lw, value);
-    return g_select(f->g, g_broadcast(f->g, zero, shape), g_broadcast(f->g, zero_power(f), shape), value);
+    Value at_zero = g_broadcast(f->g, zero_power(f), shape);
+    return g_select(f->g, g_broadcast(f->g, zero, shape), at_zero, value);
 }
 
 /* ---- Frequency grids ---- */
@@ -93,8 +95,8 @@ static Value frequencies(const Frac *f, int axis) {
 
 /* mag · (cos phase, sin phase) */
 static Symbol polar(const Frac *f, Value mag, Value phase) {
-    return (Symbol){mix(f, OP_mul, mag, g_unary(f->g, OP_cos, phase)),
-                    mix(f, OP_mul, mag, g_unary(f->g, OP_sin, phase))};
+    Value re = mix(f, OP_mul, mag, g_unary(f->g, OP_cos, phase));
+    return (Symbol){re, mix(f, OP_mul, mag, g_unary(f->g, OP_sin, phase))};
 }
 
 /* (iω)^α = ω^α e^{iπα/2} */
@@ -128,13 +130,14 @@ static Symbol laplacian_symbol(const Frac *f) {
 static Symbol tempered_symbol(const Frac *f) {
     Graph *g = f->g;
     Value w = frequencies(f, f->axis), lambda = f->lambda;
-    Value square = mix(f, OP_add, g_mul(g, w, w), g_mul(g, lambda, lambda));
+    Value w2 = g_mul(g, w, w), square = mix(f, OP_add, w2, g_mul(g, lambda, lambda));
     if (failed(f->lw)) return (Symbol){NO_VALUE, NO_VALUE};
     Shape shape = *shape_of(f->lw, square);
     Value origin = is_zero(f, square), full_w = g_broadcast(g, w, shape);
     Value angle =
         g_binary(g, OP_atan2, full_w, replace_where(f->lw, origin, 1, g_broadcast(g, lambda, shape)));
-    Symbol k = polar(f, guarded_power(f, square, g_scale(g, f->alpha, 0.5)), mix(f, OP_mul, angle, f->alpha));
+    Value mag = guarded_power(f, square, g_scale(g, f->alpha, 0.5));
+    Symbol k = polar(f, mag, mix(f, OP_mul, angle, f->alpha));
     if (!f->centered || failed(f->lw)) return k;
     k.re = mix(f, OP_sub, k.re, guarded_power(f, lambda, f->alpha));
     if (failed(f->lw)) return k;
@@ -146,7 +149,8 @@ static Symbol tempered_symbol(const Frac *f) {
 static Value apply_symbol(const Frac *f, Symbol k) {
     if (failed(f->lw)) return NO_VALUE;
     FraxDType dtype = graph_type(f->g, f->x)->dtype;
-    return g_spectral(f->g, f->x, g_cast(f->g, k.re, dtype), g_cast(f->g, k.im, dtype), f->axes);
+    Value re = g_cast(f->g, k.re, dtype), im = g_cast(f->g, k.im, dtype);
+    return g_spectral(f->g, f->x, re, im, f->axes);
 }
 
 /* ---- Causal kinds ---- */
@@ -183,7 +187,8 @@ static Value scaled_weights(const Frac *f) {
     if (f->causal && !failed(f->lw)) {
         Type type = {.dtype = FRAX_F64, .shape.rank = shape_of(f->lw, f->x)->rank};
         for (int i = 0; i < type.shape.rank; i++) type.shape.dims[i] = i == f->axis ? n : 1;
-        Value decay = g_neg(g, mix(f, OP_mul, g_iota(g, type, f->axis), mix(f, OP_mul, f->lambda, h)));
+        Value j = g_iota(g, type, f->axis), rate = mix(f, OP_mul, f->lambda, h);
+        Value decay = g_neg(g, mix(f, OP_mul, j, rate));
         w = mix(f, OP_mul, w, g_unary(g, OP_exp, decay));
     }
     if (failed(f->lw) || is_one(f, h)) return w;

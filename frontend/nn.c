@@ -77,7 +77,8 @@ static Item huber_rule(Lower *lw, const Args *args) {
 static Item bce_rule(Lower *lw, const Args *args) {
     Value v[2];
     if (!pair(lw, args, v)) return (Item){0};
-    return item_value(mean_all(lw, g_sub(lw->g, softplus_value(lw, v[0]), g_mul(lw->g, v[0], v[1]))));
+    Value soft = softplus_value(lw, v[0]);
+    return item_value(mean_all(lw, g_sub(lw->g, soft, g_mul(lw->g, v[0], v[1]))));
 }
 
 /* The logit of each row's label, chosen by comparison with the class index; NaN where the label names no
@@ -92,8 +93,9 @@ static Value labelled(Lower *lw, Value logits, Value label) {
     Value hit = g_binary(g, OP_eq, index, g_broadcast(g, label, shape));
     Value zeros = g_like(g, logits, 0);
     Value picked = g_reduce(g, OP_sum, g_select(g, hit, logits, zeros), 1u << last);
-    Value known = g_binary(g, OP_and, g_binary(g, OP_ge, label, g_like(g, label, 0)),
-                           g_binary(g, OP_lt, label, g_like(g, label, (double)shape.dims[last])));
+    Value above = g_binary(g, OP_ge, label, g_like(g, label, 0));
+    Value below = g_binary(g, OP_lt, label, g_like(g, label, (double)shape.dims[last]));
+    Value known = g_binary(g, OP_and, above, below);
     return g_select(g, known, picked, g_like(g, picked, NAN));
 }
 

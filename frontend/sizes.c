@@ -145,11 +145,11 @@ static Linear add_linear(Linear x, Linear y, int64_t sign) {
     Linear r = {.unknown = x.unknown == UNKNOWN ? y.unknown : x.unknown};
     int64_t p[4];
     if (x.unknown != UNKNOWN && y.unknown != UNKNOWN && x.unknown != y.unknown) return bad(r, NONLINEAR);
-    bool over = mul_overflows(x.a, y.d, &p[0]) | mul_overflows(y.a, x.d, &p[1]) |
-                mul_overflows(x.b, y.d, &p[2]) | mul_overflows(y.b, x.d, &p[3]) |
-                mul_overflows(x.d, y.d, &r.d);
-    over = over || mul_overflows(p[1], sign, &p[1]) || mul_overflows(p[3], sign, &p[3]) ||
-           __builtin_add_overflow(p[0], p[1], &r.a) || __builtin_add_overflow(p[2], p[3], &r.b);
+    bool over = mul_overflows(x.a, y.d, &p[0]) || mul_overflows(y.a, x.d, &p[1]) ||
+                mul_overflows(x.b, y.d, &p[2]) || mul_overflows(y.b, x.d, &p[3]) ||
+                mul_overflows(x.d, y.d, &r.d) || mul_overflows(p[1], sign, &p[1]) ||
+                mul_overflows(p[3], sign, &p[3]) || __builtin_add_overflow(p[0], p[1], &r.a) ||
+                __builtin_add_overflow(p[2], p[3], &r.b);
     return over ? bad(r, OVERFLOWS) : reduce_fraction(r);
 }
 
@@ -170,13 +170,18 @@ static Linear divide_linear(Linear x, Linear y) {
     return multiply_linear(x, inverse);
 }
 
+static int symbol_position(const FraxModel *m, const char *name) {
+    int i = 0;
+    while (strcmp(m->sizes[i], name)) i++;
+    return i;
+}
+
 static Linear linear_form(const FraxModel *m, const Expr *e, const int64_t *values) {
     Linear r = {.d = 1, .unknown = UNKNOWN};
     if (e->kind == EXPR_NUMBER) {
         r.a = e->number.integer;
     } else if (e->kind == EXPR_NAME) {
-        int i = 0;
-        while (strcmp(m->sizes[i], e->text)) i++;
+        int i = symbol_position(m, e->text);
         r.unknown = values[i] < 0 ? i : UNKNOWN;
         r.a = values[i] < 0 ? 0 : values[i];
         r.b = values[i] < 0;
@@ -225,26 +230,31 @@ static FraxStatus bind_given(Binding *b, const FraxSize *size) {
                 m->decl->name.text, size->name, near);
 }
 
-static FraxStatus mismatch(Binding *b, const Decl *input, int axis, int64_t got, const Linear *l) {
-    const FraxModel *m = b->model;
-    Text size = {0}, because = {0};
-    size_text(input->type.dims[axis], &size);
-    for (size_t i = 0; i < m->nsizes; i++)
-        if (b->values[i] >= 0 && size.data && strstr(size.data, m->sizes[i]) && b->source[i][0])
-            text_printf(&because, "%s%s = %lld from %s", because.len ? ", " : "; ", m->sizes[i],
-                        (long long)b->values[i], b->source[i]);
-    FraxStatus status;
-    if (l->state == SOLVABLE && l->d == 1 && l->unknown == UNKNOWN)
-        status = fail(b->err, FRAX_SHAPE, "input %s has size %lld on axis %d, expected %s = %lld%s",
-                      input->name.text, (long long)got, axis, size.data ? size.data : "?", (long long)l->a,
-                      because.data && strcmp(size.data, "?") ? because.data : "");
-    else
-        status = fail(b->err, FRAX_SHAPE, "input %s has size %lld on axis %d, which %s cannot be%s",
-                      input->name.text, (long long)got, axis, size.data ? size.data : "?",
-                      because.data ? because.data : "");
-    if (size.failed || because.failed) status = fail_memory(b->err, "binding sizes");
+/* "; N = 128 from axis 1 of input x", for the symbols of a size. */
+static void write_sources(const Binding *b, const Expr *e, Text *out) {
+    if (e->kind == EXPR_UNARY || e->kind == EXPR_BINARY)
+        for (size_t i = 0; i < e->count; i++) write_sources(b, e->items[i], out);
+    if (e->kind != EXPR_NAME) return;
+    int i = symbol_position(b->model, e->text);
+    if (b->values[i] >= 0)
+        text_printf(out, "%s %s = %lld from %s", out->len ? "," : ";", e->text, (long long)b->values[i],
+                    b->source[i]);
+}
+
+static FraxStatus mismatch(const Binding *b, const Decl *input, int axis, int64_t got, const Linear *l) {
+    const Expr *e = input->type.dims[axis];
+    Text size = {0}, sources = {0};
+    char value[32] = "";
+    size_text(e, &size);
+    write_sources(b, e, &sources);
+    bool known = l->state == SOLVABLE && l->unknown == UNKNOWN && l->d == 1;
+    if (known && e->kind != EXPR_NUMBER) snprintf(value, sizeof value, " = %lld", (long long)l->a);
+    FraxStatus status = fail(b->err, FRAX_SHAPE, "input %s has size %lld on axis %d, %s %s%s%s",
+                             input->name.text, (long long)got, axis, known ? "expected" : "which cannot be",
+                             size.data ? size.data : "", value, sources.data ? sources.data : "");
+    if (size.failed || sources.failed) status = fail_memory(b->err, "binding sizes");
     text_free(&size);
-    text_free(&because);
+    text_free(&sources);
     return status;
 }
 
