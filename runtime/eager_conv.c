@@ -3,30 +3,32 @@
 #include "eager_math.h"
 #include <string.h>
 
-/* ---- Direct: tiles of outputs, lags in groups, each group's sum added in f64 ---- */
+/* ---- Direct: tiles of outputs in registers; every LAGS lags their sums are added in f64 ---- */
 
-enum { OUTPUTS = 256, LAGS = 64 };
+enum { OUTPUTS = 64, LAGS = 64 };
 
-/* y_n = Σ_{j≤n} w_j x_{n−j}, n < length. */
+/* y_n = Σ_{j≤n} w_j x_{n−j}, n < length. x has OUTPUTS zeros before it, and after it up to a whole tile. A
+   tile is four vectors of 64 bytes. */
 #define CONVOLVE(name, T)                                                                                    \
+    typedef T name##_vector __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));                 \
     FOR_EACH_VECTOR_WIDTH static void name(const T *w, const T *x, T *y, int64_t length) {                   \
-        for (int64_t start = 0; start < length; start += OUTPUTS) {                                          \
-            int64_t n = MIN(OUTPUTS, length - start);                                                        \
-            double total[OUTPUTS] = {0};                                                                     \
-            for (int64_t lag = 0; lag < start + n; lag += LAGS) {                                            \
-                T group[OUTPUTS] = {0};                                                                      \
-                int64_t end = MIN(start + n, lag + LAGS);                                                    \
-                for (int64_t j = lag; j < end; j++) {                                                        \
-                    int64_t first = MAX(0, j - start); /* history before the first sample is zero */         \
-                    const T *from = x + start - j;                                                           \
-                    T wj = w[j];                                                                             \
-                    VECTORISED                                                                               \
-                    for (int64_t i = first; i < n; i++) group[i] += wj * from[i];                            \
+        typedef name##_vector Vector;                                                                        \
+        enum { LANES = 64 / sizeof(T), ACROSS = 4 * LANES };                                                 \
+        for (int64_t start = 0; start < length; start += ACROSS) {                                           \
+            double total[ACROSS] = {0};                                                                      \
+            int64_t lags = MIN(length, start + ACROSS);                                                      \
+            for (int64_t lag = 0; lag < lags; lag += LAGS) {                                                 \
+                Vector a = {0}, b = {0}, c = {0}, d = {0};                                                   \
+                for (int64_t j = lag; j < MIN(lags, lag + LAGS); j++) {                                      \
+                    const Vector *from = (const Vector *)(x + start - j);                                    \
+                    a += w[j] * from[0], b += w[j] * from[1], c += w[j] * from[2], d += w[j] * from[3];      \
                 }                                                                                            \
-                VECTORISED                                                                                   \
-                for (int64_t i = 0; i < n; i++) total[i] += (double)group[i];                                \
+                for (int i = 0; i < LANES; i++) {                                                            \
+                    total[i] += (double)a[i], total[LANES + i] += (double)b[i];                              \
+                    total[2 * LANES + i] += (double)c[i], total[3 * LANES + i] += (double)d[i];              \
+                }                                                                                            \
             }                                                                                                \
-            for (int64_t i = 0; i < n; i++) y[start + i] = (T)total[i];                                      \
+            for (int64_t i = 0; i < MIN(ACROSS, length - start); i++) y[start + i] = (T)total[i];            \
         }                                                                                                    \
     }
 CONVOLVE(convolve_f64, double)
@@ -34,17 +36,17 @@ CONVOLVE(convolve_f32, float)
 
 typedef struct Direct {
     FraxDType dtype;
-    const char *w, *x;
+    const char *w, *x; /* x: the first sample of the first padded row */
     char *y;
     const int64_t *w_of_row;
-    int64_t rows, length, per_chunk;
+    int64_t rows, length, row_size, per_chunk;
 } Direct;
 
 static void direct_chunk(const void *context, int64_t chunk) {
     const Direct *d = context;
     int64_t end = MIN(d->rows, (chunk + 1) * d->per_chunk), size = (int64_t)frax_dtype_size(d->dtype);
     for (int64_t r = chunk * d->per_chunk; r < end; r++) {
-        const void *w = d->w + d->w_of_row[r] * d->length * size, *x = d->x + r * d->length * size;
+        const void *w = d->w + d->w_of_row[r] * d->length * size, *x = d->x + r * d->row_size * size;
         void *y = d->y + r * d->length * size;
         if (d->dtype == FRAX_F64)
             convolve_f64(w, x, y, d->length);
@@ -53,30 +55,51 @@ static void direct_chunk(const void *context, int64_t chunk) {
     }
 }
 
+/* x with OUTPUTS zeros before each row, and after it up to whole tiles; the axis is the last. */
+static FraxStatus pad_rows(Run *run, const View *x, int64_t rows, View *padded) {
+    Shape shape = x->shape;
+    int last = shape.rank - 1;
+    int64_t length = shape.dims[last], row = OUTPUTS + (length + OUTPUTS - 1) / OUTPUTS * OUTPUTS;
+    shape.dims[last] = row;
+    FraxStatus status = view_create(run, x->dtype, &shape, padded);
+    if (status) return status;
+    int64_t size = (int64_t)frax_dtype_size(x->dtype);
+    for (int64_t r = 0; r < rows; r++) {
+        char *start = padded->data + r * row * size;
+        memset(start, 0, (size_t)(OUTPUTS * size));
+        memset(start + (OUTPUTS + length) * size, 0, (size_t)((row - OUTPUTS - length) * size));
+    }
+    View inside = *padded;
+    inside.shape = x->shape;
+    inside.data += OUTPUTS * size;
+    view_copy(run, &inside, x);
+    return FRAX_OK;
+}
+
 static FraxStatus convolve_directly(Run *run, Value v, const uint8_t *perm, Buffer *rows, int64_t count) {
     const Node *node = graph_node(run->graph, v);
-    View operands[2] = {0}, y;
-    FraxStatus status = FRAX_OK;
-    for (int i = 0; i < 2 && !status; i++) {
-        View permuted = view_permuted(run_operand(run, v, i), perm);
-        status = view_dense(run, &permuted, node->type.dtype, &operands[i]);
-    }
-    if (!status) status = view_create(run, node->type.dtype, &operands[1].shape, &y);
+    FraxDType dtype = node->type.dtype;
+    View w = view_permuted(run_operand(run, v, 0), perm), x = view_permuted(run_operand(run, v, 1), perm);
+    View dense = {0}, padded = {0}, y;
+    FraxStatus status = view_dense(run, &w, dtype, &dense);
+    if (!status) status = pad_rows(run, &x, count, &padded);
+    if (!status) status = view_create(run, dtype, &x.shape, &y);
     if (!status) {
         int64_t length = node->type.shape.dims[node->attrs->axis];
-        Direct d = {node->type.dtype,
-                    operands[0].data,
-                    operands[1].data,
-                    y.data,
-                    (int64_t *)rows->data,
-                    count,
-                    length,
-                    MAX(1, CHUNK / MAX(1, length * length / 4))};
+        Direct d = {.dtype = dtype,
+                    .w = dense.data,
+                    .x = padded.data + OUTPUTS * frax_dtype_size(dtype),
+                    .y = y.data,
+                    .w_of_row = (int64_t *)rows->data,
+                    .rows = count,
+                    .length = length,
+                    .row_size = padded.shape.dims[padded.shape.rank - 1],
+                    .per_chunk = MAX(1, CHUNK / MAX(1, length * length / 16))};
         for_chunks(run->eager->threads, chunks_of(count, d.per_chunk), direct_chunk, &d);
         run->values[v] = view_unpermuted(&y, perm);
     }
-    view_drop(run, &operands[0]);
-    view_drop(run, &operands[1]);
+    view_drop(run, &dense);
+    view_drop(run, &padded);
     return status;
 }
 

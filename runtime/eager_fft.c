@@ -73,12 +73,11 @@ static Value source_of(const Graph *g, Value v) {
     return v;
 }
 
-enum { MOST_DIRECT_F64 = 128, MOST_DIRECT_F32 = 256 }; /* samples: beyond, the transforms are faster */
+enum { MOST_DIRECT = 128 }; /* samples: beyond, the transforms are faster in f64 and in f32 */
 
 bool convolves_directly(const Node *node) {
     if (node->attrs->engine != ENGINE_AUTO) return node->attrs->engine == ENGINE_DIRECT;
-    int64_t most = node->type.dtype == FRAX_F64 ? MOST_DIRECT_F64 : MOST_DIRECT_F32;
-    return node->type.shape.dims[node->attrs->axis] <= most;
+    return node->type.shape.dims[node->attrs->axis] <= MOST_DIRECT;
 }
 
 static void find_spectra(Eager *eager, Value v) {
