@@ -207,6 +207,109 @@ static void test_no_nan_at_rest(void **state) {
     }
 }
 
+/* y, dy/dx and d²y/dx² of a scalar model of one input x. */
+static void three_orders(const char *text, double x, double result[3]) {
+    Graph *g = lower_text(text, NULL);
+    Value first, second;
+    FraxError err;
+    FraxTensor out[3];
+    if (gradient(g, g->outputs[0].value, NO_VALUE, g->inputs, 1, &first, &err)) fail_msg("%s", err.message);
+    graph_output(g, "first", first);
+    if (gradient(g, first, NO_VALUE, g->inputs, 1, &second, &err)) fail_msg("%s", err.message);
+    graph_output(g, "second", second);
+    run_graph(g, (const double *[]){&x}, out);
+    for (int i = 0; i < 3; i++) result[i] = ((double *)out[i].data)[0];
+    free_outputs(out, 3);
+    graph_destroy(g);
+}
+
+/* Where |x| and max have corners, the functions made of them have none: logits start at 0. */
+static void test_derivatives_at_zero(void **state) {
+    (void)state;
+    static const struct {
+        const char *expression;
+        double y, first, second;
+    } rows[] = {{"softplus(x)", 0.69314718055994531, 0.5, 0.25},
+                {"bce(x, 1)", 0.69314718055994531, -0.5, 0.25},
+                {"relu(x)", 0, 0, 0},
+                {"silu(x)", 0, 0.5, 0.5},
+                {"gelu(x)", 0, 0.5, 0.79788456080286541},
+                {"norm(x)", 0, 0, 0},
+                {"huber(x, 0)", 0, 0, 1},
+                {"x^2", 0, 0, 2},
+                {"logsumexp(concat([x[none], zeros(1)]))", 0.69314718055994531, 0.5, 0.25}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char text[160];
+        double got[3];
+        snprintf(text, sizeof text, "model m(x: f64) {\n y = %s\n return y\n}\n", rows[i].expression);
+        three_orders(text, 0, got);
+        if (!(fabs(got[0] - rows[i].y) < 1e-14 && fabs(got[1] - rows[i].first) < 1e-14 &&
+              fabs(got[2] - rows[i].second) < 1e-14))
+            fail_msg("%s: got %.17g, %.17g, %.17g", rows[i].expression, got[0], got[1], got[2]);
+    }
+}
+
+/* x³ with the derivative 5x² given: the second derivative is that of 5x². */
+static void test_given_derivative(void **state) {
+    (void)state;
+    double got[3];
+    three_orders("fn cube(x, k) {\n y = x^3\n return y, k * x\n} derivative(dx, dk) {\n return 5 * x^2 * dx, "
+                 "7 * dx\n}\n"
+                 "model m(x: f64) {\n a, b = cube(x, 2)\n y = a + b\n return y\n}\n",
+                 3, got);
+    assert_true(got[0] == 33 && got[1] == 52 && got[2] == 30);
+}
+
+static double loss_of_three(const Graph *g, const double *x, const double p[3]) {
+    FraxTensor out[4];
+    run_graph(g, (const double *[]){x, &p[0], &p[1], &p[2]}, out);
+    double loss = ((double *)out[0].data)[0];
+    free_outputs(out, g->noutputs);
+    return loss;
+}
+
+/* Gradients in order, step and tempering of every kind against central differences. */
+static void test_gradients_of_fractional_parameters(void **state) {
+    (void)state;
+    static const char *const operators[] = {
+        "frac(x, a, kind=weyl, step=h) + 0*l",
+        "frac(x, a, kind=riesz, step=h) + 0*l",
+        "frac(x, a, kind=laplacian, step=h) + 0*l",
+        "frac(x, a, kind=grunwald, step=h) + 0*l",
+        "frac(x, a, kind=tempered, step=h, lambda=l)",
+        "frac(x, a, kind=tempered, step=h, lambda=l, centered=true)",
+        "frac(x, a, kind=tempered, step=h, lambda=l, causal=true)",
+        "frac(x, a, kind=tempered, step=h, lambda=l, causal=true, centered=true)"};
+    double x[9] = {1, 2, -1, 0.5, 3, 1, -2, 0.1, 0.7}, p[3] = {0.6, 0.8, 0.4};
+    const double delta = 1e-5;
+    for (size_t i = 0; i < COUNT(operators); i++) {
+        char text[256];
+        Value grads[3];
+        FraxError err;
+        FraxTensor out[4];
+        snprintf(text, sizeof text,
+                 "model m(x: f64[N], a: f64, h: f64, l: f64) {\n y = sum(sin(%s))\n return y\n}\n",
+                 operators[i]);
+        Graph *g = lower_text(text, (int64_t[]){9});
+        if (gradient(g, g->outputs[0].value, NO_VALUE, g->inputs + 1, 3, grads, &err))
+            fail_msg("%s", err.message);
+        for (int k = 0; k < 3; k++) graph_output(g, (const char *[]){"da", "dh", "dl"}[k], grads[k]);
+        run_graph(g, (const double *[]){x, &p[0], &p[1], &p[2]}, out);
+        for (int k = 0; k < 3; k++) {
+            double up[3] = {p[0], p[1], p[2]}, down[3] = {p[0], p[1], p[2]};
+            up[k] += delta;
+            down[k] -= delta;
+            double slope = (loss_of_three(g, x, up) - loss_of_three(g, x, down)) / (2 * delta);
+            double got = ((double *)out[1 + k].data)[0];
+            /* delta² times a third derivative of size 100, and rounding over delta */
+            if (!(fabs(got - slope) < 1e-7 * (1 + fabs(slope))))
+                fail_msg("%s, parameter %d: %.12g, by differences %.12g", operators[i], k, got, slope);
+        }
+        free_outputs(out, 4);
+        graph_destroy(g);
+    }
+}
+
 /* ---- Real series ---- */
 
 static char *read_text(const char *path) {
@@ -280,6 +383,9 @@ int main(void) {
         cmocka_unit_test(test_grunwald_of_a_square),
         cmocka_unit_test(test_constants_vanish),
         cmocka_unit_test(test_no_nan_at_rest),
+        cmocka_unit_test(test_derivatives_at_zero),
+        cmocka_unit_test(test_given_derivative),
+        cmocka_unit_test(test_gradients_of_fractional_parameters),
         cmocka_unit_test(test_memory_of_two_series),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
