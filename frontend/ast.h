@@ -135,6 +135,5 @@ FraxStatus parse_file(const Source *source, size_t len, Arena *arena, File *file
 
 /* The words that cannot name anything. */
 bool is_reserved(const char *name);
-bool dtype_from_name(const char *name, FraxDType *dtype);
 
 #endif

@@ -34,7 +34,8 @@ const Builtin *find_builtin(const char *name) {
     return NULL;
 }
 
-size_t builtin_names(const char **names, size_t max) {
+/* All names, for suggestions: at most max of them; returns how many. */
+static size_t builtin_names(const char **names, size_t max) {
     const Builtin *row;
     size_t n = 0;
     for (; n < max && (row = builtin_at(n)); n++) names[n] = row->name;
@@ -246,7 +247,7 @@ bool truth_arg(Lower *lw, const Args *args, int i) {
     return args->items[i].number.value != 0;
 }
 
-const char *word_arg(const Args *args, int i) {
+static const char *word_arg(const Args *args, int i) {
     return args->items[i].kind == ITEM_WORD ? args->items[i].word : NULL;
 }
 

@@ -141,7 +141,7 @@ const size_t math_builtin_count = COUNT(math_builtins);
 
 /* ---- Reductions ---- */
 
-Value drop_axes(Lower *lw, Value x, uint32_t axes, bool keep) {
+static Value drop_axes(Lower *lw, Value x, uint32_t axes, bool keep) {
     return keep ? x : g_squeeze(lw->g, x, axes);
 }
 

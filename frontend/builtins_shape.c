@@ -145,11 +145,6 @@ static Item linspace_rule(Lower *lw, const Args *args) {
     return item_value(g_cast(g, y, type.dtype));
 }
 
-static Item filled(Lower *lw, Type type, Item value) {
-    return failed(lw) ? (Item){0}
-                      : item_value(g_broadcast_to(lw->g, to_value(lw, value, type.dtype), type.shape));
-}
-
 static Item zeros_rule(Lower *lw, const Args *args) {
     Type type = made_type(lw, args, shape_arg(lw, args, 0), 1);
     return failed(lw) ? (Item){0} : item_value(g_constant(lw->g, type, 0));
@@ -167,7 +162,7 @@ static Item full_rule(Lower *lw, const Args *args) {
     FraxDType dtype = args->given[2] ? dtype_arg(lw, args, 2) : FRAX_F64;
     if (!failed(lw) && value.kind == ITEM_VALUE && args->given[2])
         value = item_value(g_cast(lw->g, value.value, dtype));
-    return filled(lw, (Type){dtype, shape}, value);
+    return failed(lw) ? (Item){0} : item_value(g_broadcast_to(lw->g, to_value(lw, value, dtype), shape));
 }
 
 const Builtin shape_builtins[] = {

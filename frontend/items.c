@@ -172,16 +172,6 @@ Value any_value(Lower *lw, Item item) {
     return to_value(lw, item, FRAX_F64);
 }
 
-Value float_value(Lower *lw, Item item, const char *what) {
-    Value v = any_value(lw, item);
-    char text[176];
-    if (v != NO_VALUE && !dtype_is_float(graph_type(lw->g, v)->dtype))
-        return lower_fail(lw, FRAX_TYPE,
-                          "%s: got %s, expected a floating dtype; convert it with cast(x, f32)", what,
-                          type_text(graph_type(lw->g, v), text));
-    return v;
-}
-
 /* ---- One dtype, one shape ---- */
 
 static bool common_dtype(Lower *lw, const char *what, const Item *items, int n, FraxDType *dtype) {

@@ -15,7 +15,6 @@
 struct FraxModel {
     Arena arena;
     Source source;
-    size_t len;
     File file;
     const ModelDecl *decl;
     const char **sizes; /* size symbols in order of appearance */
@@ -110,8 +109,6 @@ bool is_number(const Item *item); /* a number or a truth value */
 Value to_value(Lower *lw, Item item, FraxDType dtype);
 /* to_value with the dtype that numbers have when nothing else decides: f64. */
 Value any_value(Lower *lw, Item item);
-/* any_value, which must be floating; `what` for the message. */
-Value float_value(Lower *lw, Item item, const char *what);
 /* Brings items to one dtype (numbers adopt it) and one shape; false after a fault. */
 bool unify(Lower *lw, const char *what, const Item *items, int n, Value *values);
 /* A pointwise op under broadcasting; numbers alone give a number. */
@@ -154,8 +151,6 @@ extern const size_t math_builtin_count, reduce_builtin_count, shape_builtin_coun
 
 Item lower_builtin(Lower *lw, const Expr *call); /* a fault if there is none of this name */
 const Builtin *find_builtin(const char *name);
-/* All names of built-ins, for suggestions, appended to names (room for max); returns how many. */
-size_t builtin_names(const char **names, size_t max);
 
 /* Arguments by position; each reports a fault that names function and parameter. */
 Value array_arg(Lower *lw, const Args *args, int i);   /* numbers become f64 */
@@ -163,7 +158,6 @@ Value float_arg(Lower *lw, const Args *args, int i);   /* … and other dtypes a
 int64_t whole_arg(Lower *lw, const Args *args, int i); /* a whole number known when compiled */
 double number_arg(Lower *lw, const Args *args, int i);
 bool truth_arg(Lower *lw, const Args *args, int i);
-const char *word_arg(const Args *args, int i); /* NULL when absent */
 /* The position of the word in names, or −1 with a fault that lists them. */
 int choice_arg(Lower *lw, const Args *args, int i, const char *const *names, size_t n);
 FraxDType dtype_arg(Lower *lw, const Args *args, int i);
@@ -179,7 +173,6 @@ int whole_item(Lower *lw, const Item *item, const char *what, int64_t *result); 
 /* A fault of the built-in being called if x has no elements along the axes. */
 bool has_elements(Lower *lw, Value x, uint32_t axes);
 Value mean_over(Lower *lw, Value x, uint32_t axes); /* axes stay with size 1 */
-Value drop_axes(Lower *lw, Value x, uint32_t axes, bool keep);
 Value logsumexp_over(Lower *lw, Value x, uint32_t axes);
 Value softplus_value(Lower *lw, Value x);
 /* a ∘ b with b broadcast to a's shape (ranks equal). */

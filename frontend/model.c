@@ -50,7 +50,6 @@ FraxStatus model_parse(const char *text, size_t len, const char *file, const cha
         return fail(err, FRAX_SYNTAX, "%s: the text has %zu bytes, the limit is %d", file, len, LONGEST_TEXT);
     FraxModel *m = mem_calloc(1, sizeof *m);
     if (!m) return fail_memory(err, "reading a model");
-    m->len = len;
     m->source.text = arena_strndup(&m->arena, text, len);
     m->source.file = arena_strndup(&m->arena, file, strlen(file));
     FraxStatus status = m->source.text && m->source.file ? FRAX_OK : fail_memory(err, "reading a model");

@@ -36,7 +36,7 @@ bool is_reserved(const char *name) {
     return false;
 }
 
-bool dtype_from_name(const char *name, FraxDType *dtype) {
+static bool dtype_from_name(const char *name, FraxDType *dtype) {
     for (FraxDType d = FRAX_F64; d <= FRAX_BOOL; d++)
         if (!strcmp(name, frax_dtype_name(d))) {
             *dtype = d;
