@@ -1,0 +1,38 @@
+/* api.h — what the implementation of frax.h shares between its files and with the command line. */
+#ifndef FRAX_API_H
+#define FRAX_API_H
+
+#include "executable.h"
+#include "ir.h"
+
+/* A compiled graph and its roles. The graph's inputs are the model's inputs, then further ones (tangents, or
+   a trainer's state), then the params. In the signature, tangents follow the params. */
+struct FraxExecutable {
+    Executable *exe;
+    size_t counts[3]; /* by FraxRole: what the signature shows */
+    size_t nparams;   /* the model's own */
+    size_t nfurther;
+    bool has_state; /* a trainer's: needs more inputs than the signature shows, so that only the trainer runs
+                       it */
+};
+
+/* Where the i-th param of the signature stands among the graph's inputs. */
+static inline size_t param_position(const FraxExecutable *exe, size_t i) {
+    size_t inputs = exe->counts[FRAX_INPUT];
+    return i < exe->nparams ? inputs + exe->nfurther + i : inputs + i - exe->nparams;
+}
+
+/* The model's graph for these sizes, differentiated by options->mode. The caller owns it. */
+FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph **graph, FraxError *err);
+
+/* The same in steps, for the trainer. */
+FraxStatus bind_options(const FraxModel *model, const FraxOptions *options, int64_t **values, FraxError *err);
+/* The output to differentiate: a floating scalar. */
+FraxStatus find_objective(const Graph *g, const char *of, Value *value, FraxError *err);
+/* The values that options->wrt names, allocated; params_only leaves inputs out. */
+FraxStatus find_wrt(const Graph *g, const FraxOptions *options, bool params_only, Value **wrt, size_t *nwrt,
+                    FraxError *err);
+/* Compiles g, which it takes over, with options->target and so on. */
+FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err);
+
+#endif

@@ -1,0 +1,444 @@
+/* trainer.c — fitting: one executable for forward, adjoint and update, or L-BFGS around value and gradient.
+ *
+ * The trainer owns a buffer for every graph input beyond the model's own: params, the optimizer's state, the
+ * step's scalars. Outputs that are donated go back into the buffer they came from, so that a step copies
+ * nothing; all others have a small buffer of their own. Mini-batches are gathered into staging buffers by
+ * batches.c.
+ */
+#include "api.h"
+#include "batches.h"
+#include "half.h"
+#include "lbfgs.h"
+#include "model.h"
+#include "passes.h"
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+struct FraxTrainer {
+    FraxFitOptions fit;
+    FraxExecutable exe;
+    Batches *batches;         /* NULL: every step sees all rows */
+#define X(name) double *name; /* the buffer of input step.NAME; NULL for lbfgs */
+    STEP_SCALARS(X)
+#undef X
+    const void **inputs;
+    void **outputs;
+    void **owned; /* buffers, to be freed: inputs from counts[FRAX_INPUT] on, then outputs that are not
+                     donated */
+    size_t nowned;
+    Lbfgs *lbfgs;
+    size_t *moving; /* lbfgs: positions among the graph's inputs of the params that move */
+    size_t nmoving;
+    int64_t steps, evaluations;
+    double loss;
+    const char *outcome;
+};
+
+static const char *const no_more_steps = "all steps taken", *const stopped = "stopped by the caller",
+                         *const diverged = "diverged";
+
+/* ---- Options ---- */
+
+typedef struct OptimizerDefaults {
+    double lr, weight_decay;
+} OptimizerDefaults;
+
+static const OptimizerDefaults optimizer_defaults[] = {
+    [FRAX_SGD] = {1e-2, 0}, [FRAX_ADAM] = {1e-3, 0}, [FRAX_ADAMW] = {1e-3, 1e-2}, [FRAX_LBFGS] = {1, 0}};
+
+FraxFitOptions frax_default_fit_options(FraxOptimizer optimizer) {
+    FraxFitOptions fit = {.optimizer = optimizer,
+                          .beta1 = 0.9,
+                          .beta2 = 0.999,
+                          .epsilon = 1e-8,
+                          .steps = 100,
+                          .tolerance = 1e-9};
+    if ((size_t)optimizer < COUNT(optimizer_defaults)) {
+        fit.lr = optimizer_defaults[optimizer].lr;
+        fit.weight_decay = optimizer_defaults[optimizer].weight_decay;
+    }
+    return fit;
+}
+
+static FraxStatus check_fit(const FraxFitOptions *fit, FraxError *err) {
+    if ((size_t)fit->optimizer >= COUNT(optimizer_defaults))
+        return fail(err, FRAX_USAGE, "fit.optimizer is %d, which is no FraxOptimizer", (int)fit->optimizer);
+    const struct {
+        const char *name;
+        double value, least, below;
+    } ranges[] = {{"lr", fit->lr, 0, INFINITY},
+                  {"momentum", fit->momentum, 0, 1},
+                  {"beta1", fit->beta1, 0, 1},
+                  {"beta2", fit->beta2, 0, 1},
+                  {"epsilon", fit->epsilon, 0, INFINITY},
+                  {"weight_decay", fit->weight_decay, 0, INFINITY},
+                  {"clip_norm", fit->clip_norm, 0, INFINITY},
+                  {"clip_value", fit->clip_value, 0, INFINITY},
+                  {"tolerance", fit->tolerance, 0, INFINITY},
+                  {"steps", (double)fit->steps, 0, INFINITY},
+                  {"batch", (double)fit->batch, 0, INFINITY}};
+    for (size_t i = 0; i < COUNT(ranges); i++)
+        if (!(ranges[i].value >= ranges[i].least && ranges[i].value < ranges[i].below))
+            return fail(err, FRAX_VALUE, "fit.%s is %g; expected at least %g and below %g", ranges[i].name,
+                        ranges[i].value, ranges[i].least, ranges[i].below);
+    if (fit->optimizer != FRAX_LBFGS) return FRAX_OK;
+    if (fit->batch)
+        return fail(err, FRAX_USAGE, "lbfgs takes no mini-batches: its line search needs one function");
+    if (fit->clip_norm || fit->clip_value || fit->weight_decay || fit->momentum)
+        return fail(err, FRAX_USAGE, "lbfgs takes no clipping, weight decay or momentum");
+    return FRAX_OK;
+}
+
+/* ---- The graph of a step ---- */
+
+/* Remembers where the params that move stand among the graph's inputs, for lbfgs: it adds no inputs. */
+static FraxStatus note_moving(FraxTrainer *t, const Graph *g, const Value *wrt, size_t n, FraxError *err) {
+    t->moving = mem_calloc(MAX(n, 1), sizeof *t->moving);
+    if (!t->moving) return fail_memory(err, "the trainer");
+    t->nmoving = n;
+    for (size_t i = 0; i < n; i++)
+        while (g->inputs[t->moving[i]] != wrt[i]) t->moving[i]++;
+    return FRAX_OK;
+}
+
+/* Outputs: the objective first; then for lbfgs the gradients, else what the optimizer adds. */
+static FraxStatus append_step(FraxTrainer *t, Graph *g, const FraxOptions *options, FraxError *err) {
+    Value objective, *wrt = NULL, *grads = NULL;
+    size_t n;
+    FraxStatus status = find_objective(g, options->of, &objective, err);
+    if (!status) status = find_wrt(g, options, true, &wrt, &n, err);
+    if (!status) status = note_moving(t, g, wrt, n, err);
+    if (!status && !(grads = mem_calloc(n, sizeof *grads))) status = fail_memory(err, "the trainer");
+    if (!status) status = gradient(g, objective, NO_VALUE, wrt, n, grads, err);
+    if (!status) {
+        g->noutputs = 0; /* the model's other outputs are not wanted */
+        graph_output(g, options->of ? options->of : "loss", objective);
+        t->exe.counts[FRAX_OUTPUT] = 1;
+        for (size_t i = 0; i < n && t->fit.optimizer == FRAX_LBFGS; i++)
+            graph_output(g, graph_node(g, wrt[i])->attrs->name, grads[i]);
+        if (t->fit.optimizer != FRAX_LBFGS) status = optimizer_append(g, &t->fit, wrt, grads, n, err);
+    }
+    mem_free(grads);
+    mem_free(wrt);
+    return status ? status : graph_status(g, err);
+}
+
+static FraxStatus compile_step(FraxTrainer *t, const FraxModel *model, const FraxOptions *options,
+                               FraxError *err) {
+    int64_t *values;
+    Graph *g = NULL;
+    FraxStatus status = bind_options(model, options, &values, err);
+    if (status) return status;
+    if (t->fit.batch) status = batches_create(model, &t->fit, values, &t->batches, err);
+    if (!status) status = model_lower(model, values, &g, err);
+    mem_free(values);
+    if (!status) {
+        t->exe.counts[FRAX_INPUT] = model_count(model, FRAX_INPUT);
+        t->exe.counts[FRAX_PARAM] = t->exe.nparams = model_count(model, FRAX_PARAM);
+        status = append_step(t, g, options, err);
+        t->exe.nfurther = g->ninputs - t->exe.counts[FRAX_INPUT] - t->exe.nparams;
+    }
+    if (!status) return compile_graph(g, options, &t->exe.exe, err);
+    graph_destroy(g);
+    return status;
+}
+
+/* ---- Buffers ---- */
+
+static void *new_buffer(FraxTrainer *t, const Type *type) {
+    size_t bytes = (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+    void *buffer = mem_aligned(MAX(bytes, 8));
+    if (!buffer) return NULL;
+    memset(buffer, 0, MAX(bytes, 8));
+    return t->owned[t->nowned++] = buffer;
+}
+
+static double *find_scalar(const FraxTrainer *t, const char *name) {
+    const Graph *g = executable_graph(t->exe.exe);
+    for (size_t i = t->exe.counts[FRAX_INPUT]; i < g->ninputs; i++)
+        if (!strcmp(graph_node(g, g->inputs[i])->attrs->name, name)) return (double *)t->inputs[i];
+    return NULL;
+}
+
+static FraxStatus allocate(FraxTrainer *t, FraxError *err) {
+    const Graph *g = executable_graph(t->exe.exe);
+    t->inputs = mem_calloc(g->ninputs + 1, sizeof *t->inputs);
+    t->outputs = mem_calloc(g->noutputs + 1, sizeof *t->outputs);
+    t->owned = mem_calloc(g->ninputs + g->noutputs, sizeof *t->owned);
+    if (!t->inputs || !t->outputs || !t->owned) return fail_memory(err, "the trainer");
+    for (size_t i = t->exe.counts[FRAX_INPUT]; i < g->ninputs; i++)
+        if (!(t->inputs[i] = new_buffer(t, graph_type(g, g->inputs[i]))))
+            return fail_memory(err, "the trainer's state");
+    for (size_t o = 0; o < g->noutputs; o++) {
+        for (size_t i = 0; i < g->ninputs; i++)
+            if (g->outputs[o].donated == g->inputs[i]) t->outputs[o] = (void *)t->inputs[i];
+        if (!t->outputs[o] && !(t->outputs[o] = new_buffer(t, graph_type(g, g->outputs[o].value))))
+            return fail_memory(err, "the trainer's state");
+    }
+#define X(name) t->name = find_scalar(t, "step." #name);
+    STEP_SCALARS(X)
+#undef X
+    return batches_allocate(t->batches, g, err);
+}
+
+static void *param_buffer(const FraxTrainer *t, size_t i) {
+    return (void *)t->inputs[param_position(&t->exe, i)];
+}
+
+/* ---- L-BFGS: the params that move as one vector of f64 ---- */
+
+static const Type *moving_type(const FraxTrainer *t, size_t i) {
+    const Graph *g = executable_graph(t->exe.exe);
+    return graph_type(g, g->inputs[t->moving[i]]);
+}
+
+static size_t moving_size(const FraxTrainer *t) {
+    size_t n = 0;
+    for (size_t i = 0; i < t->nmoving; i++) n += (size_t)shape_size(&moving_type(t, i)->shape);
+    return n;
+}
+
+static void scatter(FraxTrainer *t, const double *x) {
+    for (size_t i = 0; i < t->nmoving; i++) {
+        const Type *type = moving_type(t, i);
+        for (int64_t j = 0; j < shape_size(&type->shape); j++)
+            element_set((void *)t->inputs[t->moving[i]], type->dtype, j, *x++);
+    }
+}
+
+static void gather(const FraxTrainer *t, const void *const *buffers, double *x) {
+    for (size_t i = 0; i < t->nmoving; i++) {
+        const Type *type = moving_type(t, i);
+        for (int64_t j = 0; j < shape_size(&type->shape); j++) *x++ = element_get(buffers[i], type->dtype, j);
+    }
+}
+
+static FraxStatus evaluate(void *context, const double *x, double *value, double *grad, FraxError *err) {
+    FraxTrainer *t = context;
+    const Graph *g = executable_graph(t->exe.exe);
+    scatter(t, x);
+    FraxStatus status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
+    *value = element_get(t->outputs[0], graph_type(g, g->outputs[0].value)->dtype, 0);
+    gather(t, (const void *const *)t->outputs + 1, grad);
+    return status;
+}
+
+/* The current params as one vector; NULL when out of memory. */
+static double *gather_point(const FraxTrainer *t) {
+    const void **buffers = mem_calloc(MAX(t->nmoving, 1), sizeof *buffers);
+    double *x = mem_calloc(MAX(moving_size(t), 1), sizeof *x);
+    if (buffers && x) {
+        for (size_t i = 0; i < t->nmoving; i++) buffers[i] = t->inputs[t->moving[i]];
+        gather(t, buffers, x);
+        mem_free(buffers);
+        return x;
+    }
+    mem_free(buffers);
+    mem_free(x);
+    return NULL;
+}
+
+/* The coarsest arithmetic among params and objective. */
+static double rounding(const FraxTrainer *t) {
+    static const double epsilons[] = {
+        [FRAX_F64] = DBL_EPSILON, [FRAX_F32] = FLT_EPSILON, [FRAX_BF16] = 0x1p-7, [FRAX_F16] = 0x1p-10};
+    const Graph *g = executable_graph(t->exe.exe);
+    double coarsest = epsilons[graph_type(g, g->outputs[0].value)->dtype];
+    for (size_t i = 0; i < t->nmoving; i++) coarsest = fmax(coarsest, epsilons[moving_type(t, i)->dtype]);
+    return coarsest;
+}
+
+static FraxStatus start_lbfgs(FraxTrainer *t, FraxError *err) {
+    double *x = gather_point(t);
+    if (!x) return fail_memory(err, "L-BFGS");
+    if (t->lbfgs)
+        lbfgs_restart(t->lbfgs, x);
+    else
+        t->lbfgs =
+            lbfgs_create(moving_size(t), x, &(LbfgsOptions){evaluate, t, t->fit.tolerance, rounding(t)});
+    mem_free(x);
+    return t->lbfgs ? FRAX_OK : fail_memory(err, "L-BFGS");
+}
+
+/* The name of the param that holds entry `index` of the vector. */
+static const char *moving_name(const FraxTrainer *t, size_t index) {
+    const Graph *g = executable_graph(t->exe.exe);
+    size_t i = 0;
+    for (; i + 1 < t->nmoving; i++) {
+        size_t n = (size_t)shape_size(&moving_type(t, i)->shape);
+        if (index < n) break;
+        index -= n;
+    }
+    return graph_node(g, g->inputs[t->moving[i]])->attrs->name;
+}
+
+static FraxStatus step_lbfgs(FraxTrainer *t, double *loss, FraxError *err) {
+    size_t bad = 0;
+    FraxStatus status = lbfgs_step(t->lbfgs, &bad, err);
+    *loss = lbfgs_value(t->lbfgs);
+    t->evaluations = lbfgs_evaluations(t->lbfgs);
+    scatter(t, lbfgs_point(t->lbfgs));
+    if (status != FRAX_DIVERGED) return status;
+    if (bad == moving_size(t))
+        return fail(err, FRAX_DIVERGED, "step %lld: the loss is %g", (long long)t->steps, *loss);
+    return fail(err, FRAX_DIVERGED, "step %lld: the gradient of param %s is not finite (loss %g)",
+                (long long)t->steps, moving_name(t, bad), *loss);
+}
+
+/* ---- Optimizers inside the graph ---- */
+
+static void set_scalars(FraxTrainer *t) {
+    double n = (double)t->steps;
+    *t->lr = t->fit.lr ? t->fit.lr : optimizer_defaults[t->fit.optimizer].lr;
+    *t->correction1 = 1 / (1 - pow(t->fit.beta1, n));
+    *t->correction2 = 1 / (1 - pow(t->fit.beta2, n));
+}
+
+/* What the step's check.* outputs say. */
+static FraxStatus check_finite(const FraxTrainer *t, double loss, FraxError *err) {
+    const Graph *g = executable_graph(t->exe.exe);
+    const char *prefix = "check.";
+    for (size_t i = 1; i < g->noutputs; i++) {
+        const Output *out = &g->outputs[i];
+        if (strncmp(out->name, prefix, strlen(prefix))) continue;
+        if (!isfinite(element_get(t->outputs[i], graph_type(g, out->value)->dtype, 0)))
+            return fail(
+                err, FRAX_DIVERGED,
+                "step %lld: param %s is not finite any more (loss before the step: %g); a smaller learning "
+                "rate or clipping may help",
+                (long long)t->steps, out->name + strlen(prefix), loss);
+    }
+    if (isfinite(loss)) return FRAX_OK;
+    return fail(err, FRAX_DIVERGED, "step %lld: the loss is %g", (long long)t->steps, loss);
+}
+
+static FraxStatus step_graph(FraxTrainer *t, double *loss, FraxError *err) {
+    const Graph *g = executable_graph(t->exe.exe);
+    set_scalars(t);
+    FraxStatus status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
+    t->evaluations++;
+    *loss = element_get(t->outputs[0], graph_type(g, g->outputs[0].value)->dtype, 0);
+    return status ? status : check_finite(t, *loss, err);
+}
+
+/* ---- Public ---- */
+
+FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *options, const FraxFitOptions *fit,
+                               FraxTrainer **trainer, FraxError *err) {
+    if (!trainer) return fail(err, FRAX_USAGE, "frax_trainer_create: trainer is NULL");
+    *trainer = NULL;
+    if (!model || !fit)
+        return fail(err, FRAX_USAGE, "frax_trainer_create: %s is NULL", model ? "fit" : "model");
+    FraxOptions defaults = frax_default_options();
+    FraxStatus status = check_fit(fit, err);
+    if (status) return status;
+    FraxTrainer *t = mem_calloc(1, sizeof *t);
+    if (!t) return fail_memory(err, "the trainer");
+    t->fit = *fit;
+    t->exe.has_state = true;
+    t->loss = NAN;
+    t->outcome = "not started";
+    status = compile_step(t, model, options ? options : &defaults, err);
+    if (!status) status = allocate(t, err);
+    for (size_t i = 0; i < t->exe.counts[FRAX_PARAM] && !status; i++)
+        status = frax_initial_param(&t->exe, i, fit->seed, param_buffer(t, i), err);
+    if (!status && fit->optimizer == FRAX_LBFGS) status = start_lbfgs(t, err);
+    if (status)
+        frax_trainer_destroy(t);
+    else
+        *trainer = t;
+    return status;
+}
+
+void frax_trainer_destroy(FraxTrainer *t) {
+    if (!t) return;
+    for (size_t i = 0; i < t->nowned; i++) mem_free(t->owned[i]);
+    mem_free(t->owned);
+    mem_free(t->inputs);
+    mem_free(t->outputs);
+    mem_free(t->moving);
+    lbfgs_destroy(t->lbfgs);
+    batches_destroy(t->batches);
+    executable_destroy(t->exe.exe);
+    mem_free(t);
+}
+
+FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
+    if (!t) return fail(err, FRAX_USAGE, "frax_trainer_step: trainer is NULL");
+    for (size_t i = 0; i < t->exe.counts[FRAX_INPUT]; i++) {
+        if (!inputs || !inputs[i])
+            return fail(err, FRAX_USAGE, "frax_trainer_step: the pointer to input %s is NULL",
+                        frax_executable_name(&t->exe, FRAX_INPUT, i));
+        t->inputs[i] = inputs[i];
+    }
+    if (frax_trainer_converged(t)) {
+        if (loss) *loss = t->loss;
+        return FRAX_OK;
+    }
+    t->steps++;
+    batches_next(t->batches, t->inputs);
+    FraxStatus status = t->lbfgs ? step_lbfgs(t, &t->loss, err) : step_graph(t, &t->loss, err);
+    if (status == FRAX_DIVERGED) t->outcome = diverged;
+    if (loss) *loss = t->loss;
+    return status;
+}
+
+FraxStatus frax_trainer_run(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
+    if (!t) return fail(err, FRAX_USAGE, "frax_trainer_run: trainer is NULL");
+    t->outcome = no_more_steps;
+    for (int64_t i = 0; i < t->fit.steps; i++) {
+        FraxStatus status = frax_trainer_step(t, inputs, loss, err);
+        if (status) return status;
+        bool stop = t->fit.progress && t->fit.progress(t->fit.context, t->steps, t->evaluations, t->loss);
+        if (stop) t->outcome = stopped;
+        if (frax_trainer_converged(t)) t->outcome = lbfgs_outcome_text(lbfgs_outcome(t->lbfgs));
+        if (stop || frax_trainer_converged(t)) break;
+    }
+    return FRAX_OK;
+}
+
+int64_t frax_trainer_steps(const FraxTrainer *t) {
+    return t ? t->steps : 0;
+}
+
+int64_t frax_trainer_evaluations(const FraxTrainer *t) {
+    return t ? t->evaluations : 0;
+}
+
+int frax_trainer_converged(const FraxTrainer *t) {
+    return t && t->lbfgs && lbfgs_outcome(t->lbfgs) != LBFGS_RUNNING;
+}
+
+const char *frax_trainer_outcome(const FraxTrainer *t) {
+    return t ? t->outcome : "no trainer";
+}
+
+const FraxExecutable *frax_trainer_executable(const FraxTrainer *t) {
+    return t ? &t->exe : NULL;
+}
+
+static FraxStatus check_param(const FraxTrainer *t, size_t i, const void *data, FraxError *err) {
+    if (!t || !data) return fail(err, FRAX_USAGE, "the %s is NULL", t ? "pointer to a param" : "trainer");
+    if (i < t->exe.counts[FRAX_PARAM]) return FRAX_OK;
+    return fail(err, FRAX_USAGE, "there is no param %zu; the trainer has %zu", i, t->exe.counts[FRAX_PARAM]);
+}
+
+static size_t param_bytes(const FraxTrainer *t, size_t i) {
+    const Graph *g = executable_graph(t->exe.exe);
+    const Type *type = graph_type(g, g->inputs[param_position(&t->exe, i)]);
+    return (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+}
+
+FraxStatus frax_trainer_get_param(const FraxTrainer *t, size_t i, void *data, FraxError *err) {
+    FraxStatus status = check_param(t, i, data, err);
+    if (!status) memcpy(data, param_buffer(t, i), param_bytes(t, i));
+    return status;
+}
+
+FraxStatus frax_trainer_set_param(FraxTrainer *t, size_t i, const void *data, FraxError *err) {
+    FraxStatus status = check_param(t, i, data, err);
+    if (status) return status;
+    memcpy(param_buffer(t, i), data, param_bytes(t, i));
+    return t->lbfgs ? start_lbfgs(t, err) : FRAX_OK;
+}
