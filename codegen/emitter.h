@@ -1,9 +1,11 @@
-/* emitter.h — the small interface that kernel templates are written against: values, typed ops, loads, stores, counted loops.
+/* emitter.h — the small interface that kernel templates are written against: values, typed ops, loads,
+ * stores, counted loops.
  *
- * A value has an element type and a number of lanes (1: uniform). Operands of different lanes are brought to the wider one by
- * repetition. Masks are bool values; a masked load gives 0 where the mask is false, a masked store leaves memory alone.
- * The implementation for the CPU (llvm_emitter.c) makes lanes SIMD vectors. Emission cannot fail half-way: an emitter that runs out
- * of memory keeps accepting calls and reports at the end.
+ * A value has an element type and a number of lanes (1: uniform). Operands of different lanes are brought to
+ * the wider one by repetition. Masks are bool values; a masked load gives 0 where the mask is false, a masked
+ * store leaves memory alone. The implementation for the CPU (llvm_emitter.c) makes lanes SIMD vectors.
+ * Emission cannot fail half-way: an emitter that runs out of memory keeps accepting calls and reports at the
+ * end.
  */
 #ifndef FRAX_EMITTER_H
 #define FRAX_EMITTER_H
@@ -40,17 +42,19 @@ typedef struct EmitterOps {
     Em (*constant)(Emitter *e, EmType type, double value);
     Em (*index)(Emitter *e, int64_t value);
     Em (*index_op)(Emitter *e, IndexOp op, Em a, Em b);
-    Em (*index_less)(Emitter *e, Em a, Em b);              /* unsigned a < b; either may be a vector */
+    Em (*index_less)(Emitter *e, Em a, Em b); /* unsigned a < b; either may be a vector */
     Em (*index_lanes)(Emitter *e, Em first, int64_t step, int lanes); /* first + step · lane */
-    Em (*convert)(Emitter *e, Em value, EmType type);      /* of index, float, integer, bool */
-    Em (*pointwise)(Emitter *e, const Node *node, const Em *args); /* the op of the table, args of its compute types */
-    Em (*arith)(Emitter *e, Op op, Em a, Em b);            /* add, sub, mul, max, min, lt, and, … without a node */
-    Em (*fma)(Emitter *e, Em a, Em b, Em c);               /* a·b + c */
+    Em (*convert)(Emitter *e, Em value, EmType type);                 /* of index, float, integer, bool */
+    Em (*pointwise)(Emitter *e, const Node *node,
+                    const Em *args);            /* the op of the table, args of its compute types */
+    Em (*arith)(Emitter *e, Op op, Em a, Em b); /* add, sub, mul, max, min, lt, and, … without a node */
+    Em (*fma)(Emitter *e, Em a, Em b, Em c);    /* a·b + c */
     Em (*select)(Emitter *e, Em condition, Em yes, Em no);
     Em (*splat)(Emitter *e, Em value, int lanes);
-    Em (*reduce)(Emitter *e, Op op, Em value);             /* sum, reduce_max, reduce_min over the lanes, in a fixed tree */
+    Em (*reduce)(Emitter *e, Op op,
+                 Em value); /* sum, reduce_max, reduce_min over the lanes, in a fixed tree */
 
-    Em (*pointer)(Emitter *e, Em base, Em bytes);          /* base + bytes */
+    Em (*pointer)(Emitter *e, Em base, Em bytes); /* base + bytes */
     Em (*load_pointer)(Emitter *e, Em base, int64_t bytes);
     /* Element `at` of the array at base; lanes > 1: elements at, at + stride, … mask.ref NULL: all. */
     Em (*load)(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int lanes, Em mask);
@@ -59,7 +63,7 @@ typedef struct EmitterOps {
     void (*load_complex)(Emitter *e, Em base, FraxDType dtype, Em at, int lanes, Em *re, Em *im);
     void (*store_complex)(Emitter *e, Em base, FraxDType dtype, Em at, Em re, Em im);
 
-    Em (*variable)(Emitter *e, EmType type, int lanes);    /* a mutable cell */
+    Em (*variable)(Emitter *e, EmType type, int lanes); /* a mutable cell */
     Em (*get)(Emitter *e, Em variable, EmType type, int lanes);
     void (*set)(Emitter *e, Em variable, Em value);
 
@@ -67,7 +71,8 @@ typedef struct EmitterOps {
     void (*loop_end)(Emitter *e, EmLoop *loop);
     EmIf (*if_begin)(Emitter *e, Em condition);
     void (*if_end)(Emitter *e, EmIf *branch);
-    void (*call)(Emitter *e, const char *name, const Em *args, int nargs); /* a void function of the runtime */
+    void (*call)(Emitter *e, const char *name, const Em *args,
+                 int nargs); /* a void function of the runtime */
 } EmitterOps;
 
 struct Emitter {

@@ -1,7 +1,7 @@
 /* items.c — the value of one item at the current place of the loops. Part of the rows template; see rows.h.
  *
- * A value is computed once where it is first asked for: items that do not vary along the row are emitted before the pass that needs
- * them, the others inside its loop, where they are forgotten after each step.
+ * A value is computed once where it is first asked for: items that do not vary along the row are emitted
+ * before the pass that needs them, the others inside its loop, where they are forgotten after each step.
  */
 #include "rows.h"
 
@@ -90,7 +90,8 @@ static Em load_item(Rows *r, const Item *item) {
     int lanes = stride || mask.lanes > 1 ? r->lanes : 1;
     if (lanes > 1) mask = both(r, mask, r->mask);
     FraxDType dtype = graph_type(r->graph, item->node)->dtype;
-    return r->e->ops->load(r->e, rows_base(r, item->node), dtype, rows_affine(r, &item->at), stride, lanes, mask);
+    return r->e->ops->load(r->e, rows_base(r, item->node), dtype, rows_affine(r, &item->at), stride, lanes,
+                           mask);
 }
 
 static Em index_item(Rows *r, const Item *item) {
@@ -115,7 +116,10 @@ static Em pointwise_item(Rows *r, const Item *item) {
 /* Rows kept in scratch: with lanes across rows a full vector per position, else one element. */
 static Em kept_row(Rows *r, int64_t bytes, EmType type) {
     const EmitterOps *o = r->e->ops;
-    FraxDType dtype = type == EM_F64 ? FRAX_F64 : type == EM_I32 ? FRAX_I32 : type == EM_BOOL ? FRAX_BOOL : FRAX_F32;
+    FraxDType dtype = type == EM_F64    ? FRAX_F64
+                      : type == EM_I32  ? FRAX_I32
+                      : type == EM_BOOL ? FRAX_BOOL
+                                        : FRAX_F32;
     Em at = rows_row_position(r);
     int lanes = r->lanes;
     if (r->across) at = o->index_op(r->e, INDEX_MUL, at, o->index(r->e, lanes));
@@ -124,10 +128,12 @@ static Em kept_row(Rows *r, int64_t bytes, EmType type) {
 
 static Em compute(Rows *r, int i) {
     const Item *item = &r->k->items[i];
-    if (r->cached[i] >= 0 && r->pass > r->first_pass[i]) return kept_row(r, r->cached[i], item_type(r->graph, item));
+    if (r->cached[i] >= 0 && r->pass > r->first_pass[i])
+        return kept_row(r, r->cached[i], item_type(r->graph, item));
     switch (item->kind) {
     case ITEM_CONSTANT:
-        return r->e->ops->constant(r->e, item_type(r->graph, item), graph_node(r->graph, item->node)->attrs->value);
+        return r->e->ops->constant(r->e, item_type(r->graph, item),
+                                   graph_node(r->graph, item->node)->attrs->value);
     case ITEM_INDEX: return index_item(r, item);
     case ITEM_LOAD: return load_item(r, item);
     case ITEM_GUARDED: return guarded_item(r, item);

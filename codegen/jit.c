@@ -1,7 +1,8 @@
 /* jit.c — the host as a target, optimisation, object code, and linking through ORC. See jit.h.
  *
- * The templates emit vector code that is nearly final, so the pass pipeline is short: registers for stack slots, common
- * subexpressions, loop-invariant code, and the like. Objects are what the cache keeps; linking one takes a millisecond.
+ * The templates emit vector code that is nearly final, so the pass pipeline is short: registers for stack
+ * slots, common subexpressions, loop-invariant code, and the like. Objects are what the cache keeps; linking
+ * one takes a millisecond.
  */
 #include "jit.h"
 #include "fft.h"
@@ -18,8 +19,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char pipeline[] = "function(sroa,early-cse<memssa>,simplifycfg,instcombine,loop-mssa(loop-rotate,licm),gvn,"
-                               "instcombine,simplifycfg,loop-mssa(licm),adce)";
+static const char pipeline[] = "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
+                               "loop-mssa(loop-rotate,licm),gvn,"
+                               "instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),adce)";
 
 /* ---- The host ---- */
 
@@ -61,9 +63,15 @@ FraxStatus host_target(HostTarget *target, FraxError *err) {
         return fail_memory(err, "asking for the host's features");
     }
     bool x86 = !strncmp(target->triple, "x86_64", 6), arm = !strncmp(target->triple, "aarch64", 7);
-    if (x86 && strstr(target->features, "+avx512f") && strstr(target->features, "+avx512vl")) target->vector_bytes = 64;
-    else if (x86 && strstr(target->features, "+avx2")) target->vector_bytes = 32;
-    target->vector_isa = x86 ? (target->vector_bytes == 64 ? 'e' : target->vector_bytes == 32 ? 'd' : 'b') : arm ? 'n' : 0;
+    if (x86 && strstr(target->features, "+avx512f") && strstr(target->features, "+avx512vl"))
+        target->vector_bytes = 64;
+    else if (x86 && strstr(target->features, "+avx2"))
+        target->vector_bytes = 32;
+    target->vector_isa = x86   ? (target->vector_bytes == 64   ? 'e'
+                                  : target->vector_bytes == 32 ? 'd'
+                                                               : 'b')
+                         : arm ? 'n'
+                               : 0;
     return FRAX_OK;
 }
 
@@ -88,8 +96,8 @@ static LLVMTargetMachineRef target_machine(const HostTarget *host, FraxError *er
         take_message(message, err, FRAX_UNSUPPORTED, "this LLVM has no code generator for the host");
         return NULL;
     }
-    return LLVMCreateTargetMachine(target, host->triple, host->cpu, host->features, LLVMCodeGenLevelDefault, LLVMRelocPIC,
-                                   LLVMCodeModelDefault);
+    return LLVMCreateTargetMachine(target, host->triple, host->cpu, host->features, LLVMCodeGenLevelDefault,
+                                   LLVMRelocPIC, LLVMCodeModelDefault);
 }
 
 /* ---- Modules to objects ---- */
@@ -104,8 +112,8 @@ static FraxStatus optimise(LLVMModuleRef module, LLVMTargetMachineRef machine, F
     return error ? take_error(error, err, "optimising") : FRAX_OK;
 }
 
-FraxStatus compile_module(LLVMContextRef context, LLVMModuleRef module, const HostTarget *host, bool assembly, char **object,
-                          size_t *size, FraxError *err) {
+FraxStatus compile_module(LLVMContextRef context, LLVMModuleRef module, const HostTarget *host, bool assembly,
+                          char **object, size_t *size, FraxError *err) {
     LLVMTargetMachineRef machine = target_machine(host, err);
     LLVMMemoryBufferRef buffer = NULL;
     char *message = NULL;
@@ -116,8 +124,10 @@ FraxStatus compile_module(LLVMContextRef context, LLVMModuleRef module, const Ho
     if (!status) {
         *size = LLVMGetBufferSize(buffer);
         *object = mem_alloc(*size);
-        if (*object) memcpy(*object, LLVMGetBufferStart(buffer), *size);
-        else status = fail_memory(err, "generating code");
+        if (*object)
+            memcpy(*object, LLVMGetBufferStart(buffer), *size);
+        else
+            status = fail_memory(err, "generating code");
     }
     if (buffer) LLVMDisposeMemoryBuffer(buffer);
     if (machine) LLVMDisposeTargetMachine(machine);
@@ -126,7 +136,8 @@ FraxStatus compile_module(LLVMContextRef context, LLVMModuleRef module, const Ho
     return status;
 }
 
-FraxStatus module_text(LLVMContextRef context, LLVMModuleRef module, const HostTarget *host, Text *out, FraxError *err) {
+FraxStatus module_text(LLVMContextRef context, LLVMModuleRef module, const HostTarget *host, Text *out,
+                       FraxError *err) {
     LLVMTargetMachineRef machine = target_machine(host, err);
     FraxStatus status = machine ? optimise(module, machine, err) : FRAX_UNSUPPORTED;
     if (!status) {
@@ -148,23 +159,25 @@ struct JitCode {
     bool debug;
 };
 
-
 void *generated_code_symbol(const char *name) {
     if (!strcmp(name, "frax_kernel_fft_forward")) return (void *)fft_forward;
     if (!strcmp(name, "frax_kernel_fft_inverse")) return (void *)fft_inverse;
     return math_symbol(name);
 }
 
-/* Offers the functions of generated_code_symbol to the linker; whatever else is asked for comes from the process. */
-static LLVMErrorRef define_symbols(LLVMOrcDefinitionGeneratorRef generator, void *context, LLVMOrcLookupStateRef *state,
-                                   LLVMOrcLookupKind kind, LLVMOrcJITDylibRef dylib, LLVMOrcJITDylibLookupFlags flags,
+/* Offers the functions of generated_code_symbol to the linker; whatever else is asked for comes from the
+ * process. */
+static LLVMErrorRef define_symbols(LLVMOrcDefinitionGeneratorRef generator, void *context,
+                                   LLVMOrcLookupStateRef *state, LLVMOrcLookupKind kind,
+                                   LLVMOrcJITDylibRef dylib, LLVMOrcJITDylibLookupFlags flags,
                                    LLVMOrcCLookupSet wanted, size_t count) {
     (void)generator, (void)context, (void)state, (void)kind, (void)flags;
     for (size_t i = 0; i < count; i++) {
         void *address = generated_code_symbol(LLVMOrcSymbolStringPoolEntryStr(wanted[i].Name));
         if (!address) continue;
         LLVMOrcRetainSymbolStringPoolEntry(wanted[i].Name);
-        LLVMJITEvaluatedSymbol symbol = {(LLVMOrcJITTargetAddress)(uintptr_t)address, {LLVMJITSymbolGenericFlagsExported, 0}};
+        LLVMJITEvaluatedSymbol symbol = {(LLVMOrcJITTargetAddress)(uintptr_t)address,
+                                         {LLVMJITSymbolGenericFlagsExported, 0}};
         LLVMOrcCSymbolMapPair pair = {wanted[i].Name, symbol};
         LLVMErrorRef error = LLVMOrcJITDylibDefine(dylib, LLVMOrcAbsoluteSymbols(&pair, 1));
         if (error) return error;
@@ -172,7 +185,8 @@ static LLVMErrorRef define_symbols(LLVMOrcDefinitionGeneratorRef generator, void
     return LLVMErrorSuccess;
 }
 
-static LLVMOrcObjectLayerRef debug_object_layer(void *context, LLVMOrcExecutionSessionRef session, const char *triple) {
+static LLVMOrcObjectLayerRef debug_object_layer(void *context, LLVMOrcExecutionSessionRef session,
+                                                const char *triple) {
     (void)context, (void)triple;
     LLVMOrcObjectLayerRef layer = LLVMOrcCreateRTDyldObjectLinkingLayerWithSectionMemoryManager(session);
     LLVMOrcRTDyldObjectLinkingLayerRegisterJITEventListener(layer, LLVMCreateGDBRegistrationListener());
@@ -182,8 +196,10 @@ static LLVMOrcObjectLayerRef debug_object_layer(void *context, LLVMOrcExecutionS
 static FraxStatus add_generators(LLVMOrcLLJITRef jit, FraxError *err) {
     LLVMOrcJITDylibRef dylib = LLVMOrcLLJITGetMainJITDylib(jit);
     LLVMOrcDefinitionGeneratorRef process;
-    LLVMOrcJITDylibAddGenerator(dylib, LLVMOrcCreateCustomCAPIDefinitionGenerator(define_symbols, NULL, NULL));
-    LLVMErrorRef error = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(jit), NULL, NULL);
+    LLVMOrcJITDylibAddGenerator(dylib,
+                                LLVMOrcCreateCustomCAPIDefinitionGenerator(define_symbols, NULL, NULL));
+    LLVMErrorRef error = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
+        &process, LLVMOrcLLJITGetGlobalPrefix(jit), NULL, NULL);
     if (error) return take_error(error, err, "linking");
     LLVMOrcJITDylibAddGenerator(dylib, process);
     return FRAX_OK;
@@ -202,7 +218,9 @@ static void write_perf_map(const JitCode *code, const char *object, size_t size)
         for (; !LLVMObjectFileIsSymbolIteratorAtEnd(binary, symbol); LLVMMoveToNextSymbol(symbol)) {
             const char *name = LLVMGetSymbolName(symbol);
             void *address = strncmp(name, "frax_k", 6) ? NULL : jit_function(code, name);
-            if (address) fprintf(map, "%lx %lx %s\n", (unsigned long)(uintptr_t)address, (unsigned long)LLVMGetSymbolSize(symbol), name);
+            if (address)
+                fprintf(map, "%lx %lx %s\n", (unsigned long)(uintptr_t)address,
+                        (unsigned long)LLVMGetSymbolSize(symbol), name);
         }
         LLVMDisposeSymbolIterator(symbol);
         fclose(map);
@@ -220,7 +238,8 @@ FraxStatus jit_link(const char *object, size_t size, bool debug, JitCode **out, 
     LLVMOrcLLJITBuilderRef builder = LLVMOrcCreateLLJITBuilder();
     if (debug) LLVMOrcLLJITBuilderSetObjectLinkingLayerCreator(builder, debug_object_layer, NULL);
     LLVMErrorRef error = LLVMOrcCreateLLJIT(&code->jit, builder);
-    FraxStatus status = error ? take_error(error, err, "starting the linker") : add_generators(code->jit, err);
+    FraxStatus status =
+        error ? take_error(error, err, "starting the linker") : add_generators(code->jit, err);
     if (!status) {
         LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(object, size, "frax");
         error = LLVMOrcLLJITAddObjectFile(code->jit, LLVMOrcLLJITGetMainJITDylib(code->jit), buffer);

@@ -4,17 +4,19 @@
 
 #include "llvm_emitter.h"
 
-/* Optimises the module and turns it into a relocatable object (or, with `assembly`, text); takes module and context over. The
-   result is freed with mem_free. */
-FraxStatus compile_module(LLVMContextRef context, LLVMModuleRef module, const HostTarget *target, bool assembly, char **object,
-                          size_t *size, FraxError *err);
+/* Optimises the module and turns it into a relocatable object (or, with `assembly`, text); takes module and
+   context over. The result is freed with mem_free. */
+FraxStatus compile_module(LLVMContextRef context, LLVMModuleRef module, const HostTarget *target,
+                          bool assembly, char **object, size_t *size, FraxError *err);
 /* Optimised IR as text; takes module and context over. */
-FraxStatus module_text(LLVMContextRef context, LLVMModuleRef module, const HostTarget *target, Text *out, FraxError *err);
+FraxStatus module_text(LLVMContextRef context, LLVMModuleRef module, const HostTarget *target, Text *out,
+                       FraxError *err);
 
 /* Machine code linked into this process. */
 typedef struct JitCode JitCode;
 
-/* Links an object. `debug`: register with gdb's JIT interface and append the functions to perf's map of this process. */
+/* Links an object. `debug`: register with gdb's JIT interface and append the functions to perf's map of this
+ * process. */
 FraxStatus jit_link(const char *object, size_t size, bool debug, JitCode **code, FraxError *err);
 /* The address of a function, NULL if there is none of that name. */
 void *jit_function(const JitCode *code, const char *name);

@@ -1,5 +1,6 @@
-/* llvm_emitter.c — emitter.h for the CPU through LLVM's C interface: lanes are vectors, variables are stack slots that the
- * optimiser turns into registers. Mathematical functions come from libmvec where it has them (llvm_math.c).
+/* llvm_emitter.c — emitter.h for the CPU through LLVM's C interface: lanes are vectors, variables are stack
+ * slots that the optimiser turns into registers. Mathematical functions come from libmvec where it has them
+ * (llvm_math.c).
  */
 #include "llvm_emitter.h"
 #include "llvm_internal.h"
@@ -67,16 +68,19 @@ static Em em_constant(Emitter *e, EmType type, double value) {
 }
 
 static Em em_index(Emitter *e, int64_t value) {
-    return llvm_value(LLVMConstInt(llvm_type(self(e), EM_INDEX, 1), (unsigned long long)value, 1), EM_INDEX, 1);
+    return llvm_value(LLVMConstInt(llvm_type(self(e), EM_INDEX, 1), (unsigned long long)value, 1), EM_INDEX,
+                      1);
 }
 
 Em llvm_splat(Emitter *e, Em v, int lanes) {
     LlvmEmitter *l = self(e);
     if (v.lanes == lanes) return v;
     LLVMTypeRef i32 = LLVMInt32TypeInContext(l->context), vector = llvm_type(l, v.type, lanes);
-    LLVMValueRef one = LLVMBuildInsertElement(l->builder, LLVMGetPoison(vector), v.ref, LLVMConstInt(i32, 0, 0), "");
+    LLVMValueRef one =
+        LLVMBuildInsertElement(l->builder, LLVMGetPoison(vector), v.ref, LLVMConstInt(i32, 0, 0), "");
     LLVMValueRef zeros = LLVMConstNull(LLVMVectorType(i32, (unsigned)lanes));
-    return llvm_value(LLVMBuildShuffleVector(l->builder, one, LLVMGetPoison(vector), zeros, ""), v.type, lanes);
+    return llvm_value(LLVMBuildShuffleVector(l->builder, one, LLVMGetPoison(vector), zeros, ""), v.type,
+                      lanes);
 }
 
 static void level(Emitter *e, Em *a, Em *b) {
@@ -132,7 +136,8 @@ static Em em_convert(Emitter *e, Em v, EmType type) {
     LLVMValueRef r = v.ref;
     if (v.type == type) return v;
     if (is_float(v.type) && is_float(type))
-        r = type == EM_F64 ? LLVMBuildFPExt(l->builder, v.ref, to, "") : LLVMBuildFPTrunc(l->builder, v.ref, to, "");
+        r = type == EM_F64 ? LLVMBuildFPExt(l->builder, v.ref, to, "")
+                           : LLVMBuildFPTrunc(l->builder, v.ref, to, "");
     else if (type == EM_BOOL && is_float(v.type))
         r = LLVMBuildFCmp(l->builder, LLVMRealUNE, v.ref, LLVMConstNull(llvm_type(l, v.type, v.lanes)), "");
     else if (type == EM_BOOL)
@@ -140,11 +145,13 @@ static Em em_convert(Emitter *e, Em v, EmType type) {
     else if (is_float(v.type))
         r = float_to_integer(l, v);
     else if (is_float(type))
-        r = v.type == EM_BOOL ? LLVMBuildUIToFP(l->builder, v.ref, to, "") : LLVMBuildSIToFP(l->builder, v.ref, to, "");
+        r = v.type == EM_BOOL ? LLVMBuildUIToFP(l->builder, v.ref, to, "")
+                              : LLVMBuildSIToFP(l->builder, v.ref, to, "");
     else if (v.type == EM_BOOL)
         r = LLVMBuildZExt(l->builder, v.ref, to, "");
     else
-        r = type == EM_INDEX ? LLVMBuildSExt(l->builder, v.ref, to, "") : LLVMBuildTrunc(l->builder, v.ref, to, "");
+        r = type == EM_INDEX ? LLVMBuildSExt(l->builder, v.ref, to, "")
+                             : LLVMBuildTrunc(l->builder, v.ref, to, "");
     return llvm_value(r, type, v.lanes);
 }
 
@@ -176,7 +183,8 @@ static LLVMValueRef compare(LlvmEmitter *l, Op op, Em a, Em b) {
     for (size_t i = 0; i < COUNT(predicates); i++) {
         if (predicates[i].op != op) continue;
         if (is_float(a.type)) return LLVMBuildFCmp(l->builder, predicates[i].real, a.ref, b.ref, "");
-        return LLVMBuildICmp(l->builder, a.type == EM_BOOL ? predicates[i].logic : predicates[i].integer, a.ref, b.ref, "");
+        return LLVMBuildICmp(l->builder, a.type == EM_BOOL ? predicates[i].logic : predicates[i].integer,
+                             a.ref, b.ref, "");
     }
     return NULL;
 }
@@ -186,9 +194,15 @@ static LLVMValueRef arithmetic(LlvmEmitter *l, Op op, Em a, Em b) {
     bool real = is_float(a.type);
     switch (op) {
     case OP_add:
-    case OP_sum: return real ? contract(LLVMBuildFAdd(builder, a.ref, b.ref, "")) : LLVMBuildAdd(builder, a.ref, b.ref, "");
-    case OP_sub: return real ? contract(LLVMBuildFSub(builder, a.ref, b.ref, "")) : LLVMBuildSub(builder, a.ref, b.ref, "");
-    case OP_mul: return real ? contract(LLVMBuildFMul(builder, a.ref, b.ref, "")) : LLVMBuildMul(builder, a.ref, b.ref, "");
+    case OP_sum:
+        return real ? contract(LLVMBuildFAdd(builder, a.ref, b.ref, ""))
+                    : LLVMBuildAdd(builder, a.ref, b.ref, "");
+    case OP_sub:
+        return real ? contract(LLVMBuildFSub(builder, a.ref, b.ref, ""))
+                    : LLVMBuildSub(builder, a.ref, b.ref, "");
+    case OP_mul:
+        return real ? contract(LLVMBuildFMul(builder, a.ref, b.ref, ""))
+                    : LLVMBuildMul(builder, a.ref, b.ref, "");
     case OP_div: return LLVMBuildFDiv(builder, a.ref, b.ref, "");
     case OP_min:
     case OP_max:
@@ -212,7 +226,8 @@ static Em em_fma(Emitter *e, Em a, Em b, Em c) {
     level(e, &a, &c);
     level(e, &a, &b);
     LLVMTypeRef type = llvm_type(self(e), a.type, a.lanes);
-    LLVMValueRef r = llvm_intrinsic(self(e), "llvm.fmuladd", &type, 1, (LLVMValueRef[]){a.ref, b.ref, c.ref}, 3);
+    LLVMValueRef r =
+        llvm_intrinsic(self(e), "llvm.fmuladd", &type, 1, (LLVMValueRef[]){a.ref, b.ref, c.ref}, 3);
     return llvm_value(r, a.type, a.lanes);
 }
 
@@ -238,8 +253,10 @@ static Em em_reduce(Emitter *e, Op op, Em v) {
             high[i] = LLVMConstInt(i32, (unsigned)(i + half), 0);
         }
         LLVMValueRef none = LLVMGetPoison(llvm_type(l, v.type, v.lanes));
-        LLVMValueRef a = LLVMBuildShuffleVector(l->builder, v.ref, none, LLVMConstVector(low, (unsigned)half), "");
-        LLVMValueRef b = LLVMBuildShuffleVector(l->builder, v.ref, none, LLVMConstVector(high, (unsigned)half), "");
+        LLVMValueRef a =
+            LLVMBuildShuffleVector(l->builder, v.ref, none, LLVMConstVector(low, (unsigned)half), "");
+        LLVMValueRef b =
+            LLVMBuildShuffleVector(l->builder, v.ref, none, LLVMConstVector(high, (unsigned)half), "");
         if (half == 1) {
             a = LLVMBuildExtractElement(l->builder, v.ref, LLVMConstInt(i32, 0, 0), "");
             b = LLVMBuildExtractElement(l->builder, v.ref, LLVMConstInt(i32, 1, 0), "");
@@ -254,12 +271,14 @@ static Em em_reduce(Emitter *e, Op op, Em v) {
 static Em em_pointer(Emitter *e, Em base, Em bytes) {
     LlvmEmitter *l = self(e);
     LLVMTypeRef byte = LLVMInt8TypeInContext(l->context);
-    return llvm_value(LLVMBuildGEP2(l->builder, byte, base.ref, (LLVMValueRef[]){bytes.ref}, 1, ""), EM_POINTER, 1);
+    return llvm_value(LLVMBuildGEP2(l->builder, byte, base.ref, (LLVMValueRef[]){bytes.ref}, 1, ""),
+                      EM_POINTER, 1);
 }
 
 static Em em_load_pointer(Emitter *e, Em base, int64_t bytes) {
     LLVMValueRef at = em_pointer(e, base, em_index(e, bytes)).ref;
-    return llvm_value(LLVMBuildLoad2(self(e)->builder, llvm_type(self(e), EM_POINTER, 1), at, ""), EM_POINTER, 1);
+    return llvm_value(LLVMBuildLoad2(self(e)->builder, llvm_type(self(e), EM_POINTER, 1), at, ""), EM_POINTER,
+                      1);
 }
 
 /* The type in memory: 16-bit floats as integers, bool as bytes. */
@@ -314,7 +333,9 @@ static Em from_memory(LlvmEmitter *l, LLVMValueRef raw, FraxDType dtype, int lan
         raw = LLVMBuildBitCast(l->builder, raw, with_lanes(LLVMHalfTypeInContext(l->context), lanes), "");
         raw = LLVMBuildFPExt(l->builder, raw, type, "");
         break;
-    case FRAX_BOOL: raw = LLVMBuildICmp(l->builder, LLVMIntNE, raw, LLVMConstNull(LLVMTypeOf(raw)), ""); break;
+    case FRAX_BOOL:
+        raw = LLVMBuildICmp(l->builder, LLVMIntNE, raw, LLVMConstNull(LLVMTypeOf(raw)), "");
+        break;
     default: break;
     }
     return llvm_value(raw, em_type_of(dtype), lanes);
@@ -342,9 +363,10 @@ static LLVMValueRef aligned(LLVMValueRef access, FraxDType dtype) {
     return access;
 }
 
-/* Masked intrinsics take their alignment as an operand before LLVM 22, as an attribute of the pointer since. */
-static LLVMValueRef masked(LlvmEmitter *l, const char *name, LLVMTypeRef *types, LLVMValueRef *args, unsigned nargs,
-                           int pointer, FraxDType dtype) {
+/* Masked intrinsics take their alignment as an operand before LLVM 22, as an attribute of the pointer since.
+ */
+static LLVMValueRef masked(LlvmEmitter *l, const char *name, LLVMTypeRef *types, LLVMValueRef *args,
+                           unsigned nargs, int pointer, FraxDType dtype) {
     unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
     LLVMTypeRef type = LLVMIntrinsicGetType(l->context, id, types, 2);
     LLVMValueRef f = LLVMGetIntrinsicDeclaration(l->module, id, types, 2), full[5];
@@ -353,7 +375,8 @@ static LLVMValueRef masked(LlvmEmitter *l, const char *name, LLVMTypeRef *types,
     unsigned n = 0;
     for (unsigned i = 0; i < nargs; i++) {
         full[n++] = args[i];
-        if (operand && (int)i == pointer) full[n++] = LLVMConstInt(LLVMInt32TypeInContext(l->context), align, 0);
+        if (operand && (int)i == pointer)
+            full[n++] = LLVMConstInt(LLVMInt32TypeInContext(l->context), align, 0);
     }
     LLVMValueRef call = LLVMBuildCall2(l->builder, type, f, full, n, "");
     if (!operand) LLVMSetInstrParamAlignment(call, (LLVMAttributeIndex)pointer + 1, (unsigned)align);
@@ -362,7 +385,8 @@ static LLVMValueRef masked(LlvmEmitter *l, const char *name, LLVMTypeRef *types,
 
 static LLVMValueRef addresses(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int lanes) {
     Em places = em_index_lanes(e, at, stride, lanes);
-    return LLVMBuildGEP2(self(e)->builder, memory_scalar(self(e), dtype), base.ref, (LLVMValueRef[]){places.ref}, 1, "");
+    return LLVMBuildGEP2(self(e)->builder, memory_scalar(self(e), dtype), base.ref,
+                         (LLVMValueRef[]){places.ref}, 1, "");
 }
 
 static LLVMValueRef all_true(LlvmEmitter *l, int lanes) {
@@ -385,7 +409,8 @@ static Em em_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, i
         raw = LLVMBuildSelect(l->builder, mask_ref, raw, LLVMConstNull(type), "");
     } else {
         LLVMValueRef args[3] = {element_address(l, base, dtype, at), mask_ref, LLVMConstNull(type)};
-        raw = masked(l, "llvm.masked.load", (LLVMTypeRef[]){type, llvm_type(l, EM_POINTER, 1)}, args, 3, 0, dtype);
+        raw = masked(l, "llvm.masked.load", (LLVMTypeRef[]){type, llvm_type(l, EM_POINTER, 1)}, args, 3, 0,
+                     dtype);
     }
     return from_memory(l, raw, dtype, lanes);
 }
@@ -404,7 +429,8 @@ static void em_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride
         if (v.lanes == 1) {
             type = LLVMVectorType(type, 1);
             raw = LLVMBuildBitCast(l->builder, raw, type, "");
-            mask_ref = LLVMBuildBitCast(l->builder, mask_ref, LLVMVectorType(LLVMInt1TypeInContext(l->context), 1), "");
+            mask_ref = LLVMBuildBitCast(l->builder, mask_ref,
+                                        LLVMVectorType(LLVMInt1TypeInContext(l->context), 1), "");
         }
         LLVMValueRef args[3] = {raw, element_address(l, base, dtype, at), mask_ref};
         masked(l, "llvm.masked.store", (LLVMTypeRef[]){type, llvm_type(l, EM_POINTER, 1)}, args, 3, 1, dtype);
@@ -460,8 +486,10 @@ static Em em_variable(Emitter *e, EmType type, int lanes) {
     LlvmEmitter *l = self(e);
     LLVMBasicBlockRef here = LLVMGetInsertBlock(l->builder);
     LLVMValueRef first = LLVMGetFirstInstruction(l->entry);
-    if (first) LLVMPositionBuilderBefore(l->builder, first);
-    else LLVMPositionBuilderAtEnd(l->builder, l->entry);
+    if (first)
+        LLVMPositionBuilderBefore(l->builder, first);
+    else
+        LLVMPositionBuilderAtEnd(l->builder, l->entry);
     LLVMValueRef slot = LLVMBuildAlloca(l->builder, llvm_type(l, type, lanes), "");
     LLVMPositionBuilderAtEnd(l->builder, here);
     return llvm_value(slot, EM_POINTER, 1);
@@ -532,7 +560,8 @@ static void em_call(Emitter *e, const char *name, const Em *args, int nargs) {
 /* ---- Functions ---- */
 
 static void add_attribute(LlvmEmitter *l, const char *key, const char *value) {
-    LLVMAttributeRef attribute = LLVMCreateStringAttribute(l->context, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
+    LLVMAttributeRef attribute =
+        LLVMCreateStringAttribute(l->context, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(l->function, LLVMAttributeFunctionIndex, attribute);
 }
 
@@ -616,7 +645,8 @@ Emitter *llvm_emitter_base(LlvmEmitter *l) {
     return &l->base;
 }
 
-FraxStatus llvm_emitter_finish(LlvmEmitter *l, LLVMContextRef *context, LLVMModuleRef *module, FraxError *err) {
+FraxStatus llvm_emitter_finish(LlvmEmitter *l, LLVMContextRef *context, LLVMModuleRef *module,
+                               FraxError *err) {
     char *message = NULL;
     FraxStatus status = FRAX_OK;
     if (LLVMVerifyModule(l->module, LLVMReturnStatusAction, &message))

@@ -12,17 +12,18 @@ typedef struct LlvmEmitter LlvmEmitter;
 typedef struct HostTarget {
     char *triple, *cpu, *features; /* LLVM's names; freed by host_target_free */
     int vector_bytes;
-    char vector_isa;               /* the letter of the vector function ABI: b, d, e (x86), n (aarch64); 0: none */
+    char vector_isa; /* the letter of the vector function ABI: b, d, e (x86), n (aarch64); 0: none */
 } HostTarget;
 
 FraxStatus host_target(HostTarget *target, FraxError *err);
 void host_target_free(HostTarget *target);
 
-/* A new module for the target. The emitter is used through llvm_emitter_base; finish gives the verified module and its context
-   to the caller. */
+/* A new module for the target. The emitter is used through llvm_emitter_base; finish gives the verified
+   module and its context to the caller. */
 LlvmEmitter *llvm_emitter_create(const HostTarget *target);
 Emitter *llvm_emitter_base(LlvmEmitter *emitter);
-FraxStatus llvm_emitter_finish(LlvmEmitter *emitter, LLVMContextRef *context, LLVMModuleRef *module, FraxError *err);
+FraxStatus llvm_emitter_finish(LlvmEmitter *emitter, LLVMContextRef *context, LLVMModuleRef *module,
+                               FraxError *err);
 void llvm_emitter_destroy(LlvmEmitter *emitter);
 
 /* The vector form of a libm function ("_ZGVeN16v_expf") exists on this machine. */

@@ -1,5 +1,5 @@
-/* llvm_math.c — pointwise ops as LLVM code. Elementary functions call libmvec at the target's vector width, or libm lane by
- * lane where the machine's libmvec lacks them.
+/* llvm_math.c — pointwise ops as LLVM code. Elementary functions call libmvec at the target's vector width,
+ * or libm lane by lane where the machine's libmvec lacks them.
  */
 #include "llvm_internal.h"
 #include <dlfcn.h>
@@ -62,9 +62,11 @@ static LLVMValueRef lanes_of(LlvmEmitter *l, Em v, int first, int count) {
     LLVMTypeRef i32 = LLVMInt32TypeInContext(l->context);
     LLVMValueRef order[64];
     if (count == v.lanes) return v.ref;
-    if (count == 1) return LLVMBuildExtractElement(l->builder, v.ref, LLVMConstInt(i32, (unsigned)first, 0), "");
+    if (count == 1)
+        return LLVMBuildExtractElement(l->builder, v.ref, LLVMConstInt(i32, (unsigned)first, 0), "");
     for (int i = 0; i < count; i++) order[i] = LLVMConstInt(i32, (unsigned)(first + i), 0);
-    return LLVMBuildShuffleVector(l->builder, v.ref, LLVMGetPoison(LLVMTypeOf(v.ref)), LLVMConstVector(order, (unsigned)count), "");
+    return LLVMBuildShuffleVector(l->builder, v.ref, LLVMGetPoison(LLVMTypeOf(v.ref)),
+                                  LLVMConstVector(order, (unsigned)count), "");
 }
 
 /* Puts `part` (count lanes) into lanes [first, first + count) of `whole`. */
@@ -72,7 +74,8 @@ static LLVMValueRef put_lanes(LlvmEmitter *l, Em whole, LLVMValueRef part, int f
     LLVMTypeRef i32 = LLVMInt32TypeInContext(l->context);
     LLVMValueRef widen[64], merge[64];
     if (count == whole.lanes) return part;
-    if (count == 1) return LLVMBuildInsertElement(l->builder, whole.ref, part, LLVMConstInt(i32, (unsigned)first, 0), "");
+    if (count == 1)
+        return LLVMBuildInsertElement(l->builder, whole.ref, part, LLVMConstInt(i32, (unsigned)first, 0), "");
     for (int i = 0; i < whole.lanes; i++) {
         widen[i] = LLVMConstInt(i32, (unsigned)MIN(i, count - 1), 0);
         bool inside = i >= first && i < first + count;
@@ -80,11 +83,14 @@ static LLVMValueRef put_lanes(LlvmEmitter *l, Em whole, LLVMValueRef part, int f
     }
     LLVMValueRef wide = LLVMBuildShuffleVector(l->builder, part, LLVMGetPoison(LLVMTypeOf(part)),
                                                LLVMConstVector(widen, (unsigned)whole.lanes), "");
-    return LLVMBuildShuffleVector(l->builder, whole.ref, wide, LLVMConstVector(merge, (unsigned)whole.lanes), "");
+    return LLVMBuildShuffleVector(l->builder, whole.ref, wide, LLVMConstVector(merge, (unsigned)whole.lanes),
+                                  "");
 }
 
-/* The widest vector form of libm's `name` with at most `lanes` lanes: "_ZGVeN16v_expf"; its lanes, or 1 if there is none. */
-static int vector_form(const LlvmEmitter *l, const char *name, EmType type, int nargs, int lanes, char symbol[64]) {
+/* The widest vector form of libm's `name` with at most `lanes` lanes: "_ZGVeN16v_expf"; its lanes, or 1 if
+ * there is none. */
+static int vector_form(const LlvmEmitter *l, const char *name, EmType type, int nargs, int lanes,
+                       char symbol[64]) {
     static const struct {
         char isa;
         int bytes;
@@ -100,7 +106,8 @@ static int vector_form(const LlvmEmitter *l, const char *name, EmType type, int 
         }
         int width = forms[i].bytes / size;
         if (width > lanes) continue;
-        snprintf(symbol, 64, "_ZGV%cN%d%s_%s%s", isa, width, nargs == 2 ? "vv" : "v", name, type == EM_F64 ? "" : "f");
+        snprintf(symbol, 64, "_ZGV%cN%d%s_%s%s", isa, width, nargs == 2 ? "vv" : "v", name,
+                 type == EM_F64 ? "" : "f");
         if (vector_function_exists(symbol)) return width;
     }
     return 1;
@@ -212,10 +219,12 @@ Em llvm_pointwise(Emitter *e, const Node *node, const Em *given) {
     case OP_sign: return sign(e, args[0]);
     case OP_floor: return intrinsic1(e, "llvm.floor", args[0]);
     case OP_sqrt: return intrinsic1(e, "llvm.sqrt", args[0]);
-    case OP_rsqrt: return llvm_arith(e, OP_div, constant_like(e, args[0], 1), intrinsic1(e, "llvm.sqrt", args[0]));
+    case OP_rsqrt:
+        return llvm_arith(e, OP_div, constant_like(e, args[0], 1), intrinsic1(e, "llvm.sqrt", args[0]));
     case OP_sigmoid: return sigmoid(e, args[0]);
     case OP_lgamma: return call_scalar(e, "frax_kernel_lgamma", NULL, args[0]);
-    case OP_polygamma: return call_scalar(e, "frax_kernel_polygamma", &(double){(double)node->attrs->n}, args[0]);
+    case OP_polygamma:
+        return call_scalar(e, "frax_kernel_polygamma", &(double){(double)node->attrs->n}, args[0]);
     case OP_not: return not_(e, args[0]);
     case OP_cast: return e->ops->convert(e, args[0], em_type_of(node->type.dtype));
     case OP_stop: return args[0];

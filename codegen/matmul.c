@@ -1,7 +1,9 @@
-/* matmul.c — the template of small matrix products with an epilogue: C[i,j] = Σ_k A[i,k]·B[k,j], then the kernel's items.
+/* matmul.c — the template of small matrix products with an epilogue: C[i,j] = Σ_k A[i,k]·B[k,j], then the
+ * kernel's items.
  *
- * A block computes PRODUCT_ROWS rows of one matrix of the batch. Lanes lie along the columns when a row of B is contiguous, and along
- * k (partial sums, added up at the end) when rows of A and columns of B are. Large products are left to the library.
+ * A block computes PRODUCT_ROWS rows of one matrix of the batch. Lanes lie along the columns when a row of B
+ * is contiguous, and along k (partial sums, added up at the end) when rows of A and columns of B are. Large
+ * products are left to the library.
  */
 #include "rows.h"
 
@@ -12,9 +14,9 @@ typedef struct Product {
     const Kernel *k;
     FraxDType dtype;
     EmType type;
-    int item;                 /* ITEM_PRODUCT, −1 if no store needs it */
+    int item; /* ITEM_PRODUCT, −1 if no store needs it */
     int row_loop, column_loop;
-    Em left, right;           /* places of the batch's matrices */
+    Em left, right; /* places of the batch's matrices */
     Em first_row;
     int lanes;
 } Product;
@@ -87,11 +89,13 @@ static void column_tile(Product *p, Em column, int vectors, Em mask) {
     for (int i = 0; i < rows; i++) {
         Em at = place(p, p->left, tile_row(p, i), p->k->left.stride[0], loop.index, p->k->left.stride[1]);
         Em a = o->splat(e, operand(p, &p->k->left, at, 0, 1, (Em){0}), p->lanes);
-        for (int v = 0; v < vectors; v++) o->set(e, sums[i][v], o->fma(e, a, b[v], o->get(e, sums[i][v], p->type, p->lanes)));
+        for (int v = 0; v < vectors; v++)
+            o->set(e, sums[i][v], o->fma(e, a, b[v], o->get(e, sums[i][v], p->type, p->lanes)));
     }
     o->loop_end(e, &loop);
     for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++) store_product(p, i, columns[v], o->get(e, sums[i][v], p->type, p->lanes), mask);
+        for (int v = 0; v < vectors; v++)
+            store_product(p, i, columns[v], o->get(e, sums[i][v], p->type, p->lanes), mask);
 }
 
 static void lanes_along_columns(Product *p) {
@@ -112,18 +116,21 @@ static void lanes_along_columns(Product *p) {
 
 /* ---- Lanes along k ---- */
 
-static void dot_step(Product *p, Em sums[PRODUCT_ROWS][DOT_COLUMNS], int rows, int columns, Em column, Em k, Em mask) {
+static void dot_step(Product *p, Em sums[PRODUCT_ROWS][DOT_COLUMNS], int rows, int columns, Em column, Em k,
+                     Em mask) {
     const EmitterOps *o = p->r->e->ops;
     Emitter *e = p->r->e;
     Em b[DOT_COLUMNS];
     for (int j = 0; j < columns; j++) {
-        Em at = place(p, p->right, k, p->k->right.stride[0], index_op(p, INDEX_ADD, column, index_of(p, j)), p->k->right.stride[1]);
+        Em at = place(p, p->right, k, p->k->right.stride[0], index_op(p, INDEX_ADD, column, index_of(p, j)),
+                      p->k->right.stride[1]);
         b[j] = o->splat(e, operand(p, &p->k->right, at, p->k->right.stride[0], p->lanes, mask), p->lanes);
     }
     for (int i = 0; i < rows; i++) {
         Em at = place(p, p->left, tile_row(p, i), p->k->left.stride[0], k, p->k->left.stride[1]);
         Em a = o->splat(e, operand(p, &p->k->left, at, p->k->left.stride[1], p->lanes, mask), p->lanes);
-        for (int j = 0; j < columns; j++) o->set(e, sums[i][j], o->fma(e, a, b[j], o->get(e, sums[i][j], p->type, p->lanes)));
+        for (int j = 0; j < columns; j++)
+            o->set(e, sums[i][j], o->fma(e, a, b[j], o->get(e, sums[i][j], p->type, p->lanes)));
     }
 }
 
@@ -143,7 +150,8 @@ static void dot_tile(Product *p, Em column, int columns) {
     o->loop_end(e, &loop);
     if (whole < p->k->k) {
         Em lanes = o->index_lanes(e, index_of(p, 0), 1, p->lanes);
-        dot_step(p, sums, rows, columns, column, index_of(p, whole), o->index_less(e, lanes, index_of(p, p->k->k - whole)));
+        dot_step(p, sums, rows, columns, column, index_of(p, whole),
+                 o->index_less(e, lanes, index_of(p, p->k->k - whole)));
     }
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < columns; j++) {
@@ -170,7 +178,8 @@ static void lanes_along_k(Product *p) {
 
 static bool along_k(const Kernel *k) {
     bool columns_contiguous = k->right.is_constant || k->right.stride[1] == 1;
-    bool k_contiguous = (k->left.is_constant || k->left.stride[1] == 1) && (k->right.is_constant || k->right.stride[0] == 1);
+    bool k_contiguous =
+        (k->left.is_constant || k->left.stride[1] == 1) && (k->right.is_constant || k->right.stride[0] == 1);
     return k_contiguous && (k->n == 1 || !columns_contiguous);
 }
 
@@ -183,11 +192,14 @@ static void product_block(Product *p, Em block) {
         p->r->loops[l] = index_op(p, INDEX_REM, batch, index_of(p, k->size[l]));
         batch = index_op(p, INDEX_DIV, batch, index_of(p, k->size[l]));
     }
-    p->first_row = index_op(p, INDEX_MUL, index_op(p, INDEX_REM, block, index_of(p, tiles)), index_of(p, PRODUCT_ROWS));
+    p->first_row =
+        index_op(p, INDEX_MUL, index_op(p, INDEX_REM, block, index_of(p, tiles)), index_of(p, PRODUCT_ROWS));
     p->left = rows_affine(p->r, &k->left.at);
     p->right = rows_affine(p->r, &k->right.at);
-    if (along_k(k)) lanes_along_k(p);
-    else lanes_along_columns(p);
+    if (along_k(k))
+        lanes_along_k(p);
+    else
+        lanes_along_columns(p);
 }
 
 /* Vectors of the widest type in the product and its epilogue, no wider than what they run along. */
@@ -204,7 +216,13 @@ static int choose_lanes(const Rows *r, bool dot) {
 static void product_function(Rows *r) {
     const Kernel *k = r->k;
     FraxDType dtype = graph_type(r->graph, k->product)->dtype;
-    Product p = {.r = r, .k = k, .dtype = dtype, .type = em_type_of(dtype), .item = -1, .row_loop = -1, .column_loop = -1};
+    Product p = {.r = r,
+                 .k = k,
+                 .dtype = dtype,
+                 .type = em_type_of(dtype),
+                 .item = -1,
+                 .row_loop = -1,
+                 .column_loop = -1};
     char name[32];
     snprintf(name, sizeof name, "frax_k%d", k->id);
     r->lanes = p.lanes = choose_lanes(r, along_k(k));

@@ -1,4 +1,5 @@
-/* program.c — the kernels of a fused and planned graph, what memory they need, and their emission into one module. */
+/* program.c — the kernels of a fused and planned graph, what memory they need, and their emission into one
+ * module. */
 #include "program.h"
 #include <string.h>
 
@@ -40,7 +41,8 @@ static size_t live_bytes(const Program *p) {
             const Node *node = &g->nodes[v];
             if (node->region != REGION_ARENA || node->kernel > k) continue;
             bool read_later = false;
-            for (int r = k; r < p->nkernels && !read_later; r++) read_later = kernel_reads(&p->kernels[r].kernel, (Value)v);
+            for (int r = k; r < p->nkernels && !read_later; r++)
+                read_later = kernel_reads(&p->kernels[r].kernel, (Value)v);
             for (size_t i = 0; i < g->noutputs; i++) read_later |= g->outputs[i].value == (Value)v;
             if (node->kernel == k || read_later) live += value_bytes(g, (Value)v);
         }
@@ -77,18 +79,22 @@ void program_destroy(Program *p) {
     *p = (Program){0};
 }
 
-FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *context, LLVMModuleRef *module, FraxError *err) {
+FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *context, LLVMModuleRef *module,
+                        FraxError *err) {
     LlvmEmitter *emitter = llvm_emitter_create(target);
     if (!emitter) return fail_memory(err, "emitting code");
     bool ok = true;
     for (int i = 0; ok && i < p->nkernels; i++) {
         const Kernel *k = &p->kernels[i].kernel;
         if (!k->blocks || k->kind == KERNEL_GEMM) continue;
-        if (k->kind == KERNEL_ROWS) ok = emit_rows(llvm_emitter_base(emitter), p, i);
-        else ok = emit_matmul(llvm_emitter_base(emitter), p, i);
+        if (k->kind == KERNEL_ROWS)
+            ok = emit_rows(llvm_emitter_base(emitter), p, i);
+        else
+            ok = emit_matmul(llvm_emitter_base(emitter), p, i);
         p->scratch_bytes = MAX(p->scratch_bytes, p->kernels[i].scratch);
     }
-    FraxStatus status = ok ? llvm_emitter_finish(emitter, context, module, err) : fail_memory(err, "emitting code");
+    FraxStatus status =
+        ok ? llvm_emitter_finish(emitter, context, module, err) : fail_memory(err, "emitting code");
     llvm_emitter_destroy(emitter);
     return status;
 }

@@ -1,4 +1,5 @@
-/* program.h — a fused and planned graph as a program of kernels, and the interface of generated code to the runtime. */
+/* program.h — a fused and planned graph as a program of kernels, and the interface of generated code to the
+ * runtime. */
 #ifndef FRAX_PROGRAM_H
 #define FRAX_PROGRAM_H
 
@@ -6,7 +7,8 @@
 #include "kernel.h"
 #include "llvm_emitter.h"
 
-/* What a kernel function is given, besides its own scratch and the range of blocks. Generated code reads it by offset. */
+/* What a kernel function is given, besides its own scratch and the range of blocks. Generated code reads it
+ * by offset. */
 typedef struct KernelContext {
     char *arena, *statics, *workspace;
     const void *const *inputs;
@@ -14,14 +16,15 @@ typedef struct KernelContext {
     const void *const *plans; /* FftPlan, in the order of Program.ffts */
 } KernelContext;
 
-/* Blocks [begin, end); scratch is the calling thread's own. `finish` (kernels with a workspace) gathers the partial results. */
+/* Blocks [begin, end); scratch is the calling thread's own. `finish` (kernels with a workspace) gathers the
+ * partial results. */
 typedef void KernelFunction(const KernelContext *context, char *scratch, int64_t begin, int64_t end);
 
 typedef struct ProgramKernel {
     Kernel kernel;
-    size_t scratch;    /* bytes for each thread */
+    size_t scratch; /* bytes for each thread */
     bool has_finish;
-    double work;       /* element visits, to judge whether threads pay */
+    double work; /* element visits, to judge whether threads pay */
 } ProgramKernel;
 
 typedef struct Program {
@@ -30,7 +33,8 @@ typedef struct Program {
     int nkernels;
     FftShape *ffts;
     size_t nffts, ffts_capacity;
-    size_t arena_bytes, static_bytes, workspace_bytes, scratch_bytes; /* maxima over the kernels for the last two */
+    size_t arena_bytes, static_bytes, workspace_bytes,
+        scratch_bytes; /* maxima over the kernels for the last two */
     size_t live_bytes, moved_bytes;
 } Program;
 
@@ -39,14 +43,15 @@ FraxStatus program_create(const Graph *graph, Program *program, FraxError *err);
 void program_destroy(Program *program);
 
 /* Emits all kernels but library products: functions frax_k0, frax_k0_finish, … */
-FraxStatus program_emit(Program *program, const HostTarget *target, LLVMContextRef *context, LLVMModuleRef *module,
-                        FraxError *err);
+FraxStatus program_emit(Program *program, const HostTarget *target, LLVMContextRef *context,
+                        LLVMModuleRef *module, FraxError *err);
 
 /* ---- Templates ---- */
 
-bool emit_rows(Emitter *e, Program *program, int kernel);   /* false when out of memory */
+bool emit_rows(Emitter *e, Program *program, int kernel); /* false when out of memory */
 bool emit_matmul(Emitter *e, Program *program, int kernel);
-/* The transform of a row operation, registered with the program; its place in Program.ffts, −1 when out of memory. */
+/* The transform of a row operation, registered with the program; its place in Program.ffts, −1 when out of
+ * memory. */
 int program_fft(Program *program, Value node);
 
 #endif

@@ -1,8 +1,9 @@
-/* row_ops.c — operations on whole rows between passes: FFT · K · inverse FFT, spectra, causal convolution, weights.
+/* row_ops.c — operations on whole rows between passes: FFT · K · inverse FFT, spectra, causal convolution,
+ * weights.
  *
- * Rows lie densely in the thread's scratch. The transforms are the runtime's (fft.h); all else is emitted. An input row that several
- * operations need is kept and transformed once: the backward kernel of a spectral op (adjoint and both cross spectra) transforms x
- * and the cotangent once each.
+ * Rows lie densely in the thread's scratch. The transforms are the runtime's (fft.h); all else is emitted. An
+ * input row that several operations need is kept and transformed once: the backward kernel of a spectral op
+ * (adjoint and both cross spectra) transforms x and the cotangent once each.
  */
 #include "rows.h"
 
@@ -110,10 +111,12 @@ static bool layout_row_op(Rows *r, int i) {
         bool own = owner == i && slot == n;
         if (node->op == OP_grunwald_weights) continue;
         r->row[i][n] = own ? reserve(r, length + 2 * r->lead[i], dtype) : r->row[owner][slot];
-        if (is_spectral(node->op)) r->spectrum[i][n] = own ? reserve(r, 2 * bins(&shape), dtype) : r->spectrum[owner][slot];
+        if (is_spectral(node->op))
+            r->spectrum[i][n] = own ? reserve(r, 2 * bins(&shape), dtype) : r->spectrum[owner][slot];
     }
     if (node->op == OP_spectral) r->product[i] = reserve(r, 2 * bins(&shape), dtype);
-    if (node->op != OP_rfft && node->op != OP_cross_spectrum) r->result[i] = reserve(r, length + CONV_VECTORS * lanes, dtype);
+    if (node->op != OP_rfft && node->op != OP_cross_spectrum)
+        r->result[i] = reserve(r, length + CONV_VECTORS * lanes, dtype);
     return true;
 }
 
@@ -160,7 +163,8 @@ static void for_bins(Rows *r, int row, BinBody *body) {
     for (int i = 0; i < shape.rank - 1; i++) {
         loops[i] = o->loop_begin(r->e, index_of(r, 0), index_of(r, shape.dims[i]), 1);
         bin.axis[i] = loops[i].index;
-        line = index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, line, index_of(r, shape.dims[i])), loops[i].index);
+        line =
+            index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, line, index_of(r, shape.dims[i])), loops[i].index);
     }
     bins_of_line(r, row, &shape, &bin, line, body);
     for (int i = shape.rank - 2; i >= 0; i--) o->loop_end(r->e, &loops[i]);
@@ -177,14 +181,16 @@ static Em table_value(Rows *r, const Table *table, const FftShape *shape, const 
     EmType type = em_type_of(shape->dtype);
     if (table->is_constant) return o->constant(r->e, type, table->constant);
     Em at = strided_place(r, rows_affine(r, &table->at), table->stride, shape, bin);
-    return o->load(r->e, rows_base(r, table->node), shape->dtype, at, table->stride[shape->rank - 1], bin->lanes, (Em){0});
+    return o->load(r->e, rows_base(r, table->node), shape->dtype, at, table->stride[shape->rank - 1],
+                   bin->lanes, (Em){0});
 }
 
 /* ---- Transforms ---- */
 
 static Em plan_of(Rows *r, int row) {
     Em plans = r->e->ops->load_pointer(r->e, r->params[0], offsetof(KernelContext, plans));
-    return r->e->ops->load_pointer(r->e, plans, program_fft(r->program, r->k->rows[row].node) * (int64_t)sizeof(void *));
+    return r->e->ops->load_pointer(r->e, plans,
+                                   program_fft(r->program, r->k->rows[row].node) * (int64_t)sizeof(void *));
 }
 
 static void transform_input(Rows *r, int row, int input) {
@@ -238,19 +244,22 @@ static const Store *spectrum_store(const Rows *r, int row, Part part) {
 static void store_bin(Rows *r, const Store *store, const FftShape *shape, const Bin *bin, Em value) {
     Em at = strided_place(r, rows_affine(r, &store->at), store->stride, shape, bin);
     value = r->e->ops->splat(r->e, value, bin->lanes);
-    r->e->ops->store(r->e, rows_base(r, store->node), shape->dtype, at, store->stride[shape->rank - 1], value, (Em){0});
+    r->e->ops->store(r->e, rows_base(r, store->node), shape->dtype, at, store->stride[shape->rank - 1], value,
+                     (Em){0});
 }
 
 static void rfft_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
     Em part[2];
-    r->e->ops->load_complex(r->e, scratch_at(r, r->spectrum[row][0]), shape->dtype, bin->dense, bin->lanes, &part[0], &part[1]);
+    r->e->ops->load_complex(r->e, scratch_at(r, r->spectrum[row][0]), shape->dtype, bin->dense, bin->lanes,
+                            &part[0], &part[1]);
     for (int p = 0; p < 2; p++) {
         const Store *store = spectrum_store(r, row, (Part)p);
         if (store) store_bin(r, store, shape, bin, part[p]);
     }
 }
 
-/* Bytes of one part of a partial spectrum, and where those of an operation start in a block's share of the workspace. */
+/* Bytes of one part of a partial spectrum, and where those of an operation start in a block's share of the
+ * workspace. */
 static int64_t part_bytes(const Rows *r, int row) {
     FftShape shape = fft_shape(r->graph, row_node(r, row));
     return (bins(&shape) * (int64_t)frax_dtype_size(shape.dtype) + 63) / 64 * 64;
@@ -285,8 +294,10 @@ static Em bin_weight(Rows *r, const FftShape *shape, const Bin *bin) {
 static void cross_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
     const EmitterOps *o = r->e->ops;
     Em x[2], y[2], part[2], w = bin_weight(r, shape, bin);
-    o->load_complex(r->e, scratch_at(r, r->spectrum[row][0]), shape->dtype, bin->dense, bin->lanes, &x[0], &x[1]);
-    o->load_complex(r->e, scratch_at(r, r->spectrum[row][1]), shape->dtype, bin->dense, bin->lanes, &y[0], &y[1]);
+    o->load_complex(r->e, scratch_at(r, r->spectrum[row][0]), shape->dtype, bin->dense, bin->lanes, &x[0],
+                    &x[1]);
+    o->load_complex(r->e, scratch_at(r, r->spectrum[row][1]), shape->dtype, bin->dense, bin->lanes, &y[0],
+                    &y[1]);
     part[0] = o->arith(r->e, OP_add, o->arith(r->e, OP_mul, x[0], y[0]), o->arith(r->e, OP_mul, x[1], y[1]));
     part[1] = o->arith(r->e, OP_sub, o->arith(r->e, OP_mul, x[0], y[1]), o->arith(r->e, OP_mul, x[1], y[0]));
     for (int p = 0; p < 2; p++) {
@@ -308,7 +319,8 @@ static void zero_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
     Em zero = o->splat(r->e, o->constant(r->e, em_type_of(shape->dtype), 0), bin->lanes);
     for (int p = 0; p < 2; p++)
         if (spectrum_store(r, row, (Part)p))
-            o->store(r->e, partial_base(r, r->block, row, (Part)p), shape->dtype, bin->dense, 1, zero, (Em){0});
+            o->store(r->e, partial_base(r, r->block, row, (Part)p), shape->dtype, bin->dense, 1, zero,
+                     (Em){0});
 }
 
 void rows_begin_block(Rows *r) {
@@ -329,7 +341,8 @@ static void gather_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) 
         Em sum = o->variable(r->e, type, bin->lanes);
         o->set(r->e, sum, o->splat(r->e, o->constant(r->e, type, 0), bin->lanes));
         EmLoop loop = o->loop_begin(r->e, r->block, index_op(r, INDEX_ADD, r->block, index_of(r, blocks)), 1);
-        Em part = o->load(r->e, partial_base(r, loop.index, row, (Part)p), shape->dtype, bin->dense, 1, bin->lanes, (Em){0});
+        Em part = o->load(r->e, partial_base(r, loop.index, row, (Part)p), shape->dtype, bin->dense, 1,
+                          bin->lanes, (Em){0});
         o->set(r->e, sum, o->arith(r->e, OP_add, o->get(r->e, sum, type, bin->lanes), part));
         o->loop_end(r->e, &loop);
         store_bin(r, store, shape, bin, o->get(r->e, sum, type, bin->lanes));
@@ -348,7 +361,8 @@ void rows_finish_spectra(Rows *r) {
         r->loops[l] = index_op(r, INDEX_REM, rest, index_of(r, k->size[l]));
         rest = index_op(r, INDEX_DIV, rest, index_of(r, k->size[l]));
     }
-    r->block = index_op(r, INDEX_MUL, loop.index, index_of(r, (group + k->rows_per_block - 1) / k->rows_per_block));
+    r->block =
+        index_op(r, INDEX_MUL, loop.index, index_of(r, (group + k->rows_per_block - 1) / k->rows_per_block));
     for (int i = 0; i < (int)k->nrows; i++)
         if (row_node(r, i)->op == OP_cross_spectrum) for_bins(r, i, gather_bin);
     r->e->ops->loop_end(r->e, &loop);
@@ -371,33 +385,38 @@ void rows_zero_leads(Rows *r) {
 static Em weight_at(Rows *r, const Table *w, FraxDType dtype, Em j) {
     const EmitterOps *o = r->e->ops;
     if (w->is_constant) return o->constant(r->e, em_type_of(dtype), w->constant);
-    Em at = index_op(r, INDEX_ADD, rows_affine(r, &w->at), index_op(r, INDEX_MUL, j, index_of(r, w->stride[0])));
+    Em at =
+        index_op(r, INDEX_ADD, rows_affine(r, &w->at), index_op(r, INDEX_MUL, j, index_of(r, w->stride[0])));
     return o->load(r->e, rows_base(r, w->node), dtype, at, 0, 1, (Em){0});
 }
 
-/* y[n] = Σ_{j≤n} w[j] x[n−j] for CONV_VECTORS vectors of n at a time; terms with j > n meet the zeros before the row. */
+/* y[n] = Σ_{j≤n} w[j] x[n−j] for CONV_VECTORS vectors of n at a time; terms with j > n meet the zeros before
+ * the row. */
 static void run_conv(Rows *r, int row) {
     const EmitterOps *o = r->e->ops;
     FraxDType dtype = row_dtype(r, row);
     EmType type = em_type_of(dtype);
     int64_t length = kernel_inner_size(r->k);
     int lanes = vector_lanes(r, dtype, length);
-    Em sums[CONV_VECTORS], x = scratch_at(r, r->row[row][0]), y = scratch_at(r, r->result[row]), lead = index_of(r, r->lead[row]);
+    Em sums[CONV_VECTORS], x = scratch_at(r, r->row[row][0]), y = scratch_at(r, r->result[row]),
+                           lead = index_of(r, r->lead[row]);
     for (int v = 0; v < CONV_VECTORS; v++) sums[v] = o->variable(r->e, type, lanes);
     EmLoop outer = o->loop_begin(r->e, index_of(r, 0), index_of(r, length), CONV_VECTORS * lanes);
-    for (int v = 0; v < CONV_VECTORS; v++) o->set(r->e, sums[v], o->splat(r->e, o->constant(r->e, type, 0), lanes));
+    for (int v = 0; v < CONV_VECTORS; v++)
+        o->set(r->e, sums[v], o->splat(r->e, o->constant(r->e, type, 0), lanes));
     Em end = index_op(r, INDEX_ADD, outer.index, index_of(r, CONV_VECTORS * lanes));
     EmLoop inner = o->loop_begin(r->e, index_of(r, 0), index_op(r, INDEX_MIN, end, index_of(r, length)), 1);
     Em w = o->splat(r->e, weight_at(r, &r->k->rows[row].tables[0], dtype, inner.index), lanes);
     Em start = index_op(r, INDEX_SUB, index_op(r, INDEX_ADD, outer.index, lead), inner.index);
     for (int v = 0; v < CONV_VECTORS; v++) {
-        Em part = o->load(r->e, x, dtype, index_op(r, INDEX_ADD, start, index_of(r, v * lanes)), 1, lanes, (Em){0});
+        Em part =
+            o->load(r->e, x, dtype, index_op(r, INDEX_ADD, start, index_of(r, v * lanes)), 1, lanes, (Em){0});
         o->set(r->e, sums[v], o->fma(r->e, w, part, o->get(r->e, sums[v], type, lanes)));
     }
     o->loop_end(r->e, &inner);
     for (int v = 0; v < CONV_VECTORS; v++)
-        o->store(r->e, y, dtype, index_op(r, INDEX_ADD, outer.index, index_of(r, v * lanes)), 1, o->get(r->e, sums[v], type, lanes),
-                 (Em){0});
+        o->store(r->e, y, dtype, index_op(r, INDEX_ADD, outer.index, index_of(r, v * lanes)), 1,
+                 o->get(r->e, sums[v], type, lanes), (Em){0});
     o->loop_end(r->e, &outer);
 }
 
@@ -406,7 +425,8 @@ static void run_conv(Rows *r, int row) {
 /* w_0 = 1, w_j = w_{j−1}(j−1−α)/j (Podlubny 1999, eq. 7.23): a product recursion, accurate at any length. */
 static void run_weights(Rows *r, int row) {
     const EmitterOps *o = r->e->ops;
-    Em alpha = rows_value(r, r->k->rows[row].inputs[0]), y = scratch_at(r, r->result[row]), w = o->variable(r->e, EM_F64, 1);
+    Em alpha = rows_value(r, r->k->rows[row].inputs[0]), y = scratch_at(r, r->result[row]),
+       w = o->variable(r->e, EM_F64, 1);
     Em one = o->constant(r->e, EM_F64, 1);
     o->set(r->e, w, one);
     o->store(r->e, y, FRAX_F64, index_of(r, 0), 1, one, (Em){0});

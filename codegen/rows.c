@@ -1,4 +1,5 @@
-/* rows.c — the rows template: pointwise kernels, reductions, and whole-row operations between passes over a row.
+/* rows.c — the rows template: pointwise kernels, reductions, and whole-row operations between passes over a
+ * row.
  *
  *     for each block of rows                      (threads)
  *       for each row                              (or vector of rows, when the lanes lie across rows)
@@ -8,8 +9,8 @@
  *           for each vector of elements           values, partial reductions, stores
  *           reductions become values of the row
  *
- * The order of all additions depends on sizes only. A reduction with few, long rows is cut into chunks whose partial results a
- * second function, NAME_finish, combines in order.
+ * The order of all additions depends on sizes only. A reduction with few, long rows is cut into chunks whose
+ * partial results a second function, NAME_finish, combines in order.
  */
 #include "rows.h"
 #include <math.h>
@@ -27,8 +28,8 @@ static Em index_op(Rows *r, IndexOp op, Em a, Em b) {
 
 /* ---- Vectors along a loop ---- */
 
-/* Runs body at the vectors of [first, end) of the lane loop: `unroll` at a time while they last, then singly, then the masked
-   rest, which exists only if the loop's size is no multiple of the lanes. */
+/* Runs body at the vectors of [first, end) of the lane loop: `unroll` at a time while they last, then singly,
+   then the masked rest, which exists only if the loop's size is no multiple of the lanes. */
 static void run_lanes(Rows *r, Em first, Em end, int unroll, Body *body) {
     int lane = r->k->lane_loop;
     int64_t step = r->lanes, size = r->k->size[lane];
@@ -60,7 +61,9 @@ static void run_lanes(Rows *r, Em first, Em end, int unroll, Body *body) {
 
 static double neutral(Op op, EmType type) {
     if (op == OP_sum) return 0;
-    double infinite = type == EM_I32 ? (op == OP_reduce_min ? INT32_MAX : INT32_MIN) : op == OP_reduce_min ? INFINITY : -INFINITY;
+    double infinite = type == EM_I32        ? (op == OP_reduce_min ? INT32_MAX : INT32_MIN)
+                      : op == OP_reduce_min ? INFINITY
+                                            : -INFINITY;
     return infinite;
 }
 
@@ -85,7 +88,8 @@ static void begin_reductions(Rows *r) {
 /* Keeps the first of equal maxima; a NaN counts as the greatest. */
 static void accumulate_argmax(Rows *r, Reduction *red, Em value, int lanes) {
     const EmitterOps *o = r->e->ops;
-    Em best = o->get(r->e, red->best[0], red->type, lanes), place = o->get(r->e, red->place[0], EM_I32, lanes);
+    Em best = o->get(r->e, red->best[0], red->type, lanes),
+       place = o->get(r->e, red->place[0], EM_I32, lanes);
     Em here = o->index_lanes(r->e, rows_row_position(r), r->across ? 0 : 1, lanes);
     here = o->splat(r->e, o->convert(r->e, here, EM_I32), lanes);
     Em nan = o->arith(r->e, OP_and, o->arith(r->e, OP_ne, value, value), o->arith(r->e, OP_eq, best, best));
@@ -104,7 +108,8 @@ static void accumulate(Rows *r, Reduction *red, int copy) {
         accumulate_argmax(r, red, value, lanes);
         return;
     }
-    if (r->mask.ref) value = o->select(r->e, r->mask, value, o->constant(r->e, red->type, neutral(red->op, red->type)));
+    if (r->mask.ref)
+        value = o->select(r->e, r->mask, value, o->constant(r->e, red->type, neutral(red->op, red->type)));
     Em sum = o->arith(r->e, red->op, o->get(r->e, red->best[copy], red->type, lanes), value);
     o->set(r->e, red->best[copy], sum);
 }
@@ -114,10 +119,12 @@ static Em finish_argmax(Rows *r, Reduction *red, Em best, int lanes) {
     Em place = o->get(r->e, red->place[0], EM_I32, lanes);
     if (r->across || lanes == 1) return place;
     Em greatest = o->reduce(r->e, OP_reduce_max, best);
-    Em both_nan = o->arith(r->e, OP_and, o->arith(r->e, OP_ne, best, best), o->arith(r->e, OP_ne, greatest, greatest));
+    Em both_nan =
+        o->arith(r->e, OP_and, o->arith(r->e, OP_ne, best, best), o->arith(r->e, OP_ne, greatest, greatest));
     Em winner = o->arith(r->e, OP_or, o->arith(r->e, OP_eq, best, greatest), both_nan);
     winner = o->arith(r->e, OP_and, winner, o->arith(r->e, OP_ge, place, o->constant(r->e, EM_I32, 0)));
-    return o->reduce(r->e, OP_reduce_min, o->select(r->e, winner, place, o->constant(r->e, EM_I32, INT32_MAX)));
+    return o->reduce(r->e, OP_reduce_min,
+                     o->select(r->e, winner, place, o->constant(r->e, EM_I32, INT32_MAX)));
 }
 
 /* The accumulators become the reductions' values: copies pairwise, then lanes pairwise. */
@@ -132,8 +139,10 @@ static void end_reductions(Rows *r) {
         for (int n = r->unroll; n > 1; n /= 2)
             for (int c = 0; c < n / 2; c++) copies[c] = o->arith(r->e, red->op, copies[c], copies[c + n / 2]);
         Em value = copies[0];
-        if (red->op == OP_argmax) value = finish_argmax(r, red, value, lanes);
-        else if (!r->across) value = o->reduce(r->e, red->op, value);
+        if (red->op == OP_argmax)
+            value = finish_argmax(r, red, value, lanes);
+        else if (!r->across)
+            value = o->reduce(r->e, red->op, value);
         r->values[red->item] = value;
         r->known[red->item] = true;
     }
@@ -141,8 +150,9 @@ static void end_reductions(Rows *r) {
 
 /* ---- One pass along a row ---- */
 
+/* One element per row's element, also where rows have but one. */
 static bool store_is_inner(const Rows *r, const Store *store) {
-    return affine_uses(&store->at, r->k->nouter, r->k->nloops);
+    return r->k->items[store->item].inner || affine_uses(&store->at, r->k->nouter, r->k->nloops);
 }
 
 void rows_store(Rows *r, const Store *store) {
@@ -167,7 +177,8 @@ static void keep(Rows *r, int item, int64_t bytes, int64_t lead) {
     value = o->splat(r->e, value, lanes);
     if (r->across) at = index_op(r, INDEX_MUL, at, index_of(r, lanes));
     at = index_op(r, INDEX_ADD, at, index_of(r, lead));
-    o->store(r->e, scratch_at(r, bytes), scratch_dtype(value.type), at, 1, value, r->across ? (Em){0} : r->mask);
+    o->store(r->e, scratch_at(r, bytes), scratch_dtype(value.type), at, 1, value,
+             r->across ? (Em){0} : r->mask);
 }
 
 static void keep_row_inputs(Rows *r) {
@@ -188,10 +199,17 @@ static void element_body(Rows *r, int copy) {
     keep_row_inputs(r);
     for (size_t i = 0; i < r->nreductions; i++)
         if (k->items[r->reductions[i].item].stage == r->pass + 1) accumulate(r, &r->reductions[i], copy);
-    for (size_t i = 0; i < k->nstores; i++) {
-        const Store *store = &k->stores[i];
-        if (store->item != NO_ITEM && k->items[store->item].stage == r->pass && store_is_inner(r, store)) rows_store(r, store);
-    }
+    /* All values first: a store may overwrite an operand of another one in place. */
+    for (int storing = 0; storing < 2; storing++)
+        for (size_t i = 0; i < k->nstores; i++) {
+            const Store *store = &k->stores[i];
+            if (store->item == NO_ITEM || k->items[store->item].stage != r->pass || !store_is_inner(r, store))
+                continue;
+            if (storing)
+                rows_store(r, store);
+            else
+                rows_value(r, store->item);
+        }
     rows_forget(r, true);
 }
 
@@ -204,14 +222,16 @@ static bool pass_has_elements(const Rows *r) {
             if (k->items[k->rows[i].inputs[n]].stage == r->pass && rows_input_slot(r, (int)i, n)) return true;
     for (size_t i = 0; i < k->nstores; i++) {
         const Store *store = &k->stores[i];
-        if (store->item != NO_ITEM && k->items[store->item].stage == r->pass && store_is_inner(r, store)) return true;
+        if (store->item != NO_ITEM && k->items[store->item].stage == r->pass && store_is_inner(r, store))
+            return true;
     }
     return false;
 }
 
 /* Several accumulators hide the latency of additions; argmax keeps one. */
 static int choose_unroll(const Rows *r) {
-    int64_t vectors = r->k->lane_loop >= r->k->nouter && !r->across ? r->k->size[r->k->lane_loop] / r->lanes : 1;
+    int64_t vectors =
+        r->k->lane_loop >= r->k->nouter && !r->across ? r->k->size[r->k->lane_loop] / r->lanes : 1;
     int unroll = vectors >= 2 * MAX_UNROLL ? MAX_UNROLL : 1;
     bool reduces = false;
     for (size_t i = 0; i < r->nreductions; i++) {
@@ -240,11 +260,13 @@ static void element_loops(Rows *r, int loop, Em lane_first, Em lane_end) {
 static void row_values(Rows *r) {
     const Kernel *k = r->k;
     for (size_t i = 0; i < k->nitems; i++)
-        if (!k->items[i].inner && k->items[i].stage == r->pass && k->items[i].kind != ITEM_REDUCE) rows_value(r, (int)i);
+        if (!k->items[i].inner && k->items[i].stage == r->pass && k->items[i].kind != ITEM_REDUCE)
+            rows_value(r, (int)i);
     for (size_t i = 0; i < k->nstores; i++) {
         const Store *store = &k->stores[i];
-        if (store->item == NO_ITEM || k->items[store->item].stage != r->pass || store_is_inner(r, store)) continue;
-        if (!k->items[store->item].inner) rows_store(r, store);
+        if (store->item == NO_ITEM || k->items[store->item].stage != r->pass || store_is_inner(r, store))
+            continue;
+        rows_store(r, store);
     }
 }
 
@@ -303,7 +325,8 @@ static void chunk_of_row(Rows *r, Em first, Em end) {
     one_pass(r, first, end);
     for (size_t i = 0; i < r->nreductions; i++) {
         Em value = r->values[r->reductions[i].item];
-        r->e->ops->store(r->e, partial_at(r, r->block, i), scratch_dtype(value.type), index_of(r, 0), 1, value, (Em){0});
+        r->e->ops->store(r->e, partial_at(r, r->block, i), scratch_dtype(value.type), index_of(r, 0), 1,
+                         value, (Em){0});
     }
     rows_forget(r, false);
 }
@@ -315,8 +338,10 @@ static void chunk_block(Rows *r) {
     Em first = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, r->block, count), index_of(r, k->chunk));
     Em end = index_op(r, INDEX_ADD, first, index_of(r, k->chunk));
     end = index_op(r, INDEX_MIN, end, index_of(r, k->size[k->lane_loop]));
-    if (r->across) run_lanes(r, first, end, 1, whole_row);
-    else chunk_of_row(r, first, end);
+    if (r->across)
+        run_lanes(r, first, end, 1, whole_row);
+    else
+        chunk_of_row(r, first, end);
 }
 
 /* First and last row of the block; cross spectra that sum over rows keep to one kept index. */
@@ -327,8 +352,10 @@ static void block_rows(Rows *r, Em *first, Em *end) {
     if (!k->nsummed) group = units_of(r);
     Em per_group = index_of(r, MAX((group + k->rows_per_block - 1) / k->rows_per_block, 1));
     Em base = index_op(r, INDEX_MUL, index_op(r, INDEX_DIV, r->block, per_group), index_of(r, group));
-    Em offset = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, r->block, per_group), index_of(r, k->rows_per_block));
-    Em stop = index_op(r, INDEX_MIN, index_op(r, INDEX_ADD, offset, index_of(r, k->rows_per_block)), index_of(r, group));
+    Em offset =
+        index_op(r, INDEX_MUL, index_op(r, INDEX_REM, r->block, per_group), index_of(r, k->rows_per_block));
+    Em stop = index_op(r, INDEX_MIN, index_op(r, INDEX_ADD, offset, index_of(r, k->rows_per_block)),
+                       index_of(r, group));
     *first = index_op(r, INDEX_ADD, base, offset);
     *end = index_op(r, INDEX_ADD, base, stop);
 }
@@ -338,8 +365,10 @@ static void rows_block(Rows *r) {
     block_rows(r, &first, &end);
     EmLoop rows = r->e->ops->loop_begin(r->e, first, end, 1);
     decode_row(r, rows.index);
-    if (r->across) run_lanes(r, index_of(r, 0), index_of(r, r->k->size[r->k->lane_loop]), 1, whole_row);
-    else whole_row(r, 0);
+    if (r->across)
+        run_lanes(r, index_of(r, 0), index_of(r, r->k->size[r->k->lane_loop]), 1, whole_row);
+    else
+        whole_row(r, 0);
     r->e->ops->loop_end(r->e, &rows);
 }
 
@@ -373,8 +402,10 @@ static void main_function(Rows *r) {
     EmLoop blocks = r->e->ops->loop_begin(r->e, r->params[2], r->params[3], 1);
     r->block = blocks.index;
     rows_begin_block(r);
-    if (r->k->chunk) chunk_block(r);
-    else rows_block(r);
+    if (r->k->chunk)
+        chunk_block(r);
+    else
+        rows_block(r);
     r->e->ops->loop_end(r->e, &blocks);
     r->e->ops->function_end(r->e);
 }
@@ -396,7 +427,8 @@ static void finish_reductions(Rows *r) {
     EmLoop each = o->loop_begin(r->e, first, index_op(r, INDEX_ADD, first, index_of(r, chunks)), 1);
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
-        Em part = o->load(r->e, partial_at(r, each.index, i), scratch_dtype(red->type), index_of(r, 0), 1, 1, (Em){0});
+        Em part = o->load(r->e, partial_at(r, each.index, i), scratch_dtype(red->type), index_of(r, 0), 1, 1,
+                          (Em){0});
         o->set(r->e, red->best[0], o->arith(r->e, red->op, o->get(r->e, red->best[0], red->type, 1), part));
     }
     o->loop_end(r->e, &each);
@@ -482,9 +514,11 @@ static void reserve_cached(Rows *r) {
             for (int n = 0; n < k->rows[i].ninputs; n++)
                 if (k->items[k->rows[i].inputs[n]].stage == pass) visit_pass(r, k->rows[i].inputs[n], pass);
         for (size_t i = 0; i < k->nitems; i++)
-            if (k->items[i].kind == ITEM_REDUCE && k->items[i].stage == pass + 1) visit_pass(r, k->items[i].args[0], pass);
+            if (k->items[i].kind == ITEM_REDUCE && k->items[i].stage == pass + 1)
+                visit_pass(r, k->items[i].args[0], pass);
         for (size_t i = 0; i < k->nstores; i++)
-            if (k->stores[i].item != NO_ITEM && k->items[k->stores[i].item].stage == pass) visit_pass(r, k->stores[i].item, pass);
+            if (k->stores[i].item != NO_ITEM && k->items[k->stores[i].item].stage == pass)
+                visit_pass(r, k->stores[i].item, pass);
     }
     for (size_t i = 0; i < k->nitems; i++) {
         if (r->cached[i] < 0) continue;
@@ -503,7 +537,8 @@ static bool prepare(Rows *r) {
     r->first_pass = mem_alloc((k->nitems + 1) * sizeof *r->first_pass);
     r->cached = mem_alloc((k->nitems + 1) * sizeof *r->cached);
     r->visited = mem_alloc((k->nitems + 1) * sizeof *r->visited);
-    if (!r->values || !r->known || !r->bases || !r->reductions || !r->first_pass || !r->cached || !r->visited) return false;
+    if (!r->values || !r->known || !r->bases || !r->reductions || !r->first_pass || !r->cached || !r->visited)
+        return false;
     for (size_t i = 0; i < k->nitems; i++) {
         r->first_pass[i] = r->visited[i] = -1;
         r->cached[i] = -1;

@@ -1,4 +1,5 @@
-/* rows.h — shared by the parts of the rows template: rows.c (loops and stages), items.c (values), row_ops.c (whole rows). */
+/* rows.h — shared by the parts of the rows template: rows.c (loops and stages), items.c (values), row_ops.c
+ * (whole rows). */
 #ifndef FRAX_ROWS_H
 #define FRAX_ROWS_H
 
@@ -12,28 +13,28 @@ typedef struct Rows {
     Program *program;
     const Graph *graph;
     const Kernel *k;
-    Em params[4];                 /* context, scratch, begin, end */
-    Em loops[MAX_LOOPS];          /* current places; the lane loop's: of lane 0 */
-    int lanes;                    /* of a full vector */
-    bool across;                  /* lanes lie across rows */
-    Em mask;                      /* lanes that exist; ref NULL: all */
-    Em *values;                   /* per item */
-    bool *known;                  /* values[i] can be used here */
-    Em *bases;                    /* per node: the buffer's address; ref NULL: not asked for yet */
+    Em params[4];        /* context, scratch, begin, end */
+    Em loops[MAX_LOOPS]; /* current places; the lane loop's: of lane 0 */
+    int lanes;           /* of a full vector */
+    bool across;         /* lanes lie across rows */
+    Em mask;             /* lanes that exist; ref NULL: all */
+    Em *values;          /* per item */
+    bool *known;         /* values[i] can be used here */
+    Em *bases;           /* per node: the buffer's address; ref NULL: not asked for yet */
     struct Reduction *reductions;
     size_t nreductions;
-    int unroll;                   /* accumulators in use in this pass */
+    int unroll; /* accumulators in use in this pass */
     int pass;
-    int *first_pass;              /* per item: the first pass that computes it along the row; −1 */
-    int *visited;                 /* per item: the last pass that asked for it; −1 */
-    int64_t *cached;              /* per item: bytes in scratch where its row is kept; −1 */
+    int *first_pass;                  /* per item: the first pass that computes it along the row; −1 */
+    int *visited;                     /* per item: the last pass that asked for it; −1 */
+    int64_t *cached;                  /* per item: bytes in scratch where its row is kept; −1 */
     int64_t row[MAX_ROW_OPS][2];      /* per row operation: bytes in scratch of its input rows, */
     int64_t spectrum[MAX_ROW_OPS][2]; /* their spectra, */
     bool transformed[MAX_ROW_OPS][2]; /* (done already in this row; kept with the slot's owner) */
     int64_t product[MAX_ROW_OPS];     /* the filtered spectrum, */
     int64_t result[MAX_ROW_OPS];      /* and the resulting row */
     int64_t lead[MAX_ROW_OPS];        /* zeros kept before the input row, in elements */
-    Em block;                     /* number of the current block */
+    Em block;                         /* number of the current block */
     size_t scratch;
 } Rows;
 
@@ -42,30 +43,31 @@ typedef struct Reduction {
     int item;
     Op op;
     EmType type;
-    Em best[MAX_UNROLL];          /* variables */
-    Em place[MAX_UNROLL];         /* argmax: where the best was found */
+    Em best[MAX_UNROLL];  /* variables */
+    Em place[MAX_UNROLL]; /* argmax: where the best was found */
 } Reduction;
 
 /* items.c */
 Em rows_value(Rows *r, int item);
-Em rows_affine(Rows *r, const Affine *a);                /* at lane 0 */
+Em rows_affine(Rows *r, const Affine *a); /* at lane 0 */
 int64_t rows_lane_stride(const Rows *r, const Affine *a);
 Em rows_base(Rows *r, Value node);
-Em rows_row_position(Rows *r);                           /* linear position along the row, at lane 0 */
+Em rows_row_position(Rows *r); /* linear position along the row, at lane 0 */
 void rows_forget(Rows *r, bool inner_only);
 EmType item_type(const Graph *g, const Item *item);
 Em scratch_at(Rows *r, int64_t bytes);
 
 /* rows.c */
 void rows_store(Rows *r, const Store *store);
-void rows_load_bases(Rows *r);                           /* addresses of all buffers, before any loop */
+void rows_load_bases(Rows *r); /* addresses of all buffers, before any loop */
 
 /* row_ops.c */
-bool rows_layout_row_ops(Rows *r);                       /* reserves scratch; false when out of memory */
-void rows_run_row_ops(Rows *r, int stage);               /* those that stand before pass `stage` */
+bool rows_layout_row_ops(Rows *r);         /* reserves scratch; false when out of memory */
+void rows_run_row_ops(Rows *r, int stage); /* those that stand before pass `stage` */
 void rows_begin_block(Rows *r);
 void rows_zero_leads(Rows *r);
-void rows_finish_spectra(Rows *r);                       /* sums the blocks' partial cross spectra */
-bool rows_input_slot(const Rows *r, int row, int input); /* must this input be kept? (not if another operation keeps it) */
+void rows_finish_spectra(Rows *r); /* sums the blocks' partial cross spectra */
+bool rows_input_slot(const Rows *r, int row,
+                     int input); /* must this input be kept? (not if another operation keeps it) */
 
 #endif

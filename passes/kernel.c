@@ -64,16 +64,20 @@ static void add_loops(Build *b, uint32_t axes) {
     }
 }
 
+/* The anchor that gives the loops: a cross spectrum if there is one, because it may sum over some of the
+ * rows. */
+static Value choose_anchor(const Build *b) {
+    for (size_t i = 0; i < b->nanchors; i++)
+        if (graph_node(b->graph, b->anchors[i])->op == OP_cross_spectrum) return b->anchors[i];
+    return b->anchors[b->nanchors - 1];
+}
+
 /* Loops of a kernel with an anchor: batch axes, summed batch axes, then the axes along the row. */
 static void loops_of_anchor(Build *b, Value anchor) {
     const Node *node = graph_node(b->graph, anchor);
     b->shape = *row_shape(b->graph, node);
     b->inner_axes = row_axes(node);
-    uint32_t summed = 0, all = (1u << b->shape.rank) - 1;
-    for (size_t i = 0; i < b->nanchors; i++) {
-        const Node *other = graph_node(b->graph, b->anchors[i]);
-        if (other->op == OP_cross_spectrum) summed = other->attrs->sum;
-    }
+    uint32_t summed = node->op == OP_cross_spectrum ? node->attrs->sum : 0, all = (1u << b->shape.rank) - 1;
     add_loops(b, all & ~b->inner_axes & ~summed);
     int kept = b->kernel->nloops;
     add_loops(b, all & ~b->inner_axes & summed);
@@ -327,6 +331,19 @@ static bool table_of(Build *b, Value v, const Affine *place, uint32_t axes, Tabl
     return true;
 }
 
+/* Does the cross spectrum sum over exactly the loops that the kernel sums over? */
+static bool sums_agree(const Build *b, const Node *node, const Affine *place) {
+    const Kernel *k = b->kernel;
+    int found = 0;
+    for (int i = 0; i < node->type.shape.rank; i++) {
+        bool summed = affine_uses(&place[i], k->nouter - k->nsummed, k->nouter);
+        bool wanted = (node->attrs->sum >> i & 1) && affine_uses(&place[i], 0, k->nloops);
+        if (summed != wanted) return false;
+        found += summed;
+    }
+    return found == k->nsummed;
+}
+
 static int find_row(const Build *b, Value v) {
     const Node *node = graph_node(b->graph, v);
     for (size_t r = 0; r < b->kernel->nrows; r++) {
@@ -350,12 +367,16 @@ static int build_row(Build *b, Value v, Affine *place) {
     uint32_t axes = row_axes(node);
     if (!canonical_place(b, row_shape(b->graph, node), axes, place))
         return unfit(b, "row operations over different rows");
+    if (node->op == OP_cross_spectrum && !sums_agree(b, node, place))
+        return unfit(b, "cross spectra that sum over different rows");
     if (__builtin_popcount(axes) > 3) return unfit(b, "a transform over more than three axes");
     int found = find_row(b, v);
     if (found >= 0) return found;
     RowOp row = {.node = v, .partner = NO_VALUE, .inputs = {NO_ITEM, NO_ITEM}};
     row.tables[0].is_constant = row.tables[1].is_constant = true; /* until an operand is one */
     bool fits = true;
+    if (node->op == OP_grunwald_weights)
+        place[node->type.shape.rank - 1] = affine_constant(0); /* one order per row */
     for (int i = 0; fits && i < node->nargs; i++) {
         bool is_table = (node->op == OP_spectral && i > 0) || (node->op == OP_causal_conv && i == 0);
         if (is_table)
@@ -363,6 +384,7 @@ static int build_row(Build *b, Value v, Affine *place) {
         else
             fits = (row.inputs[row.ninputs++] = build_item(b, node->args[i], place, NO_GUARD)) != NO_ITEM;
     }
+    canonical_place(b, row_shape(b->graph, node), axes, place);
     Kernel *k = b->kernel;
     if (k->nrows == MAX_ROW_OPS) return unfit(b, "too many row operations");
     if (!fits || !grow(b, &k->rows, &k->rows_capacity, k->nrows + 1, sizeof *k->rows)) return -1;
@@ -532,7 +554,7 @@ static void build_rows(Build *b) {
     for (size_t v = 0; v < g->count && first == NO_VALUE; v++)
         if (g->nodes[v].kernel == b->kernel->id) first = (Value)v;
     if (b->nanchors)
-        loops_of_anchor(b, b->anchors[b->nanchors - 1]);
+        loops_of_anchor(b, choose_anchor(b));
     else
         loops_of_store(b, &graph_type(g, first)->shape);
     for (size_t v = 0; v < g->count && !b->why; v++)

@@ -62,6 +62,10 @@ static bool may_overwrite(const Plan *p, const Output *out) {
 /* The first output that names a stored value is written in place; others, and inputs returned as they are,
    are copied. A donated value that cannot be overwritten while it is read goes through the arena. */
 static void place_outputs(Plan *p) {
+    for (size_t i = 0; i < p->g->noutputs; i++) { /* an input that is returned is read at the end */
+        Value v = p->g->outputs[i].value;
+        if (p->g->nodes[v].kernel < 0) p->last_read[v] = p->nkernels;
+    }
     for (size_t i = 0; i < p->g->noutputs; i++) {
         const Output *out = &p->g->outputs[i];
         Node *node = &p->g->nodes[out->value];

@@ -1,0 +1,381 @@
+/* executable.c — an executable on any target, and how a compiled program runs.
+ *
+ * A run takes a block of memory (arena, partial results, scratch of each thread) from a small pool, calls the
+ * kernels in order, and puts the block back; so an executable can run in many threads at once, and a call of
+ * a small model costs no allocation.
+ */
+#include "executable.h"
+#include "blas.h"
+#include "cache.h"
+#include "jit.h"
+#include "passes.h"
+#include <omp.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+enum { POOL = 16 };
+static const double parallel_work = 65536; /* element visits below which threads cost more than they bring */
+
+struct Executable {
+    FraxTarget target;
+    Graph *graph;
+    int threads;
+    ExecutableStats stats;
+    Eager *eager;
+    /* Compiled programs: */
+    Program program;
+    JitCode *code;
+    KernelFunction **main, **finish; /* per kernel; NULL where there is nothing to call */
+    const void **plans;
+    char *statics;
+    size_t run_bytes;
+    _Atomic(char *) pool[POOL];
+};
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- Running a program ---- */
+
+static char *take_memory(const Executable *exe) {
+    Executable *pool = (Executable *)exe; /* the pool is the one part that runs change */
+    for (int i = 0; i < POOL; i++) {
+        char *memory = atomic_exchange(&pool->pool[i], NULL);
+        if (memory) return memory;
+    }
+    return mem_aligned(exe->run_bytes);
+}
+
+static void give_memory(const Executable *exe, char *memory) {
+    Executable *pool = (Executable *)exe;
+    for (int i = 0; i < POOL; i++) {
+        char *none = NULL;
+        if (atomic_compare_exchange_strong(&pool->pool[i], &none, memory)) return;
+    }
+    mem_free(memory);
+}
+
+static const char *value_address(const Executable *exe, const KernelContext *c, Value v) {
+    const Node *node = graph_node(exe->graph, v);
+    switch (node->region) {
+    case REGION_INPUT: return c->inputs[node->offset];
+    case REGION_OUTPUT: return c->outputs[node->offset];
+    case REGION_STATIC: return c->statics + node->offset;
+    default: return c->arena + node->offset;
+    }
+}
+
+/* Place of matrix `batch` of a product's operand: its affine place over the batch loops. */
+static int64_t batch_place(const Kernel *k, const Affine *at, int64_t batch) {
+    int64_t place = at->base;
+    int loops = k->nloops - (k->m > 1) - (k->n > 1);
+    for (int l = loops - 1; l >= 0; l--) {
+        place += at->coeff[l] * (batch % k->size[l]);
+        batch /= k->size[l];
+    }
+    return place;
+}
+
+static void run_library_product(const Executable *exe, const KernelContext *c, const Kernel *k) {
+    const Node *node = graph_node(exe->graph, k->product);
+    size_t size = frax_dtype_size(node->type.dtype);
+    int64_t batches = shape_size(&node->type.shape) / MAX(k->m * k->n, 1);
+    bool ta = node->attrs->ta, tb = node->attrs->tb;
+    const char *a = value_address(exe, c, k->left.node), *b = value_address(exe, c, k->right.node);
+    char *result = (char *)value_address(exe, c, k->product);
+    Gemm g = {.dtype = node->type.dtype, .ta = ta, .tb = tb, .m = k->m, .n = k->n, .k = k->k, .alpha = 1};
+    g.lda = ta ? k->m : k->k;
+    g.ldb = tb ? k->k : k->n;
+    g.ldc = k->n;
+    for (int64_t i = 0; i < batches; i++) {
+        g.a = a + (size_t)batch_place(k, &k->left.at, i) * size;
+        g.b = b + (size_t)batch_place(k, &k->right.at, i) * size;
+        g.c = result + (size_t)(i * k->m * k->n) * size;
+        gemm(&g);
+    }
+}
+
+static void run_blocks(const Executable *exe, const KernelContext *c, int i, char *scratch) {
+    const ProgramKernel *pk = &exe->program.kernels[i];
+    int64_t blocks = pk->kernel.blocks;
+    KernelFunction *f = exe->main[i];
+    if (exe->threads == 1 || blocks < 2 || pk->work < parallel_work) {
+        f(c, scratch, 0, blocks);
+        return;
+    }
+#pragma omp parallel num_threads(exe->threads)
+    {
+        int64_t id = omp_get_thread_num(), n = omp_get_num_threads();
+        f(c, scratch + (size_t)id * exe->program.scratch_bytes, blocks * id / n, blocks * (id + 1) / n);
+    }
+}
+
+static void run_kernels(const Executable *exe, const KernelContext *c, char *scratch, bool is_static) {
+    for (int i = 0; i < exe->program.nkernels; i++) {
+        const Kernel *k = &exe->program.kernels[i].kernel;
+        if (k->is_static != is_static) continue;
+        if (k->kind == KERNEL_GEMM)
+            run_library_product(exe, c, k);
+        else if (exe->main[i])
+            run_blocks(exe, c, i, scratch);
+        if (exe->finish[i]) exe->finish[i](c, scratch, 0, 0);
+    }
+}
+
+/* Outputs that no kernel writes in place: inputs returned as they are, a value returned twice, an arena
+ * value. */
+static void copy_outputs(const Executable *exe, const KernelContext *c) {
+    const Graph *g = exe->graph;
+    for (size_t i = 0; i < g->noutputs; i++) {
+        const Node *node = graph_node(g, g->outputs[i].value);
+        if (node->region == REGION_OUTPUT && node->offset == (int64_t)i) continue;
+        size_t bytes = (size_t)shape_size(&node->type.shape) * frax_dtype_size(node->type.dtype);
+        if (bytes) memmove(c->outputs[i], value_address(exe, c, g->outputs[i].value), bytes);
+    }
+}
+
+static KernelContext context_of(const Executable *exe, char *memory, const void *const *inputs,
+                                void *const *outputs) {
+    return (KernelContext){.arena = memory,
+                           .statics = exe->statics,
+                           .workspace = memory + exe->program.arena_bytes,
+                           .inputs = inputs,
+                           .outputs = outputs,
+                           .plans = exe->plans};
+}
+
+static size_t scratch_offset(const Executable *exe) {
+    return exe->program.arena_bytes + (exe->program.workspace_bytes + 63) / 64 * 64;
+}
+
+static FraxStatus run_program(const Executable *exe, const void *const *inputs, void *const *outputs,
+                              FraxError *err) {
+    char *memory = take_memory(exe);
+    if (!memory) return fail(err, FRAX_MEMORY, "out of memory: a run needs %zu bytes", exe->run_bytes);
+    KernelContext c = context_of(exe, memory, inputs, outputs);
+    run_kernels(exe, &c, memory + scratch_offset(exe), false);
+    copy_outputs(exe, &c);
+    give_memory(exe, memory);
+    return FRAX_OK;
+}
+
+/* ---- Making a program ---- */
+
+static FraxStatus object_code(Executable *exe, const ExecutableOptions *options, const HostTarget *host,
+                              char **object, size_t *size, FraxError *err) {
+    Text key = {0};
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    FraxStatus status = FRAX_OK;
+    bool keyed = !options->no_cache && cache_key(&exe->program, host, &key);
+    exe->stats.from_cache = keyed && cache_load(&key, &exe->program, object, size);
+    if (!exe->stats.from_cache) {
+        status = program_emit(&exe->program, host, &context, &module, err);
+        if (!status) status = compile_module(context, module, host, false, object, size, err);
+        if (!status && keyed) cache_store(&key, &exe->program, *object, *size);
+    }
+    text_free(&key);
+    return status;
+}
+
+static FraxStatus find_functions(Executable *exe, FraxError *err) {
+    size_t n = (size_t)MAX(exe->program.nkernels, 1);
+    exe->main = mem_calloc(n, sizeof *exe->main);
+    exe->finish = mem_calloc(n, sizeof *exe->finish);
+    if (!exe->main || !exe->finish) return fail_memory(err, "linking");
+    for (int i = 0; i < exe->program.nkernels; i++) {
+        const Kernel *k = &exe->program.kernels[i].kernel;
+        char name[40];
+        if (!k->blocks || k->kind == KERNEL_GEMM) continue;
+        snprintf(name, sizeof name, "frax_k%d", i);
+        void *f = jit_function(exe->code, name), *finish = NULL;
+        memcpy(&exe->main[i], &f, sizeof f);
+        if (k->workspace) {
+            snprintf(name, sizeof name, "frax_k%d_finish", i);
+            finish = jit_function(exe->code, name);
+            memcpy(&exe->finish[i], &finish, sizeof finish);
+        }
+        if (!f || (k->workspace && !finish)) return fail(err, FRAX_INTERNAL, "generated code lacks %s", name);
+    }
+    return FRAX_OK;
+}
+
+static FraxStatus make_plans(Executable *exe, const ExecutableOptions *options, FraxError *err) {
+    size_t n = exe->program.nffts;
+    exe->plans = mem_calloc(MAX(n, 1), sizeof *exe->plans);
+    if (!exe->plans) return fail_memory(err, "planning transforms");
+    if (n && !options->no_cache) cache_load_wisdom();
+    for (size_t i = 0; i < n; i++) {
+        const FftPlan *plan;
+        FraxStatus status = fft_plan(&exe->program.ffts[i], &plan, err);
+        if (status) return status;
+        exe->plans[i] = plan;
+    }
+    if (n && !options->no_cache && !exe->stats.from_cache) cache_store_wisdom();
+    return FRAX_OK;
+}
+
+/* Tables that depend on no input are computed once, here. */
+static FraxStatus run_static(Executable *exe, FraxError *err) {
+    exe->statics = mem_aligned(exe->program.static_bytes);
+    exe->run_bytes = scratch_offset(exe) + exe->program.scratch_bytes * (size_t)exe->threads;
+    char *memory = take_memory(exe);
+    if (!exe->statics || !memory) {
+        mem_free(memory);
+        return fail(err, FRAX_MEMORY, "out of memory: tables need %zu bytes, a run %zu",
+                    exe->program.static_bytes, exe->run_bytes);
+    }
+    KernelContext c = context_of(exe, memory, NULL, NULL);
+    run_kernels(exe, &c, memory + scratch_offset(exe), true);
+    give_memory(exe, memory);
+    return FRAX_OK;
+}
+
+static FraxStatus create_program(Executable *exe, const ExecutableOptions *options, FraxError *err) {
+    HostTarget host;
+    char *object = NULL;
+    size_t size = 0;
+    FraxStatus status = run_passes(&exe->graph, NULL, err);
+    if (!status) status = program_create(exe->graph, &exe->program, err);
+    if (status) return status;
+    status = host_target(&host, err);
+    if (status) return status;
+    status = object_code(exe, options, &host, &object, &size, err);
+    if (!status) status = jit_link(object, size, options->debug, &exe->code, err);
+    if (!status) status = find_functions(exe, err);
+    if (!status) status = make_plans(exe, options, err);
+    if (!status) status = run_static(exe, err);
+    mem_free(object);
+    host_target_free(&host);
+    const Program *p = &exe->program;
+    exe->stats.arena_bytes = exe->run_bytes;
+    exe->stats.live_bytes = p->live_bytes + p->scratch_bytes * (size_t)exe->threads;
+    exe->stats.static_bytes = p->static_bytes;
+    exe->stats.moved_bytes = p->moved_bytes;
+    for (int i = 0; i < p->nkernels; i++) exe->stats.kernels += !p->kernels[i].kernel.is_static;
+    return status;
+}
+
+/* ---- Executables ---- */
+
+FraxStatus executable_create(Graph *graph, const ExecutableOptions *options, Executable **out,
+                             FraxError *err) {
+    Executable *exe = mem_calloc(1, sizeof *exe);
+    double start = seconds();
+    FraxStatus status = FRAX_OK;
+    if (!exe) {
+        graph_destroy(graph);
+        return fail_memory(err, "compiling");
+    }
+    exe->target = options->target;
+    exe->graph = graph;
+    exe->threads = options->threads > 0 ? options->threads : omp_get_max_threads();
+    switch (options->target) {
+    case FRAX_CPU: status = create_program(exe, options, err); break;
+    case FRAX_EAGER: /* what a framework would execute: without what differentiation left behind */
+        status = run_passes(&exe->graph, "dce", err);
+        if (!status) status = eager_create(exe->graph, exe->threads, &exe->eager, err);
+        if (!status) exe->stats.moved_bytes = eager_moved_bytes(exe->eager);
+        break;
+    case FRAX_REFERENCE: break;
+    default: status = fail(err, FRAX_USAGE, "unknown target %d", (int)options->target);
+    }
+    if (!status) status = graph_status(exe->graph, err);
+    if (status) {
+        executable_destroy(exe);
+        return status;
+    }
+    exe->stats.compile_seconds = seconds() - start;
+    *out = exe;
+    return FRAX_OK;
+}
+
+void executable_destroy(Executable *exe) {
+    if (!exe) return;
+    eager_destroy(exe->eager);
+    for (int i = 0; i < POOL; i++) mem_free(atomic_load(&exe->pool[i]));
+    jit_destroy(exe->code);
+    mem_free(exe->main);
+    mem_free(exe->finish);
+    mem_free(exe->plans);
+    mem_free(exe->statics);
+    program_destroy(&exe->program);
+    graph_destroy(exe->graph);
+    mem_free(exe);
+}
+
+static FraxStatus run_reference(const Executable *exe, const void *const *inputs, void *const *outputs,
+                                FraxError *err) {
+    const Graph *g = exe->graph;
+    FraxTensor *tensors = mem_calloc(g->ninputs + g->noutputs + 1, sizeof *tensors);
+    if (!tensors) return fail_memory(err, "evaluating");
+    for (size_t i = 0; i < g->ninputs + g->noutputs; i++) {
+        bool is_input = i < g->ninputs;
+        const Type *type = graph_type(g, is_input ? g->inputs[i] : g->outputs[i - g->ninputs].value);
+        tensors[i].dtype = type->dtype;
+        tensors[i].rank = type->shape.rank;
+        memcpy(tensors[i].dims, type->shape.dims, sizeof tensors[i].dims);
+        tensors[i].data = is_input ? (void *)(uintptr_t)inputs[i] : outputs[i - g->ninputs];
+    }
+    FraxStatus status = reference_run(g, tensors, tensors + g->ninputs, err);
+    mem_free(tensors);
+    return status;
+}
+
+FraxStatus executable_run(const Executable *exe, const void *const *inputs, void *const *outputs,
+                          FraxError *err) {
+    switch (exe->target) {
+    case FRAX_CPU: return run_program(exe, inputs, outputs, err);
+    case FRAX_EAGER: return eager_run(exe->eager, inputs, outputs, err);
+    default: return run_reference(exe, inputs, outputs, err);
+    }
+}
+
+const Graph *executable_graph(const Executable *exe) {
+    return exe->graph;
+}
+
+ExecutableStats executable_stats(const Executable *exe) {
+    return exe->stats;
+}
+
+/* ---- Listings ---- */
+
+static FraxStatus list_code(Program *p, Listing listing, Text *out, FraxError *err) {
+    HostTarget host;
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    char *text = NULL;
+    size_t size = 0;
+    FraxStatus status = host_target(&host, err);
+    if (status) return status;
+    status = program_emit(p, &host, &context, &module, err);
+    if (!status && listing == LISTING_LLVM) status = module_text(context, module, &host, out, err);
+    if (!status && listing == LISTING_ASM) {
+        status = compile_module(context, module, &host, true, &text, &size, err);
+        if (!status) text_append(out, text, size);
+    }
+    mem_free(text);
+    host_target_free(&host);
+    return status;
+}
+
+FraxStatus executable_listing(const Graph *graph, Listing listing, Text *out, FraxError *err) {
+    Program p;
+    FraxStatus status = program_create(graph, &p, err);
+    if (!status && listing == LISTING_KERNELS) {
+        for (int i = 0; i < p.nkernels; i++) kernel_print(graph, &p.kernels[i].kernel, out);
+        text_printf(out,
+                    "temporary %zu bytes (largest live set %zu), tables %zu bytes, moved %zu bytes a run\n",
+                    p.arena_bytes + p.workspace_bytes, p.live_bytes, p.static_bytes, p.moved_bytes);
+    } else if (!status) {
+        status = list_code(&p, listing, out, err);
+    }
+    program_destroy(&p);
+    if (!status && out->failed) status = fail_memory(err, "listing");
+    return status;
+}
