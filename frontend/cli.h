@@ -1,0 +1,176 @@
+/* cli.h — the command line: verbs, options, and what the verbs share.
+ *
+ * A verb reads a Cli, does its work through frax.h, and appends what belongs on standard output to cli->text,
+ * which main writes at the end: after a failure nothing stands there. Results to files are written before
+ * that.
+ */
+#ifndef FRAX_CLI_H
+#define FRAX_CLI_H
+
+#include "base.h"
+
+/* ---- Verbs: name, what follows it, one line of help ---- */
+
+#define VERBS(X)                                                                                             \
+    X(check, "M", "parse, type-check, print the signature")                                                  \
+    X(show, "M", "the graph, or what becomes of it")                                                         \
+    X(run, "M", "run the model and print its outputs")                                                       \
+    X(grad, "M", "gradients, directional derivatives or Hessian-vector products")                            \
+    X(fit, "M", "fit the parameters")                                                                        \
+    X(bench, "M", "eager and fused execution side by side")                                                  \
+    X(devices, "", "what can be compiled for here, and why not where it cannot")                             \
+    X(help, "[TOPIC]", "this text; a verb, `frac`, `builtins` or `passes`")
+
+typedef enum Verb {
+#define X(name, operand, summary) VERB_##name,
+    VERBS(X)
+#undef X
+        VERB_COUNT
+} Verb;
+
+/* ---- Options: field, kind, argument, verbs it belongs to, help ---- */
+
+#define RUNS     (V(run) | V(grad) | V(fit) | V(bench))
+#define COMPILES (V(show) | RUNS)
+
+#define CLI_OPTIONS(X)                                                                                       \
+    X(in, PAIRS, "NAME=FILE", RUNS | V(show),                                                                \
+      "an input: FILE.npy, FILE.npz[:member] or FILE.safetensors[:member]")                                  \
+    X(size, PAIRS, "NAME=N", COMPILES, "what a size symbol stands for, where no input tells")                \
+    X(set, PAIRS, "PARAM=V[,V...]", RUNS, "a parameter's value; one number fills it")                        \
+    X(load, WORD, "P.safetensors", RUNS, "values of all parameters")                                         \
+    X(out, PAIRS, "NAME=FILE", V(run) | V(grad) | V(fit),                                                    \
+      "write a result to FILE.npy, FILE.npz or FILE.safetensors")                                            \
+    X(target, WORD, "TARGET", V(run) | V(grad) | V(fit), "cpu (default), eager or reference")                \
+    X(threads, COUNT, "N", RUNS, "threads to use (default: one per processor)")                              \
+    X(seed, COUNT0, "N", RUNS, "seed of initial parameters, mini-batches and noise (default 0)")             \
+    X(json, FLAG, "", V(check) | V(devices) | RUNS, "print one JSON object")                                 \
+    X(no_cache, FLAG, "", COMPILES, "leave the kernel cache on disk alone")                                  \
+    X(debug_jit, FLAG, "", RUNS, "make compiled code known to gdb and perf")                                 \
+    X(grad, FLAG, "", V(show) | V(bench), "with the gradients")                                              \
+    X(of, WORD, "OUT", V(show) | V(grad) | V(fit) | V(bench),                                                \
+      "the scalar output to differentiate (default loss)")                                                   \
+    X(wrt, WORD, "NAME,NAME", V(show) | V(grad) | V(fit) | V(bench),                                         \
+      "params or inputs to differentiate by (default: all params)")                                          \
+    X(mode, WORD, "MODE", V(grad), "forward, reverse (default) or hvp")                                      \
+    X(tangent, PAIRS, "NAME=FILE|V", V(grad), "direction for forward and hvp (default: ones)")               \
+    X(after, WORD, "PASS", V(show), "the graph after this pass")                                             \
+    X(kernels, FLAG, "", V(show), "the kernels, and the memory of a run")                                    \
+    X(llvm, FLAG, "", V(show), "LLVM IR of the kernels")                                                     \
+    X(asm_, FLAG, "", V(show), "machine code of the kernels")                                                \
+    X(cuda, FLAG, "", V(show), "CUDA text of the kernels")                                                   \
+    X(dot, FLAG, "", V(show), "the graph in Graphviz's language")                                            \
+    X(steps, COUNT, "N", V(fit), "steps to take (required)")                                                 \
+    X(lr, REAL, "X", V(fit), "learning rate (default 0.01 for sgd, 0.001 for adam and adamw)")               \
+    X(optimizer, WORD, "NAME", V(fit), "sgd, adam (default), adamw or lbfgs")                                \
+    X(momentum, REAL, "X", V(fit), "sgd (default 0)")                                                        \
+    X(beta1, REAL, "X", V(fit), "adam, adamw (default 0.9)")                                                 \
+    X(beta2, REAL, "X", V(fit), "adam, adamw (default 0.999)")                                               \
+    X(eps, REAL, "X", V(fit), "adam, adamw (default 1e-8)")                                                  \
+    X(weight_decay, REAL, "X", V(fit),                                                                       \
+      "decoupled for adamw (default 0.01), added to the gradient for sgd and adam")                          \
+    X(clip_norm, REAL, "X", V(fit), "limit of the norm over all gradients")                                  \
+    X(clip_value, REAL, "X", V(fit), "limit of each entry of the gradients")                                 \
+    X(batch, COUNT, "N", V(fit), "rows of the inputs' leading axis in one step (default: all)")              \
+    X(tolerance, REAL, "X", V(fit),                                                                          \
+      "lbfgs: end when the gradient is below it, relative to the loss (default 1e-9)")                       \
+    X(save, WORD, "P.safetensors", V(fit), "write the fitted parameters")                                    \
+    X(repeat, COUNT, "N", V(bench),                                                                          \
+      "runs of each kind; the median counts (default: about half a second's worth)")                         \
+    X(plot, WORD, "F.svg", V(fit) | V(bench), "fit: series and loss against steps; bench: bar chart")
+
+/* NAME=VALUE arguments in the order given; both point into the arguments of main or strings of the Cli. */
+typedef struct Pair {
+    const char *name, *value;
+} Pair;
+
+typedef struct Pairs {
+    Pair *items;
+    size_t count, cap;
+} Pairs;
+
+/* What an option of each kind is stored as. COUNT: a whole number ≥ 1; COUNT0: ≥ 0; both 0 when not given.
+   REAL: NaN when not given. */
+typedef bool CliFLAG;
+typedef const char *CliWORD;
+typedef int64_t CliCOUNT;
+typedef int64_t CliCOUNT0;
+typedef double CliREAL;
+typedef Pairs CliPAIRS;
+
+typedef struct Cli {
+    Verb verb;
+    const char *operand; /* the model, or the topic of help; NULL: none */
+    bool wants_help;
+#define X(field, kind, argument, verbs, help) Cli##kind field;
+    CLI_OPTIONS(X)
+#undef X
+    Arena strings;
+    Text text; /* for standard output */
+} Cli;
+
+/* Errors: FRAX_USAGE. */
+FraxStatus cli_parse(int argc, char **argv, Cli *cli, FraxError *err);
+void cli_free(Cli *cli);
+void cli_help_all(Text *out);
+void cli_help_verb(Verb verb, Text *out);
+
+/* The index of `name` among names[0..n), or a FRAX_USAGE error that lists them and suggests the near one. */
+FraxStatus cli_choose(const char *what, const char *name, const char *const *names, size_t n, size_t *index,
+                      FraxError *err);
+
+/* ---- A model with its data (cli_data.c) ---- */
+
+/* Everything that a run needs: buffers belong to the session. */
+typedef struct Session {
+    const Cli *cli;
+    FraxModel *model;
+    FraxExecutable *exe;
+    FraxOptions options;
+    FraxTensor *inputs; /* as read; rank −1: not given */
+    size_t ninputs;
+    void **input_data, **param_data, **output_data; /* in the order of exe's signature */
+    const char **wrt;
+    FraxSize *sizes;
+} Session;
+
+/* Loads the model, reads --in, and fills session->options from the command line. */
+FraxStatus session_open(Session *session, const Cli *cli, FraxError *err);
+/* Compiles for session->options and allocates outputs and params; params get their initial values, --load and
+   --set. missing_noise: inputs that were not given are filled with seeded noise; otherwise they are an error.
+ */
+FraxStatus session_compile(Session *session, bool missing_noise, FraxError *err);
+FraxStatus session_run(Session *session, FraxError *err);
+void session_close(Session *session);
+
+FraxTensor session_output(const Session *session, size_t i);
+FraxTensor session_param(const Session *session, size_t i);
+size_t tensor_bytes(const FraxTensor *tensor);
+
+/* ---- Results (cli_print.c) ---- */
+
+typedef struct Results {
+    struct Result {
+        const char *name;  /* not owned */
+        FraxTensor tensor; /* data not owned */
+    } * items;
+    size_t count, cap;
+} Results;
+
+FraxStatus results_add(Results *results, const char *name, FraxTensor tensor, FraxError *err);
+/* Writes what --out asks for; names must be among the results. */
+FraxStatus results_write(const Results *results, const Pairs *out, FraxError *err);
+void results_print(const Results *results, Text *out);
+/* "KEY": {NAME: {dtype, shape, data}, …} */
+void results_json(const Results *results, const char *key, Text *out);
+void json_string(Text *out, const char *s);
+void json_number(Text *out, double value); /* null if not finite */
+
+/* ---- The verbs ---- */
+
+typedef FraxStatus CliVerb(Cli *cli, FraxError *err);
+#define X(name, operand, summary) CliVerb cli_##name;
+VERBS(X)
+#undef X
+
+#endif

@@ -1,0 +1,182 @@
+/* cli_info.c — the verbs check, devices and help. */
+#include "cli.h"
+#include "model.h"
+#include "passes.h"
+#include <cblas.h>
+#include <llvm-c/Core.h>
+#include <llvm-c/TargetMachine.h>
+#include <omp.h>
+#include <string.h>
+#if FRAX_HAVE_FFTW
+#include <fftw3.h>
+#endif
+
+/* ---- check ---- */
+
+static const char *const role_keys[] = {"inputs", "params", "outputs"};
+
+static void signature_json(const FraxModel *model, Text *out) {
+    text_printf(out, "{\"model\": ");
+    json_string(out, frax_model_name(model));
+    for (FraxRole role = FRAX_INPUT; role <= FRAX_OUTPUT; role++) {
+        text_printf(out, ", \"%s\": [", role_keys[role]);
+        for (size_t i = 0; i < frax_model_count(model, role); i++) {
+            const char *type = frax_model_value_type(model, role, i);
+            text_printf(out, "%s{\"name\": ", i ? ", " : "");
+            json_string(out, frax_model_value_name(model, role, i));
+            text_printf(out, ", \"type\": ");
+            json_string(out, type ? type : "");
+            text_printf(out, "}");
+        }
+        text_printf(out, "]");
+    }
+    text_printf(out, "}\n");
+}
+
+FraxStatus cli_check(Cli *cli, FraxError *err) {
+    FraxModel *model;
+    Text signature = {0};
+    FraxStatus status = frax_model_load(cli->operand, &model, err);
+    if (status) return status;
+    status = model_check(model, &signature, err);
+    if (!status && cli->json)
+        signature_json(model, &cli->text);
+    else if (!status)
+        text_append(&cli->text, signature.data, signature.len);
+    text_free(&signature);
+    frax_model_destroy(model);
+    return status;
+}
+
+/* ---- devices ---- */
+
+typedef struct Device {
+    const char *name;
+    bool available;
+    char detail[256];
+} Device;
+
+/* The widest vectors among the features that LLVM names for this machine, as +avx2,-avx512f,…. */
+static const char *vector_extensions(const char *features) {
+    static const struct {
+        const char *feature, *text;
+    } table[] = {{"+avx512f", "AVX-512"}, {"+avx2", "AVX2"}, {"+avx", "AVX"},    {"+sve2", "SVE2"},
+                 {"+sve", "SVE"},         {"+neon", "NEON"}, {"+v", "RISC-V V"}, {"+sse2", "SSE2"}};
+    for (size_t i = 0; i < COUNT(table); i++) {
+        size_t n = strlen(table[i].feature);
+        for (const char *p = features; (p = strstr(p, table[i].feature)); p += n)
+            if (p[n] == ',' || !p[n]) return table[i].text;
+    }
+    return "no vectors";
+}
+
+static void describe_cpu(Device *device) {
+    char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
+    unsigned major, minor, patch;
+    LLVMGetVersion(&major, &minor, &patch);
+    snprintf(device->detail, sizeof device->detail, "%s, %s, %d threads, compiled by LLVM %u.%u.%u", cpu,
+             vector_extensions(features), omp_get_max_threads(), major, minor, patch);
+    LLVMDisposeMessage(cpu);
+    LLVMDisposeMessage(features);
+}
+
+static const char *fft_text(void) {
+#if FRAX_HAVE_FFTW
+    return fftw_version;
+#else
+    return "the library's own transform (this build has no FFTW)";
+#endif
+}
+
+/* Only OpenBLAS tells its version. */
+char *openblas_get_config(void) __attribute__((weak));
+
+static void describe_eager(Device *device) {
+    snprintf(device->detail, sizeof device->detail, "node by node with %s and %s", fft_text(),
+             openblas_get_config ? openblas_get_config() : "a CBLAS library");
+}
+
+FraxStatus cli_devices(Cli *cli, FraxError *err) {
+    (void)err;
+    Device devices[] = {
+        {.name = "cpu", .available = true},
+        {.name = "eager", .available = true},
+        {.name = "reference", .available = true, .detail = "node by node in f64 with naive loops"},
+        {.name = "cuda", .detail = "this build has no CUDA target"},
+    };
+    describe_cpu(&devices[0]);
+    describe_eager(&devices[1]);
+    Text *out = &cli->text;
+    if (cli->json) text_printf(out, "{\"devices\": [");
+    for (size_t i = 0; i < COUNT(devices); i++) {
+        const Device *d = &devices[i];
+        if (!cli->json) {
+            text_printf(out, "%-10s %-4s %s\n", d->name, d->available ? "yes" : "no", d->detail);
+            continue;
+        }
+        text_printf(out, "%s{\"name\": \"%s\", \"available\": %s, \"detail\": ", i ? ", " : "", d->name,
+                    d->available ? "true" : "false");
+        json_string(out, d->detail);
+        text_printf(out, "}");
+    }
+    if (cli->json) text_printf(out, "]}\n");
+    return FRAX_OK;
+}
+
+/* ---- help ---- */
+
+/* The built-ins, group by group; only one group unless NULL. */
+static void help_builtins(const char *only, Text *out) {
+    BuiltinInfo info;
+    const char *group = "";
+    for (size_t i = 0; builtin_info(i, &info); i++) {
+        if (only && strcmp(info.group, only)) continue;
+        if (strcmp(info.group, group)) text_printf(out, "%s%s\n", *group ? "\n" : "", info.group);
+        group = info.group;
+        char call[128];
+        snprintf(call, sizeof call, "%s(%s)", info.name, info.params);
+        text_printf(out, "  %-46s %s\n", call, info.summary);
+    }
+}
+
+/* The group that frac belongs to. */
+static void help_frac(Text *out) {
+    BuiltinInfo info;
+    for (size_t i = 0; builtin_info(i, &info); i++)
+        if (!strcmp(info.name, "frac")) help_builtins(info.group, out);
+}
+
+static void help_all_builtins(Text *out) {
+    help_builtins(NULL, out);
+}
+
+static void help_passes(Text *out) {
+    for (size_t i = 0; i < pass_count; i++)
+        text_printf(out, "  %-16s %s\n", pass_table[i].name, pass_table[i].summary);
+}
+
+static const struct Topic {
+    const char *name;
+    void (*help)(Text *out);
+} topics[] = {{"frac", help_frac}, {"builtins", help_all_builtins}, {"passes", help_passes}};
+
+FraxStatus cli_help(Cli *cli, FraxError *err) {
+    const char *names[VERB_COUNT + COUNT(topics)] = {
+#define X(name, operand, summary) [VERB_##name] = #name,
+        VERBS(X)
+#undef X
+    };
+    for (size_t i = 0; i < COUNT(topics); i++) names[VERB_COUNT + i] = topics[i].name;
+    if (!cli->operand) {
+        cli_help_all(&cli->text);
+        return FRAX_OK;
+    }
+    size_t index;
+    FraxStatus status = cli_choose("topic", cli->operand, names, COUNT(names), &index, err);
+    if (status) return status;
+    if (index < VERB_COUNT)
+        cli_help_verb((Verb)index, &cli->text);
+    else
+        topics[index - VERB_COUNT].help(&cli->text);
+    return FRAX_OK;
+}

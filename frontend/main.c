@@ -1,0 +1,49 @@
+/* main.c — the program frax: reads the arguments, calls the verb, writes its output, returns the exit status.
+ *
+ * Standard output is written once, after everything has gone well; messages go to standard error.
+ */
+#include "cli.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const int exit_statuses[] = {
+#define X(code, exit_status, meaning) exit_status,
+    FRAX_STATUSES(X)
+#undef X
+};
+
+static CliVerb *const verbs[] = {
+#define X(name, operand, summary) cli_##name,
+    VERBS(X)
+#undef X
+};
+
+static FraxStatus write_output(const Text *out, FraxError *err) {
+    if (out->failed) return fail_memory(err, "the output");
+    if (out->len && fwrite(out->data, 1, out->len, stdout) != out->len)
+        return fail(err, FRAX_FILE, "standard output: %s", strerror(errno));
+    if (fflush(stdout)) return fail(err, FRAX_FILE, "standard output: %s", strerror(errno));
+    return FRAX_OK;
+}
+
+static FraxStatus dispatch(Cli *cli, FraxError *err) {
+    if (!cli->wants_help) return verbs[cli->verb](cli, err);
+    cli_help_verb(cli->verb, &cli->text);
+    return FRAX_OK;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2 && !strcmp(argv[1], "--version")) {
+        puts("frax " FRAX_VERSION);
+        return 0;
+    }
+    Cli cli;
+    FraxError err = {0};
+    FraxStatus status = cli_parse(argc, argv, &cli, &err);
+    if (!status) status = dispatch(&cli, &err);
+    if (!status) status = write_output(&cli.text, &err);
+    cli_free(&cli);
+    if (status) fprintf(stderr, "frax: %s\n", err.message);
+    return exit_statuses[status];
+}

@@ -1,0 +1,492 @@
+/* test_cli.c — the program frax as scripts see it: exit statuses, standard output, JSON, files.
+ *
+ * Each case starts the program through the shell with its output in files of a folder of its own. After a
+ * failure standard output must be empty and standard error must say what is wrong.
+ */
+#include "files.h"
+#include <cjson/cJSON.h>
+#include <dirent.h>
+#include <limits.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define NILE "frontend/examples/nile.frax --in x=frontend/examples/data/nile.npy"
+
+static char folder[PATH_MAX], *out, *messages;
+
+/* ---- Running the program ---- */
+
+static char *read_all(const char *name) {
+    char path[PATH_MAX + 64];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    if (!file) return NULL;
+    char *text = calloc(1, 1 << 22);
+    assert_non_null(text);
+    size_t n = fread(text, 1, (1 << 22) - 1, file);
+    text[n] = 0;
+    fclose(file);
+    return text;
+}
+
+/* Runs `frax ARGUMENTS`, where @ stands for the folder; fills out and messages; returns the exit status. */
+static int frax(const char *arguments) {
+    char command[3 * PATH_MAX], *to = command;
+    const char *program = getenv("FRAX_PROGRAM");
+    assert_non_null(program);
+    to += sprintf(to, "'%s' ", program);
+    for (; *arguments; arguments++) {
+        if (*arguments == '@')
+            to += sprintf(to, "%s", folder);
+        else
+            *to++ = *arguments;
+        assert_true(to < command + 2 * PATH_MAX);
+    }
+    sprintf(to, " >%s/stdout 2>%s/stderr", folder, folder);
+    int status = system(command);
+    free(out);
+    free(messages);
+    out = read_all("stdout");
+    messages = read_all("stderr");
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void succeeds(const char *arguments) {
+    int status = frax(arguments);
+    if (status) print_message("frax %s\n%s", arguments, messages);
+    assert_int_equal(status, 0);
+    assert_string_equal(messages, "");
+}
+
+static void fails(const char *arguments, int expected, const char *says) {
+    int status = frax(arguments);
+    if (status != expected || !strstr(messages, says))
+        print_message("frax %s\n%d: %s", arguments, status, messages);
+    assert_int_equal(status, expected);
+    assert_non_null(strstr(messages, says));
+    assert_string_equal(out, "");
+}
+
+static void says(const char *text) {
+    if (!strstr(out, text)) print_message("%s", out);
+    assert_non_null(strstr(out, text));
+}
+
+static cJSON *json(const char *arguments) {
+    succeeds(arguments);
+    const char *end;
+    cJSON *tree = cJSON_ParseWithOpts(out, &end, 0);
+    assert_non_null(tree);
+    assert_string_equal(end, "\n"); /* one object and nothing else */
+    return tree;
+}
+
+static const cJSON *at(const cJSON *tree, const char *first, const char *second, const char *third) {
+    const char *keys[] = {first, second, third};
+    for (int i = 0; i < 3 && keys[i]; i++) {
+        tree = cJSON_GetObjectItemCaseSensitive(tree, keys[i]);
+        assert_non_null(tree);
+    }
+    return tree;
+}
+
+static double first_value(const cJSON *tree, const char *group, const char *name) {
+    return cJSON_GetNumberValue(cJSON_GetArrayItem(at(tree, group, name, "data"), 0));
+}
+
+static size_t count_files(void) {
+    DIR *dir = opendir(folder);
+    size_t n = 0;
+    while (readdir(dir)) n++;
+    closedir(dir);
+    return n;
+}
+
+static const char *in_folder(const char *name) {
+    static char path[PATH_MAX + 64];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static void write_model(const char *name, const char *text) {
+    FILE *file = fopen(in_folder(name), "w");
+    fputs(text, file);
+    fclose(file);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    const char *base = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/frax-cli-XXXXXX", base ? base : "/tmp");
+    if (!mkdtemp(folder)) return -1;
+    write_model("two.frax", "model first(x: f64[N]) {\n"
+                            "    param a: f64[2] = 3\n"
+                            "    y    = x * a[0] - a[1]\n"
+                            "    loss = mean(y^2)\n"
+                            "    return loss, y\n"
+                            "}\n"
+                            "model second(x: f32[B, 3], on: bool[B]) {\n"
+                            "    z = where(on[:, none], x, 0)\n"
+                            "    k = argmax(x, axis=1)\n"
+                            "    return z, k\n"
+                            "}\n");
+    double ramp[4] = {1, 2, 3, 4};
+    float table[2][3] = {{1, 5, 2}, {0.1f, -1, NAN}};
+    uint8_t on[2] = {1, 0};
+    FraxTensor t = {.dtype = FRAX_F64, .rank = 1, .dims = {4}, .data = ramp};
+    npy_write(in_folder("ramp.npy"), &t, NULL);
+    t = (FraxTensor){.dtype = FRAX_F32, .rank = 2, .dims = {2, 3}, .data = table};
+    npy_write(in_folder("table.npy"), &t, NULL);
+    t = (FraxTensor){.dtype = FRAX_BOOL, .rank = 1, .dims = {2}, .data = on};
+    npy_write(in_folder("on.npy"), &t, NULL);
+    write_model("stdout", "");
+    write_model("stderr", "");
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    char command[PATH_MAX + 16];
+    free(out);
+    free(messages);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+/* ---- Usage ---- */
+
+static void test_help(void **state) {
+    (void)state;
+    static const char *const verbs[] = {"check", "show", "run", "grad", "fit", "bench", "devices"};
+    succeeds("--version");
+    assert_string_equal(out, "frax " FRAX_VERSION "\n");
+    succeeds("--help");
+    says("usage: frax VERB");
+    for (size_t i = 0; i < COUNT(verbs); i++) {
+        char arguments[64], usage[64];
+        succeeds("help");
+        says(verbs[i]);
+        snprintf(arguments, sizeof arguments, "%s --help", verbs[i]);
+        snprintf(usage, sizeof usage, "usage: frax %s", verbs[i]);
+        succeeds(arguments);
+        says(usage);
+    }
+    says("--json");
+    succeeds("fit --help");
+    says("--weight-decay X");
+    assert_null(strstr(out, "--after"));
+    succeeds("show --help");
+    says("--asm ");
+    succeeds("help frac");
+    says("grunwald");
+    succeeds("help builtins");
+    says("cross_entropy(");
+    says("tanh(x)");
+    succeeds("help passes");
+    says("sink_broadcast");
+}
+
+static void test_wrong_usage(void **state) {
+    (void)state;
+    fails("", 2, "a verb is missing");
+    fails("fitt", 2, "unknown verb fitt (did you mean fit?)");
+    fails("compile x.frax", 2, "unknown verb compile");
+    fails("run", 2, "frax run needs a model");
+    fails("run a.frax b.frax", 2, "unexpected argument b.frax");
+    fails("devices cpu", 2, "unexpected argument cpu");
+    fails("run a.frax --stpes 3", 2, "did you mean --steps?");
+    fails("run a.frax --steps 3", 2, "--steps is not an option of frax run, but of: fit");
+    fails("run a.frax -x", 2, "unknown option -x");
+    fails("run a.frax --in", 2, "--in needs a value: NAME=FILE");
+    fails("run a.frax --in x", 2, "expected NAME=FILE");
+    fails("run a.frax --in =x", 2, "expected NAME=FILE");
+    fails("run a.frax --in x=a.npy --in x=b.npy", 2, "--in gives x twice");
+    fails("run a.frax --json=1", 2, "--json takes no value");
+    fails("run a.frax --threads 0", 2, "--threads 0: expected a whole number, 1 or more");
+    fails("run a.frax --threads 99999999999999999999", 2, "expected a whole number");
+    fails("run a.frax --seed -1", 2, "--seed -1: expected a whole number, 0 or more");
+    fails("fit a.frax --lr fast", 2, "--lr fast: expected a number");
+    fails("fit " NILE, 2, "frax fit needs --steps N");
+    fails("fit " NILE " --steps 3 --optimizer adma", 2, "did you mean adam?");
+    fails("grad " NILE " --mode backward", 2, "expected one of: forward, reverse, hvp");
+    fails("run " NILE " --target gpu", 2, "expected one of: cpu, eager, reference");
+    fails("run " NILE " --size T=x", 2, "expected a whole number");
+    fails("run frontend/examples/nile.frax", 2, "input x f64[T] is missing: give --in x=FILE.npy");
+    fails("show frontend/examples/nile.frax --size T=4 --dot --llvm", 2, "exclude each other");
+    fails("show frontend/examples/nile.frax --size T=4 --after fusion", 2, "unknown pass fusion");
+    fails("show @/two.frax --size N=4 --of y", 2, "--of and --wrt need --grad");
+    fails("bench @/two.frax --size N=4 --wrt a", 2, "--of and --wrt need --grad");
+    fails("grad @/two.frax --in x=@/ramp.npy --mode forward --of y", 2, "--of means nothing");
+    fails("fit " NILE " --steps 3 --momentum 0.9", 2, "--momentum means nothing to optimizer adam");
+    fails("fit " NILE " --steps 3 --optimizer lbfgs --lr 1", 2, "--lr means nothing to optimizer lbfgs");
+    fails("help me", 2, "unknown topic me");
+}
+
+static void test_faults_of_model_and_data(void **state) {
+    (void)state;
+    write_model("bad.frax", "model m(x: f64[N]) {\n    y = sn(x)\n    return y\n}\n");
+    fails("check @/bad.frax", 1, "bad.frax:2:9:");
+    assert_non_null(strstr(messages, "^"));
+    fails("check @/none.frax", 1, "none.frax: No such file");
+    fails("check @/two.frax:frist", 1, "frist");
+    fails("run " NILE " --in y=@/ramp.npy", 1, "has no such input");
+    fails("run @/two.frax --in x=@/none.npy", 1, "none.npy");
+    fails("run @/two.frax --in x=@/table.npy", 1, "holds f32, the model wants f64[N]");
+    assert_non_null(strstr(messages, "cast(x, f64)"));
+    fails("run @/two.frax:second --in on=@/on.npy --in x=@/table.npy --size B=7", 1, "B");
+    fails("run @/two.frax --in x=@/ramp.npy --size M=7", 1, "M");
+    fails("run @/two.frax --in x=@/ramp.npy --set b=1", 1, "has no such param");
+    fails("run @/two.frax --in x=@/ramp.npy --set a=1,2,3", 1, "got 3 numbers, expected 1 or 2");
+    fails("run @/two.frax --in x=@/ramp.npy --set a=one", 2, "expected numbers");
+    fails("run @/two.frax --in x=@/ramp.npy --load @/ramp.npy", 1, "ramp.npy");
+    fails("grad @/two.frax --in x=@/ramp.npy --of y", 1, "only a floating scalar");
+    fails("grad @/two.frax --in x=@/ramp.npy --wrt a,b", 1, "no param or input b");
+    fails("grad @/two.frax --in x=@/ramp.npy --tangent a=1", 2, "--tangent");
+    fails("fit " NILE " --steps 50 --optimizer sgd --lr 1e9", 1, "param d is not finite");
+    assert_non_null(strstr(messages, "step "));
+    fails("run " NILE " --target cuda", 3, "no CUDA target");
+    fails("show frontend/examples/nile.frax --size T=4 --cuda", 3, "no CUDA target");
+}
+
+/* ---- Verbs ---- */
+
+static void test_check(void **state) {
+    (void)state;
+    succeeds("check frontend/examples/nile.frax");
+    says("f64[T]");
+    cJSON *tree = json("check @/two.frax:second --json");
+    assert_string_equal(cJSON_GetStringValue(at(tree, "model", NULL, NULL)), "second");
+    const cJSON *x = cJSON_GetArrayItem(at(tree, "inputs", NULL, NULL), 0);
+    assert_string_equal(cJSON_GetStringValue(at(x, "type", NULL, NULL)), "f32[B,3]");
+    assert_int_equal(cJSON_GetArraySize(at(tree, "outputs", NULL, NULL)), 2);
+    cJSON_Delete(tree);
+}
+
+static void test_run(void **state) {
+    (void)state;
+    succeeds("run @/two.frax --in x=@/ramp.npy --set a=2,1");
+    assert_string_equal(out, "loss f64[] = 21.000000000000000\n"
+                             "y f64[4] = [1.0000000000000000, 3.0000000000000000, 5.0000000000000000, "
+                             "7.0000000000000000]\n");
+    succeeds("run @/two.frax:second --in=x=@/table.npy --in on=@/on.npy --target=reference");
+    says("z f32[2,3] = [[1.00000000, 5.00000000, 2.00000000], [0.00000000, 0.00000000, 0.00000000]]\n");
+    succeeds("run " NILE " --set d=0.383052");
+    says("loss f64[] = 20080.71280");
+    says("e f64[100] = min ");
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const targets[] = {"cpu", "eager", "reference"};
+        char arguments[256];
+        snprintf(arguments, sizeof arguments, "run @/two.frax --in x=@/ramp.npy --set a=2 --json --target %s",
+                 targets[i]);
+        cJSON *tree = json(arguments);
+        assert_string_equal(cJSON_GetStringValue(at(tree, "outputs", "y", "dtype")), "f64");
+        assert_int_equal(cJSON_GetArrayItem(at(tree, "outputs", "y", "shape"), 0)->valueint, 4);
+        assert_int_equal(cJSON_GetArraySize(at(tree, "outputs", "y", "data")), 4);
+        assert_true(first_value(tree, "outputs", "loss") == 14); /* (0 + 4 + 16 + 36) / 4 */
+        cJSON_Delete(tree);
+    }
+}
+
+static void test_json_of_large_and_not_finite(void **state) {
+    (void)state;
+    write_model(
+        "large.frax",
+        "model m(x: f64[4]) {\n    y = log(iota(5000, f64) - 1)\n    z = y + x[0]\n    return z\n}\n");
+    cJSON *tree = json("run @/large.frax --in x=@/ramp.npy --json");
+    assert_int_equal(cJSON_GetArraySize(at(tree, "outputs", "z", "data")), 4096);
+    assert_true(cJSON_IsNull(cJSON_GetArrayItem(at(tree, "outputs", "z", "data"), 0)));
+    assert_true(cJSON_IsTrue(at(tree, "outputs", "z", "truncated")));
+    cJSON_Delete(tree);
+}
+
+static void test_out(void **state) {
+    (void)state;
+    FraxTensor y, loss;
+    succeeds("run @/two.frax --in x=@/ramp.npy --out y=@/y.npy --out loss=@/both.npz --out y=@/both.npz "
+             "--out loss=@/l.safetensors");
+    assert_string_equal(out, "");
+    assert_int_equal(npy_read(in_folder("y.npy"), &y, NULL), FRAX_OK);
+    assert_int_equal(y.dims[0], 4);
+    assert_true(((double *)y.data)[3] == 9);
+    tensor_free(&y);
+    assert_int_equal(npz_read(in_folder("both.npz"), "y", NULL, &y, NULL), FRAX_OK);
+    assert_int_equal(npz_read(in_folder("both.npz"), "loss", NULL, &loss, NULL), FRAX_OK);
+    assert_int_equal(loss.rank, 0);
+    tensor_free(&y);
+    tensor_free(&loss);
+    assert_int_equal(tensor_read(in_folder("l.safetensors"), "loss", &loss, NULL), FRAX_OK);
+    tensor_free(&loss);
+    size_t files = count_files();
+    fails("run @/two.frax --in x=@/ramp.npy --out z=@/z.npy", 1, "--out z");
+    fails("run @/two.frax --in x=@/ramp.npy --out y=@/none/y.npy", 1, "none/y.npy");
+    fails("run @/two.frax --in x=@/ramp.npy --out y=@/y.txt", 2, "y.txt");
+    fails("run @/two.frax --in x=@/ramp.npy --out y=@/z.npy --out loss=@/z.npy", 2, "cannot hold");
+    assert_int_equal(count_files(), files);
+    if (access("/dev/full", W_OK) == 0) {
+        char command[2 * PATH_MAX];
+        snprintf(command, sizeof command, "'%s' devices >/dev/full 2>%s/stderr", getenv("FRAX_PROGRAM"),
+                 folder);
+        assert_int_equal(WEXITSTATUS(system(command)), 1);
+    }
+}
+
+/* loss = mean (a₀ x − a₁)²; at a = (3, 3), x = 1…4: r = 0, 3, 6, 9. */
+static void test_grad(void **state) {
+    (void)state;
+    cJSON *tree = json("grad @/two.frax --in x=@/ramp.npy --json");
+    const cJSON *data = at(tree, "outputs", "grad.a", "data");
+    assert_true(fabs(cJSON_GetArrayItem(data, 0)->valuedouble - (2 * 2 * 3 + 2 * 3 * 6 + 2 * 4 * 9) / 4.0) <
+                1e-12);
+    assert_true(fabs(cJSON_GetArrayItem(data, 1)->valuedouble + 2 * 18 / 4.0) < 1e-12);
+    assert_int_equal(cJSON_GetArraySize(at(tree, "outputs", NULL, NULL)), 1);
+    cJSON_Delete(tree);
+    tree = json("grad @/two.frax --in x=@/ramp.npy --mode forward --tangent a=0,1 --json");
+    assert_true(fabs(first_value(tree, "outputs", "tangent.loss") + 9) < 1e-12);
+    assert_true(first_value(tree, "outputs", "tangent.y") == -1);
+    cJSON_Delete(tree);
+    tree = json(
+        "grad @/two.frax --in x=@/ramp.npy --mode hvp --wrt a,x --tangent x=@/ramp.npy --tangent a=0 --json");
+    /* ∂/∂x_i of (1/4) Σ r²: a₀ r_i / 2; its derivative along x: a₀² x_i / 2. */
+    assert_true(fabs(first_value(tree, "outputs", "hvp.x") - 4.5) < 1e-12);
+    assert_true(fabs(cJSON_GetArrayItem(at(tree, "outputs", "grad.x", "data"), 3)->valuedouble - 13.5) <
+                1e-12);
+    cJSON_Delete(tree);
+    succeeds("grad @/two.frax --in x=@/ramp.npy --wrt x --out grad.x=@/gx.npy");
+    FraxTensor gx;
+    assert_int_equal(npy_read(in_folder("gx.npy"), &gx, NULL), FRAX_OK);
+    assert_true(fabs(((double *)gx.data)[2] - 9) < 1e-12);
+    tensor_free(&gx);
+}
+
+static void test_fit(void **state) {
+    (void)state;
+    cJSON *tree =
+        json("fit " NILE " --optimizer lbfgs --steps 50 --json --save @/p.safetensors --plot @/fit.svg");
+    assert_true(fabs(first_value(tree, "params", "d") - 0.383052) < 0.6e-6);
+    assert_true(fabs(first_value(tree, "outputs", "loss") - 20080.7128019795) < 1e-5);
+    assert_true(cJSON_GetNumberValue(at(tree, "evaluations", NULL, NULL)) < 50);
+    assert_true(cJSON_IsTrue(at(tree, "converged", NULL, NULL)));
+    cJSON_Delete(tree);
+    char *svg = read_all("fit.svg");
+    assert_non_null(svg);
+    assert_non_null(strstr(svg, "<svg"));
+    assert_non_null(strstr(svg, "</svg>"));
+    assert_non_null(strstr(svg, "steps taken"));
+    free(svg);
+    tree = json("run " NILE " --load @/p.safetensors --json");
+    assert_true(fabs(first_value(tree, "outputs", "loss") - 20080.7128019795) < 1e-5);
+    cJSON_Delete(tree);
+    succeeds("fit " NILE " --steps 3 --optimizer adam --lr 0.1 --set d=0.2 --clip-norm 1 --target reference");
+    says("d f64[] = 0.");
+    says("3 steps, 3 evaluations: all steps taken\n");
+    fails("fit " NILE " --steps 3 --save @/none/p.safetensors", 1, "none/p.safetensors");
+    fails("run @/two.frax --in x=@/ramp.npy --load @/p.safetensors", 1, "has no such param");
+}
+
+static void test_fit_in_batches(void **state) {
+    (void)state;
+    cJSON *a = json("fit @/two.frax --in x=@/ramp.npy --steps 5 --batch 2 --seed 4 --optimizer sgd --json");
+    cJSON *b = json("fit @/two.frax --in x=@/ramp.npy --steps 5 --batch 2 --seed 4 --optimizer sgd --json");
+    cJSON *c = json("fit @/two.frax --in x=@/ramp.npy --steps 5 --batch 2 --seed 5 --optimizer sgd --json");
+    assert_true(first_value(a, "params", "a") == first_value(b, "params", "a"));
+    assert_true(first_value(a, "params", "a") != first_value(c, "params", "a"));
+    assert_int_equal(cJSON_GetArraySize(at(a, "outputs", "y", "data")), 4); /* of all rows */
+    cJSON_Delete(a);
+    cJSON_Delete(b);
+    cJSON_Delete(c);
+    fails("fit @/two.frax --in x=@/ramp.npy --steps 5 --batch 9", 1, "there are 4");
+}
+
+static void test_bench(void **state) {
+    (void)state;
+    cJSON *tree =
+        json("bench frontend/examples/classifier.frax --size B=4 --size N=33 --grad --repeat 3 --json "
+             "--plot @/bench.svg");
+    const cJSON *rows = at(tree, "rows", NULL, NULL);
+    assert_int_equal(cJSON_GetArraySize(rows), 2);
+    for (int i = 0; i < 2; i++) {
+        static const char *const keys[] = {"eager_seconds", "fused_seconds", "ratio",
+                                           "bytes_moved",   "roofline",      "compile_seconds"};
+        for (size_t k = 0; k < COUNT(keys); k++)
+            assert_true(cJSON_GetNumberValue(at(cJSON_GetArrayItem(rows, i), keys[k], NULL, NULL)) > 0);
+    }
+    assert_string_equal(cJSON_GetStringValue(at(cJSON_GetArrayItem(rows, 1), "what", NULL, NULL)),
+                        "forward + gradients");
+    cJSON_Delete(tree);
+    char *svg = read_all("bench.svg");
+    assert_non_null(svg);
+    assert_non_null(strstr(svg, "forward + gradients"));
+    free(svg);
+    succeeds("bench @/two.frax --in x=@/ramp.npy --repeat 3");
+    says("what ");
+    says("bytes moved");
+    says("forward ");
+    fails("bench @/two.frax", 1, "N");
+}
+
+static void test_show(void **state) {
+    (void)state;
+    succeeds("show @/two.frax --size N=4");
+    says("param {name=a");
+    assert_null(strstr(out, "grad.a"));
+    succeeds("show @/two.frax --size N=4 --grad");
+    says("grad.a");
+    succeeds("show @/two.frax --in x=@/ramp.npy --dot");
+    says("digraph \"first\" {");
+    succeeds("help passes");
+    char *passes = strdup(out), *save = NULL;
+    int seen = 0;
+    for (char *line = strtok_r(passes, "\n", &save); line; line = strtok_r(NULL, "\n", &save), seen++) {
+        char name[32], arguments[128];
+        assert_int_equal(sscanf(line, " %31s", name), 1);
+        snprintf(arguments, sizeof arguments, "show @/two.frax --size N=4 --grad --after %s", name);
+        succeeds(arguments);
+        says("graph first");
+    }
+    free(passes);
+    assert_true(seen >= 8);
+    succeeds("show @/two.frax --size N=4 --kernels");
+    says("bytes temporary");
+    succeeds("show @/two.frax --size N=4 --llvm");
+    says("define ");
+    succeeds("show @/two.frax --size N=4 --asm");
+    says("ret");
+    fails("show @/two.frax", 1, "N");
+}
+
+static void test_devices(void **state) {
+    (void)state;
+    succeeds("devices");
+    says("cpu        yes ");
+    says("cuda       no ");
+    cJSON *tree = json("devices --json");
+    assert_int_equal(cJSON_GetArraySize(at(tree, "devices", NULL, NULL)), 4);
+    cJSON_Delete(tree);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_faults_of_model_and_data),
+        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_run),
+        cmocka_unit_test(test_json_of_large_and_not_finite),
+        cmocka_unit_test(test_out),
+        cmocka_unit_test(test_grad),
+        cmocka_unit_test(test_fit),
+        cmocka_unit_test(test_fit_in_batches),
+        cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_show),
+        cmocka_unit_test(test_devices),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
