@@ -171,7 +171,7 @@ static bool text_reserve(Text *text, size_t extra) {
 
 void text_append(Text *text, const char *s, size_t n) {
     if (!text_reserve(text, n)) return;
-    memcpy(text->data + text->len, s, n);
+    if (n) memcpy(text->data + text->len, s, n);
     text->len += n;
     text->data[text->len] = '\0';
 }
