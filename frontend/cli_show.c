@@ -37,9 +37,8 @@ static FraxStatus print_memory(const Session *s, Text *out, FraxError *err) {
     if (status) return status;
     FraxMemory m = frax_executable_memory(exe);
     text_printf(out,
-                "memory: %zu bytes temporary, %zu of them live at once, %zu static; %zu kernels move %zu "
-                "bytes a run\n",
-                m.temporary_bytes, m.live_bytes, m.static_bytes, m.kernels, m.moved_bytes);
+                "with this machine's threads: %zu bytes temporary, of which %zu live at once, %zu static\n",
+                m.temporary_bytes, m.live_bytes, m.static_bytes);
     frax_executable_destroy(exe);
     return FRAX_OK;
 }
