@@ -1,12 +1,13 @@
-/* random_graphs.h — typed graphs of a dozen ops, grown from a seed (FRAX_SEED, printed with every failure).
- * Every other one has kinks: ops whose derivative jumps, where differences mean nothing.
+/* random_graphs.h — typed graphs of a dozen ops, grown from a seed. Every other one has kinks: ops whose
+ * derivative jumps, where differences mean nothing. FRAX_SEED (printed with every failure) and FRAX_GRAPHS in
+ * the environment choose the first seed and the number of graphs.
  */
 #ifndef FRAX_TEST_RANDOM_GRAPHS_H
 #define FRAX_TEST_RANDOM_GRAPHS_H
 
 #include "derivatives.h"
 
-enum { GRAPHS = 120, OPS = 12, MOST_VALUES = 40, MOST_ELEMENTS = 48, HIGHEST_RANK = 3 };
+enum { OPS = 12, MOST_VALUES = 40, MOST_ELEMENTS = 48, HIGHEST_RANK = 3 };
 
 typedef struct Growth {
     Graph *g;
@@ -300,11 +301,17 @@ static Function random_function(const Plan *plan, char name[64]) {
     return f;
 }
 
-static void for_each_graph(void (*check)(const Function *f, uint64_t seed)) {
-    const char *given = getenv("FRAX_SEED");
-    uint64_t base = given ? strtoull(given, NULL, 10) : 1;
-    for (uint64_t i = 0; i < (given ? 2 : GRAPHS); i++) {
-        Plan plan = {.seed = given ? base : base + i / 2, .kinks = i % 2};
+static long setting(const char *name, long otherwise) {
+    const char *given = getenv(name);
+    return given ? strtol(given, NULL, 10) : otherwise;
+}
+
+/* Both kinds of graphs from seed 1 on; from FRAX_SEED on, two of them or FRAX_GRAPHS. */
+static void for_each_graph(long graphs, void (*check)(const Function *f, uint64_t seed)) {
+    uint64_t base = (uint64_t)setting("FRAX_SEED", 1);
+    graphs = setting("FRAX_GRAPHS", getenv("FRAX_SEED") ? 2 : graphs);
+    for (uint64_t i = 0; i < (uint64_t)graphs; i++) {
+        Plan plan = {.seed = base + i / 2, .kinks = i % 2};
         char name[64];
         Function f = random_function(&plan, name);
         check(&f, plan.seed);

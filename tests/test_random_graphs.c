@@ -6,9 +6,11 @@
  */
 #include "random_graphs.h"
 
+enum { GRAPHS = 120 };
+
 static void test_derivatives(void **state) {
     (void)state;
-    for_each_graph(check_derivatives);
+    for_each_graph(GRAPHS, check_derivatives);
 }
 
 static void expect_verified(const Graph *g, const char *name, const char *stage) {
@@ -71,7 +73,7 @@ static void check_passes(const Function *f, uint64_t seed) {
 
 static void test_passes_keep_results(void **state) {
     (void)state;
-    for_each_graph(check_passes);
+    for_each_graph(GRAPHS, check_passes);
 }
 
 int main(void) {

@@ -4,10 +4,11 @@
  * second order, in f64 and f32: compiled code, in one thread and in several, and the eager walk, against the
  * reference.
  */
-#include "executable.h"
 #include "every_op.h"
-#include "half.h"
 #include "random_graphs.h"
+#include "target_run.h"
+
+enum { COMPILED_GRAPHS = 30 };
 
 /* ---- The same graph in f32 ---- */
 
@@ -27,103 +28,13 @@ static Value narrow(Graph *to, const Graph *from, Value v, const Value *args, vo
     return graph_emit(to, node->op, args, node->nargs, node->attrs, &type);
 }
 
-/* ---- Running ---- */
-
-typedef struct Buffers {
-    void *in[16], *out[16];
-} Buffers;
-
-static size_t bytes_of(const Type *type) {
-    return (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
-}
-
-static void make_buffers(const Graph *g, uint64_t seed, double lo, double hi, Buffers *b) {
-    assert_true(g->ninputs <= 16 && g->noutputs <= 16);
-    for (size_t i = 0; i < g->ninputs; i++) {
-        const Type *type = graph_type(g, g->inputs[i]);
-        b->in[i] = calloc(1, bytes_of(type) + 8);
-        for (int64_t k = 0; k < shape_size(&type->shape); k++)
-            element_set(b->in[i], type->dtype, k, next_uniform(&seed, lo, hi));
-    }
-    for (size_t i = 0; i < g->noutputs; i++)
-        b->out[i] = malloc(bytes_of(graph_type(g, g->outputs[i].value)) + 8);
-}
-
-static void free_buffers(const Graph *g, Buffers *b) {
-    for (size_t i = 0; i < g->ninputs; i++) free(b->in[i]);
-    for (size_t i = 0; i < g->noutputs; i++) free(b->out[i]);
-}
-
-/* Runs a copy of g on a target into b->out, poisoned before. */
-static void run_on(const Graph *g, FraxTarget target, int threads, Buffers *b, const char *name) {
-    FraxError err = {0};
-    Executable *exe;
-    ExecutableOptions options = {.target = target, .threads = threads, .no_cache = true};
-    Graph *copy = graph_rewrite(g, NULL, NULL, &err);
-    assert_non_null(copy);
-    if (executable_create(copy, &options, &exe, &err)) fail_msg("%s: %s", name, err.message);
-    for (int again = 0; again < 2; again++) {
-        for (size_t i = 0; i < g->noutputs; i++)
-            memset(b->out[i], 0xff, bytes_of(graph_type(g, g->outputs[i].value)));
-        if (executable_run(exe, (const void *const *)b->in, b->out, &err))
-            fail_msg("%s: %s", name, err.message);
-    }
-    executable_destroy(exe);
-}
-
-static double largest(const Graph *g, size_t output, const void *data) {
-    const Type *type = graph_type(g, g->outputs[output].value);
-    double largest = 1;
-    for (int64_t k = 0; k < shape_size(&type->shape); k++)
-        largest = fmax(largest, fabs(element_get(data, type->dtype, k)));
-    return largest;
-}
-
-static void expect_near(const Graph *g, const Buffers *expected, const Buffers *got, double tolerance,
-                        const char *name) {
-    for (size_t i = 0; i < g->noutputs; i++) {
-        const Type *type = graph_type(g, g->outputs[i].value);
-        double scale = largest(g, i, expected->out[i]);
-        for (int64_t k = 0; k < shape_size(&type->shape); k++) {
-            double e = element_get(expected->out[i], type->dtype, k),
-                   y = element_get(got->out[i], type->dtype, k);
-            if (!(fabs(e - y) <= tolerance * scale) && !(isnan(e) && isnan(y)) && e != y)
-                fail_msg("%s: output %zu, element %lld is %.17g, expected %.17g", name, i, (long long)k, y,
-                         e);
-        }
-    }
-}
-
-/* Compiled with one and three threads (the same bits), eager, reference. */
-static void compare_targets(const Graph *g, uint64_t seed, double lo, double hi, double tolerance,
-                            const char *name) {
-    Buffers expected, got, again;
-    char what[128];
-    make_buffers(g, seed, lo, hi, &expected);
-    make_buffers(g, seed, lo, hi, &got);
-    make_buffers(g, seed, lo, hi, &again);
-    run_on(g, FRAX_REFERENCE, 1, &expected, name);
-    snprintf(what, sizeof what, "%s, cpu", name);
-    run_on(g, FRAX_CPU, 1, &got, what);
-    expect_near(g, &expected, &got, tolerance, what);
-    run_on(g, FRAX_CPU, 3, &again, what);
-    for (size_t i = 0; i < g->noutputs; i++)
-        assert_memory_equal(got.out[i], again.out[i], bytes_of(graph_type(g, g->outputs[i].value)));
-    snprintf(what, sizeof what, "%s, eager", name);
-    run_on(g, FRAX_EAGER, 1, &got, what);
-    expect_near(g, &expected, &got, tolerance, what);
-    free_buffers(g, &expected);
-    free_buffers(g, &got);
-    free_buffers(g, &again);
-}
-
 /* ---- Tests ---- */
 
 static void test_every_op(void **state) {
     (void)state;
     Graph *g = every_op();
     assert_non_null(g);
-    compare_targets(g, 7, 0.3, 0.9, 1e-12, "every op");
+    compare_targets(g, (Fill){7, 0.3, 0.9}, (Bound){0, 1e-12}, "every op");
     graph_destroy(g);
 }
 
@@ -141,16 +52,16 @@ static void check_targets(const Function *f, uint64_t seed) {
     Graph *g = derivative_graph(f), *single = graph_rewrite(g, narrow, NULL, &err);
     if (!single) fail_msg("%s: %s", f->name, err.message);
     snprintf(name, sizeof name, "%s%s f64", f->name, f->kinks ? " kinks" : "");
-    compare_targets(g, seed, -1, 1, holds_f32(g) ? 2e-4 : 1e-11, name);
+    compare_targets(g, (Fill){seed, -1, 1}, (Bound){0, holds_f32(g) ? 2e-4 : 1e-11}, name);
     snprintf(name, sizeof name, "%s%s f32", f->name, f->kinks ? " kinks" : "");
-    compare_targets(single, seed, -1, 1, 2e-4, name);
+    compare_targets(single, (Fill){seed, -1, 1}, (Bound){0, 2e-4}, name);
     graph_destroy(single);
     graph_destroy(g);
 }
 
 static void test_random(void **state) {
     (void)state;
-    for_each_graph(check_targets);
+    for_each_graph(COMPILED_GRAPHS, check_targets);
 }
 
 int main(void) {
