@@ -35,8 +35,8 @@ typedef struct EmIf {
 typedef struct Emitter Emitter;
 
 typedef struct EmitterOps {
-    /* Functions: void name(context, scratch, begin, end). */
-    void (*function_begin)(Emitter *e, const char *name, Em params[4]);
+    /* void name(params…): pointers among them never overlap. */
+    void (*function_begin)(Emitter *e, const char *name, const EmType *types, int count, Em *params);
     void (*function_end)(Emitter *e);
 
     Em (*constant)(Emitter *e, EmType type, double value);
@@ -54,6 +54,11 @@ typedef struct EmitterOps {
     Em (*reduce)(Emitter *e, Op op,
                  Em value); /* sum, reduce_max, reduce_min over the lanes, in a fixed tree */
 
+    /* a0 b0 … a1 b1 …: `count` (2 or 4) vectors in units of `unit` lanes, as one vector of all lanes. */
+    Em (*interleave)(Emitter *e, const Em *values, int count, int unit);
+    Em (*reverse)(Emitter *e, Em value);                   /* lanes in reverse order */
+
+    Em (*table)(Emitter *e, FraxDType dtype, const double *values, int64_t count); /* the address of constants */
     Em (*pointer)(Emitter *e, Em base, Em bytes); /* base + bytes */
     Em (*load_pointer)(Emitter *e, Em base, int64_t bytes);
     /* Element `at` of the array at base; lanes > 1: elements at, at + stride, … mask.ref NULL: all. */

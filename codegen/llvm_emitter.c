@@ -266,7 +266,56 @@ static Em em_reduce(Emitter *e, Op op, Em v) {
     return v;
 }
 
+/* ---- Lanes in another order ---- */
+
+static LLVMValueRef shuffle(LlvmEmitter *l, LLVMValueRef a, LLVMValueRef b, const int *order, int lanes) {
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(l->context);
+    LLVMValueRef places[64];
+    for (int i = 0; i < lanes; i++) places[i] = LLVMConstInt(i32, (unsigned)order[i], 0);
+    return LLVMBuildShuffleVector(l->builder, a, b, LLVMConstVector(places, (unsigned)lanes), "");
+}
+
+static Em interleave_pair(LlvmEmitter *l, Em a, Em b, int unit) {
+    int order[64];
+    for (int i = 0; i < 2 * a.lanes; i++) {
+        int group = i / (2 * unit), place = i % (2 * unit);
+        order[i] = group * unit + place % unit + (place < unit ? 0 : a.lanes);
+    }
+    return llvm_value(shuffle(l, a.ref, b.ref, order, 2 * a.lanes), a.type, 2 * a.lanes);
+}
+
+static Em em_interleave(Emitter *e, const Em *v, int count, int unit) {
+    LlvmEmitter *l = self(e);
+    if (count == 2) return interleave_pair(l, v[0], v[1], unit);
+    return interleave_pair(l, interleave_pair(l, v[0], v[2], unit), interleave_pair(l, v[1], v[3], unit), unit);
+}
+
+static Em em_reverse(Emitter *e, Em v) {
+    int order[64];
+    if (v.lanes == 1) return v;
+    for (int i = 0; i < v.lanes; i++) order[i] = v.lanes - 1 - i;
+    return llvm_value(shuffle(self(e), v.ref, LLVMGetPoison(LLVMTypeOf(v.ref)), order, v.lanes), v.type, v.lanes);
+}
+
 /* ---- Memory ---- */
+
+/* Tables with the same content become one (the optimiser merges constants of private, unnamed address). */
+static Em em_table(Emitter *e, FraxDType dtype, const double *values, int64_t count) {
+    LlvmEmitter *l = self(e);
+    LLVMTypeRef type = scalar_type(l, em_type_of(dtype));
+    LLVMValueRef *elements = mem_alloc(sizeof *elements * (size_t)count);
+    LLVMTypeRef array = LLVMArrayType2(type, (uint64_t)count);
+    LLVMValueRef global = LLVMAddGlobal(l->module, array, "");
+    for (int64_t i = 0; elements && i < count; i++) elements[i] = LLVMConstReal(type, values[i]);
+    if (elements) LLVMSetInitializer(global, LLVMConstArray2(type, elements, (uint64_t)count));
+    else l->out_of_memory = true;
+    LLVMSetGlobalConstant(global, 1);
+    LLVMSetLinkage(global, LLVMPrivateLinkage);
+    LLVMSetUnnamedAddress(global, LLVMGlobalUnnamedAddr);
+    LLVMSetAlignment(global, 64);
+    mem_free(elements);
+    return llvm_value(global, EM_POINTER, 1);
+}
 
 static Em em_pointer(Emitter *e, Em base, Em bytes) {
     LlvmEmitter *l = self(e);
@@ -570,27 +619,29 @@ static void add_enum_attribute(LlvmEmitter *l, const char *name, LLVMAttributeIn
     LLVMAddAttributeAtIndex(l->function, where, LLVMCreateEnumAttribute(l->context, kind, 0));
 }
 
-static void em_function_begin(Emitter *e, const char *name, Em params[4]) {
+static void em_function_begin(Emitter *e, const char *name, const EmType *types, int count, Em *params) {
     LlvmEmitter *l = self(e);
-    static const EmType types[4] = {EM_POINTER, EM_POINTER, EM_INDEX, EM_INDEX};
-    LLVMTypeRef refs[4];
+    LLVMTypeRef refs[8];
     char bits[16];
-    for (int i = 0; i < 4; i++) refs[i] = llvm_type(l, types[i], 1);
-    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(l->context), refs, 4, 0);
-    l->function = LLVMAddFunction(l->module, name, type);
+    for (int i = 0; i < count; i++) refs[i] = llvm_type(l, types[i], 1);
+    l->function = LLVMGetNamedFunction(l->module, name); /* declared where it was called before */
+    if (!l->function)
+        l->function = LLVMAddFunction(l->module, name, LLVMFunctionType(LLVMVoidTypeInContext(l->context), refs, (unsigned)count, 0));
     snprintf(bits, sizeof bits, "%d", l->base.vector_bytes * 8);
     add_attribute(l, "prefer-vector-width", bits);
     add_attribute(l, "min-legal-vector-width", bits);
     add_attribute(l, "target-cpu", l->target->cpu);
     add_attribute(l, "target-features", l->target->features);
     add_enum_attribute(l, "nounwind", LLVMAttributeFunctionIndex);
-    add_enum_attribute(l, "noalias", 2); /* scratch belongs to the call */
     l->entry = new_block(l);
     LLVMBasicBlockRef body = new_block(l);
     LLVMPositionBuilderAtEnd(l->builder, l->entry);
     LLVMBuildBr(l->builder, body);
     LLVMPositionBuilderAtEnd(l->builder, body);
-    for (int i = 0; i < 4; i++) params[i] = llvm_value(LLVMGetParam(l->function, (unsigned)i), types[i], 1);
+    for (int i = 0; i < count; i++) {
+        params[i] = llvm_value(LLVMGetParam(l->function, (unsigned)i), types[i], 1);
+        if (types[i] == EM_POINTER) add_enum_attribute(l, "noalias", (LLVMAttributeIndex)i + 1);
+    }
 }
 
 static void em_function_end(Emitter *e) {
@@ -612,6 +663,9 @@ static const EmitterOps llvm_ops = {
     .select = llvm_select,
     .splat = llvm_splat,
     .reduce = em_reduce,
+    .interleave = em_interleave,
+    .reverse = em_reverse,
+    .table = em_table,
     .pointer = em_pointer,
     .load_pointer = em_load_pointer,
     .load = em_load,
@@ -649,6 +703,7 @@ FraxStatus llvm_emitter_finish(LlvmEmitter *l, LLVMContextRef *context, LLVMModu
                                FraxError *err) {
     char *message = NULL;
     FraxStatus status = FRAX_OK;
+    if (l->out_of_memory) return fail_memory(err, "emitting code");
     if (LLVMVerifyModule(l->module, LLVMReturnStatusAction, &message))
         status = fail(err, FRAX_INTERNAL, "generated code is malformed: %s", message);
     LLVMDisposeMessage(message);

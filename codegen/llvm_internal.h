@@ -12,6 +12,7 @@ struct LlvmEmitter {
     LLVMBuilderRef builder;
     LLVMValueRef function;
     LLVMBasicBlockRef entry;
+    bool out_of_memory;
 };
 
 LLVMTypeRef llvm_type(const LlvmEmitter *l, EmType type, int lanes);

@@ -230,7 +230,7 @@ static void product_function(Rows *r) {
     if (k->m > 1) p.row_loop = k->nloops - 1 - (k->n > 1);
     for (size_t i = 0; i < k->nitems; i++)
         if (k->items[i].kind == ITEM_PRODUCT) p.item = (int)i;
-    r->e->ops->function_begin(r->e, name, r->params);
+    r->e->ops->function_begin(r->e, name, KERNEL_PARAMS, r->params);
     rows_load_bases(r);
     if (!k->left.is_constant) rows_base(r, k->left.node);
     if (!k->right.is_constant) rows_base(r, k->right.node);

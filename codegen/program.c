@@ -1,6 +1,7 @@
 /* program.c — the kernels of a fused and planned graph, what memory they need, and their emission into one
  * module. */
 #include "program.h"
+#include "fft_generator.h"
 #include <string.h>
 
 static size_t value_bytes(const Graph *g, Value v) {
@@ -93,6 +94,9 @@ FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *co
             ok = emit_matmul(llvm_emitter_base(emitter), p, i);
         p->scratch_bytes = MAX(p->scratch_bytes, p->kernels[i].scratch);
     }
+    for (size_t i = 0; ok && i < p->nffts; i++) /* the kernels have named the transforms they call */
+        if (fft_is_generated(&p->ffts[i]))
+            ok = emit_fft(llvm_emitter_base(emitter), &p->ffts[i], false) && emit_fft(llvm_emitter_base(emitter), &p->ffts[i], true);
     FraxStatus status =
         ok ? llvm_emitter_finish(emitter, context, module, err) : fail_memory(err, "emitting code");
     llvm_emitter_destroy(emitter);

@@ -46,6 +46,9 @@ void program_destroy(Program *program);
 FraxStatus program_emit(Program *program, const HostTarget *target, LLVMContextRef *context,
                         LLVMModuleRef *module, FraxError *err);
 
+/* The parameters of a kernel function, for the emitter. */
+#define KERNEL_PARAMS ((EmType[]){EM_POINTER, EM_POINTER, EM_INDEX, EM_INDEX}), 4
+
 /* ---- Templates ---- */
 
 bool emit_rows(Emitter *e, Program *program, int kernel); /* false when out of memory */

@@ -5,6 +5,7 @@
  * input row that several operations need is kept and transformed once: the backward kernel of a spectral op
  * (adjoint and both cross spectra) transforms x and the cotangent once each.
  */
+#include "fft_generator.h"
 #include "rows.h"
 
 enum { CONV_VECTORS = 4 }; /* accumulators of a direct convolution */
@@ -121,8 +122,15 @@ static bool layout_row_op(Rows *r, int i) {
 }
 
 bool rows_layout_row_ops(Rows *r) {
-    for (int i = 0; i < (int)r->k->nrows; i++)
+    size_t work = 0;
+    for (int i = 0; i < (int)r->k->nrows; i++) {
         if (!layout_row_op(r, i)) return false;
+        if (!is_spectral(row_node(r, i)->op)) continue;
+        FftShape shape = fft_shape(r->graph, row_node(r, i));
+        if (fft_is_generated(&shape)) work = MAX(work, fft_work_bytes(&shape));
+    }
+    r->fft_work = (int64_t)r->scratch;
+    r->scratch += (work + 63) / 64 * 64;
     return true;
 }
 
@@ -189,8 +197,22 @@ static Em table_value(Rows *r, const Table *table, const FftShape *shape, const 
 
 static Em plan_of(Rows *r, int row) {
     Em plans = r->e->ops->load_pointer(r->e, r->params[0], offsetof(KernelContext, plans));
-    return r->e->ops->load_pointer(r->e, plans,
-                                   program_fft(r->program, r->k->rows[row].node) * (int64_t)sizeof(void *));
+    return r->e->ops->load_pointer(r->e, plans, program_fft(r->program, r->k->rows[row].node) * (int64_t)sizeof(void *));
+}
+
+/* Generated code where the generator covers the length, else the runtime's plan. */
+static void call_transform(Rows *r, int row, bool inverse, int64_t real, int64_t spectrum) {
+    FftShape shape = fft_shape(r->graph, row_node(r, row));
+    Em x = scratch_at(r, real), s = scratch_at(r, spectrum);
+    char name[48];
+    if (fft_is_generated(&shape)) {
+        fft_function_name(&shape, inverse, name);
+        r->e->ops->call(r->e, name, (Em[]){x, s, scratch_at(r, r->fft_work)}, 3);
+    } else if (inverse) {
+        r->e->ops->call(r->e, "frax_kernel_fft_inverse", (Em[]){plan_of(r, row), s, x}, 3);
+    } else {
+        r->e->ops->call(r->e, "frax_kernel_fft_forward", (Em[]){plan_of(r, row), x, s}, 3);
+    }
 }
 
 static void transform_input(Rows *r, int row, int input) {
@@ -198,8 +220,7 @@ static void transform_input(Rows *r, int row, int input) {
     slot_owner(r, row, input, &owner, &slot);
     if (r->transformed[owner][slot]) return;
     r->transformed[owner][slot] = true;
-    Em args[3] = {plan_of(r, row), scratch_at(r, r->row[row][input]), scratch_at(r, r->spectrum[row][input])};
-    r->e->ops->call(r->e, "frax_kernel_fft_forward", args, 3);
+    call_transform(r, row, false, r->row[row][input], r->spectrum[row][input]);
 }
 
 static double inverse_count(const FftShape *shape) {
@@ -227,8 +248,7 @@ static void multiply_bin(Rows *r, int row, const FftShape *shape, const Bin *bin
 static void run_spectral(Rows *r, int row) {
     transform_input(r, row, 0);
     for_bins(r, row, multiply_bin);
-    Em args[3] = {plan_of(r, row), scratch_at(r, r->product[row]), scratch_at(r, r->result[row])};
-    r->e->ops->call(r->e, "frax_kernel_fft_inverse", args, 3);
+    call_transform(r, row, true, r->result[row], r->product[row]);
 }
 
 /* ---- Spectra as results ---- */

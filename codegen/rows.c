@@ -395,7 +395,7 @@ static void make_accumulators(Rows *r) {
 static void main_function(Rows *r) {
     char name[32];
     snprintf(name, sizeof name, "frax_k%d", r->k->id);
-    r->e->ops->function_begin(r->e, name, r->params);
+    r->e->ops->function_begin(r->e, name, KERNEL_PARAMS, r->params);
     rows_load_bases(r);
     make_accumulators(r);
     rows_zero_leads(r);
@@ -445,7 +445,7 @@ static void finish_reductions(Rows *r) {
 static void finish_function(Rows *r) {
     char name[40];
     snprintf(name, sizeof name, "frax_k%d_finish", r->k->id);
-    r->e->ops->function_begin(r->e, name, r->params);
+    r->e->ops->function_begin(r->e, name, KERNEL_PARAMS, r->params);
     rows_load_bases(r);
     if (r->k->nsummed) {
         rows_finish_spectra(r);

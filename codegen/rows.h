@@ -33,6 +33,7 @@ typedef struct Rows {
     bool transformed[MAX_ROW_OPS][2]; /* (done already in this row; kept with the slot's owner) */
     int64_t product[MAX_ROW_OPS];     /* the filtered spectrum, */
     int64_t result[MAX_ROW_OPS];      /* and the resulting row */
+    int64_t fft_work;                 /* where generated transforms work */
     int64_t lead[MAX_ROW_OPS];        /* zeros kept before the input row, in elements */
     Em block;                         /* number of the current block */
     size_t scratch;

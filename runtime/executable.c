@@ -7,6 +7,7 @@
 #include "executable.h"
 #include "blas.h"
 #include "cache.h"
+#include "fft_generator.h"
 #include "jit.h"
 #include "passes.h"
 #include <omp.h>
@@ -211,6 +212,7 @@ static FraxStatus make_plans(Executable *exe, const ExecutableOptions *options, 
     if (n && !options->no_cache) cache_load_wisdom();
     for (size_t i = 0; i < n; i++) {
         const FftPlan *plan;
+        if (fft_is_generated(&exe->program.ffts[i])) continue; /* part of the code */
         FraxStatus status = fft_plan(&exe->program.ffts[i], &plan, err);
         if (status) return status;
         exe->plans[i] = plan;
