@@ -56,9 +56,10 @@ typedef struct EmitterOps {
 
     /* a0 b0 … a1 b1 …: `count` (2 or 4) vectors in units of `unit` lanes, as one vector of all lanes. */
     Em (*interleave)(Emitter *e, const Em *values, int count, int unit);
-    Em (*reverse)(Emitter *e, Em value);                   /* lanes in reverse order */
+    Em (*reverse)(Emitter *e, Em value); /* lanes in reverse order */
 
-    Em (*table)(Emitter *e, FraxDType dtype, const double *values, int64_t count); /* the address of constants */
+    Em (*table)(Emitter *e, FraxDType dtype, const double *values,
+                int64_t count);                   /* the address of constants */
     Em (*pointer)(Emitter *e, Em base, Em bytes); /* base + bytes */
     Em (*load_pointer)(Emitter *e, Em base, int64_t bytes);
     /* Element `at` of the array at base; lanes > 1: elements at, at + stride, … mask.ref NULL: all. */

@@ -1,14 +1,17 @@
-/* fft.c — the generator of real Fourier transforms: for a power of two, straight vector code through the emitter.
+/* fft.c — the generator of real Fourier transforms: for a power of two, straight vector code through the
+ * emitter.
  *
- * A real row of n = 2M samples is M complex numbers (even samples + i·odd samples); their M-point transform is untangled into the
- * n/2 + 1 bins, and back. The complex transform is Stockham's (natural order in and out): with radix r and s transforms
- * already interleaved, length left l = M/s,
+ * A real row of n = 2M samples is M complex numbers (even samples + i·odd samples); their M-point transform
+ * is untangled into the n/2 + 1 bins, and back. The complex transform is Stockham's (natural order in and
+ * out): with radix r and s transforms already interleaved, length left l = M/s,
  *
- *     y[q + s(r·p + k)] = w_l^{pk} Σ_m w_r^{mk} x[q + s·p + m·M/r],   0 ≤ p < l/r, 0 ≤ q < s,   w_l = e^{−2πi/l}.
+ *     y[q + s(r·p + k)] = w_l^{pk} Σ_m w_r^{mk} x[q + s·p + m·M/r],   0 ≤ p < l/r, 0 ≤ q < s,   w_l =
+ * e^{−2πi/l}.
  *
- * With t = q + s·p all loads are contiguous in t; stores are contiguous in q once s fills a vector, and before that the r results are
- * interleaved in registers in units of s. Real and imaginary parts lie in planes of their own, which passes read and write in turn.
- * The inverse is the forward transform with the planes exchanged.
+ * With t = q + s·p all loads are contiguous in t; stores are contiguous in q once s fills a vector, and
+ * before that the r results are interleaved in registers in units of s. Real and imaginary parts lie in
+ * planes of their own, which passes read and write in turn. The inverse is the forward transform with the
+ * planes exchanged.
  */
 #include "fft_generator.h"
 #include <math.h>
@@ -45,7 +48,8 @@ size_t fft_work_bytes(const FftShape *shape) {
 }
 
 void fft_function_name(const FftShape *shape, bool inverse, char name[48]) {
-    snprintf(name, 48, "frax_fft_%s_%lld_%s", frax_dtype_name(shape->dtype), (long long)shape->dims[0], inverse ? "inverse" : "forward");
+    snprintf(name, 48, "frax_fft_%s_%lld_%s", frax_dtype_name(shape->dtype), (long long)shape->dims[0],
+             inverse ? "inverse" : "forward");
 }
 
 /* ---- Small arithmetic ---- */
@@ -83,7 +87,8 @@ static Complex complex_sub(Transform *t, Complex a, Complex b) {
 }
 
 static Complex complex_mul(Transform *t, Complex a, Complex b) {
-    return (Complex){sub(t, mul(t, a.re, b.re), mul(t, a.im, b.im)), add(t, mul(t, a.re, b.im), mul(t, a.im, b.re))};
+    return (Complex){sub(t, mul(t, a.re, b.re), mul(t, a.im, b.im)),
+                     add(t, mul(t, a.re, b.im), mul(t, a.im, b.re))};
 }
 
 static Em load(Transform *t, Em plane, Em at, int lanes) {
@@ -125,7 +130,8 @@ static void root_of_unity(int64_t a, int64_t b, double *re, double *im) {
     *im = (double)-sinl(angle);
 }
 
-/* w_l^{pk}, p = t/s, for k = 1…r−1: vectors along t where a vector spans several p; one number per p otherwise. */
+/* w_l^{pk}, p = t/s, for k = 1…r−1: vectors along t where a vector spans several p; one number per p
+ * otherwise. */
 static bool twiddle_table(Transform *t, int radix, int64_t s, Em *table) {
     int64_t length = t->points / s, count = s < t->lanes ? t->points / radix : length / radix;
     double *values = mem_alloc(sizeof *values * (size_t)(2 * (radix - 1) * count));
@@ -133,7 +139,8 @@ static bool twiddle_table(Transform *t, int radix, int64_t s, Em *table) {
     for (int k = 1; k < radix; k++)
         for (int64_t i = 0; i < count; i++) {
             int64_t p = s < t->lanes ? i / s : i;
-            double *at = s < t->lanes ? &values[2 * (k - 1) * count + i] : &values[2 * ((radix - 1) * p + k - 1)];
+            double *at =
+                s < t->lanes ? &values[2 * (k - 1) * count + i] : &values[2 * ((radix - 1) * p + k - 1)];
             root_of_unity(p * k, length, at, s < t->lanes ? at + count : at + 1);
         }
     *table = t->e->ops->table(t->e, t->dtype, values, 2 * (radix - 1) * count);
@@ -175,7 +182,8 @@ static void pass_store(Transform *t, const Pass *p, Em at, Complex z) {
 }
 
 static void load_operands(Transform *t, const Pass *p, Em at, Complex *x) {
-    for (int m = 0; m < p->radix; m++) x[m] = pass_load(t, p, plus(t, at, index_of(t, m * (t->points / p->radix))));
+    for (int m = 0; m < p->radix; m++)
+        x[m] = pass_load(t, p, plus(t, at, index_of(t, m * (t->points / p->radix))));
     butterfly(t, p->radix, x);
 }
 
@@ -190,7 +198,8 @@ static void narrow_pass(Transform *t, const Pass *p) {
     for (int k = 0; k < p->radix; k++) {
         if (k) {
             Em place = plus(t, loop.index, index_of(t, 2 * (k - 1) * count));
-            Complex w = {load(t, p->table, place, t->lanes), load(t, p->table, plus(t, place, index_of(t, count)), t->lanes)};
+            Complex w = {load(t, p->table, place, t->lanes),
+                         load(t, p->table, plus(t, place, index_of(t, count)), t->lanes)};
             x[k] = complex_mul(t, x[k], w);
         }
         re[k] = x[k].re;
@@ -215,7 +224,8 @@ static void wide_pass(Transform *t, const Pass *p) {
     load_operands(t, p, plus(t, over_q.index, times(t, over_p.index, p->s)), x);
     Em at = plus(t, over_q.index, times(t, over_p.index, p->s * p->radix));
     for (int k = 0; k < p->radix; k++) {
-        if (k && groups > 1) x[k] = complex_mul(t, x[k], w[k]); /* the last pass has p = 0 alone: all factors are 1 */
+        if (k && groups > 1)
+            x[k] = complex_mul(t, x[k], w[k]); /* the last pass has p = 0 alone: all factors are 1 */
         pass_store(t, p, plus(t, at, index_of(t, k * p->s)), x[k]);
     }
     o->loop_end(t->e, &over_q);
@@ -226,13 +236,19 @@ static void wide_pass(Transform *t, const Pass *p) {
 static bool emit_passes(Transform *t, Planes planes[2], Em row_from, Em row_to, bool swapped, int *result) {
     int from = 0;
     for (int64_t s = 1; s < t->points;) {
-        Pass p = {.radix = t->points / s % 4 == 0 ? 4 : 2, .s = s, .from = planes[from], .to = planes[!from], .swapped = swapped};
+        Pass p = {.radix = t->points / s % 4 == 0 ? 4 : 2,
+                  .s = s,
+                  .from = planes[from],
+                  .to = planes[!from],
+                  .swapped = swapped};
         if (s == 1) p.row_from = row_from;
         if (s * p.radix == t->points) p.row_to = row_to;
         if (s * p.radix < t->points || s < t->lanes)
             if (!twiddle_table(t, p.radix, s, &p.table)) return false;
-        if (s < t->lanes) narrow_pass(t, &p);
-        else wide_pass(t, &p);
+        if (s < t->lanes)
+            narrow_pass(t, &p);
+        else
+            wide_pass(t, &p);
         s *= p.radix;
         from = !from;
     }
@@ -246,14 +262,16 @@ static bool emit_passes(Transform *t, Planes planes[2], Em row_from, Em row_to, 
 static bool untangling_table(Transform *t, Em *table) {
     double *values = mem_alloc(sizeof *values * (size_t)(2 * t->points));
     if (!values) return false;
-    for (int64_t k = 0; k < t->points; k++) root_of_unity(k, 2 * t->points, &values[k], &values[t->points + k]);
+    for (int64_t k = 0; k < t->points; k++)
+        root_of_unity(k, 2 * t->points, &values[k], &values[t->points + k]);
     *table = t->e->ops->table(t->e, t->dtype, values, 2 * t->points);
     mem_free(values);
     return true;
 }
 
 static Complex untangling_factor(Transform *t, Em table, Em k) {
-    return (Complex){load(t, table, k, t->lanes), load(t, table, plus(t, k, index_of(t, t->points)), t->lanes)};
+    return (Complex){load(t, table, k, t->lanes),
+                     load(t, table, plus(t, k, index_of(t, t->points)), t->lanes)};
 }
 
 /* The first of the lanes that hold M − k, M − k − 1, … in reverse. */
@@ -284,7 +302,8 @@ static bool untangle(Transform *t, Planes z, Em spectrum) {
     Complex x = complex_add(t, even, complex_mul(t, odd, untangling_factor(t, table, loop.index)));
     o->store_complex(t->e, spectrum, t->dtype, loop.index, x.re, x.im);
     o->loop_end(t->e, &loop);
-    o->store_complex(t->e, spectrum, t->dtype, index_of(t, t->points), sub(t, first.re, first.im), o->constant(t->e, t->type, 0));
+    o->store_complex(t->e, spectrum, t->dtype, index_of(t, t->points), sub(t, first.re, first.im),
+                     o->constant(t->e, t->type, 0));
     return true;
 }
 
@@ -299,7 +318,8 @@ static bool tangle(Transform *t, Em spectrum, Planes z) {
     o->load_complex(t->e, spectrum, t->dtype, loop.index, t->lanes, &a.re, &a.im);
     o->load_complex(t->e, spectrum, t->dtype, mirrored(t, loop.index), t->lanes, &b.re, &b.im);
     b = reversed(t, b);
-    Complex w = untangling_factor(t, table, loop.index), difference = {sub(t, a.re, b.re), add(t, a.im, b.im)};
+    Complex w = untangling_factor(t, table, loop.index),
+            difference = {sub(t, a.re, b.re), add(t, a.im, b.im)};
     Em re = add(t, mul(t, w.re, difference.re), mul(t, w.im, difference.im)); /* w*·difference */
     Em im = sub(t, mul(t, w.re, difference.im), mul(t, w.im, difference.re));
     store(t, z.re, loop.index, sub(t, add(t, a.re, b.re), im));
@@ -312,9 +332,11 @@ static bool tangle(Transform *t, Em spectrum, Planes z) {
     return true;
 }
 
-/* void name(x, spectrum, work): forward reads x and writes spectrum; inverse the other way round, unnormalised. */
+/* void name(x, spectrum, work): forward reads x and writes spectrum; inverse the other way round,
+ * unnormalised. */
 bool emit_fft(Emitter *e, const FftShape *shape, bool inverse) {
-    Transform t = {.e = e, .dtype = shape->dtype, .type = em_type_of(shape->dtype), .points = shape->dims[0] / 2};
+    Transform t = {
+        .e = e, .dtype = shape->dtype, .type = em_type_of(shape->dtype), .points = shape->dims[0] / 2};
     char name[48];
     Em params[3];
     Planes planes[2];
@@ -330,11 +352,13 @@ bool emit_fft(Emitter *e, const FftShape *shape, bool inverse) {
     Em none = {0};
     bool ok;
     if (inverse) {
-        /* Exchanged planes: the forward passes then compute the inverse, with the parts exchanged at the row. */
+        /* Exchanged planes: the forward passes then compute the inverse, with the parts exchanged at the row.
+         */
         Planes swapped[2] = {{planes[0].im, planes[0].re}, {planes[1].im, planes[1].re}};
         ok = tangle(&t, params[1], planes[0]) && emit_passes(&t, swapped, none, params[0], true, &result);
     } else {
-        ok = emit_passes(&t, planes, params[0], none, false, &result) && untangle(&t, planes[result], params[1]);
+        ok = emit_passes(&t, planes, params[0], none, false, &result) &&
+             untangle(&t, planes[result], params[1]);
     }
     e->ops->function_end(e);
     return ok;

@@ -1,4 +1,5 @@
-/* fft_generator.h — transforms as generated code; whatever it does not cover goes through the runtime's plans (fft.h). */
+/* fft_generator.h — transforms as generated code; whatever it does not cover goes through the runtime's plans
+ * (fft.h). */
 #ifndef FRAX_FFT_GENERATOR_H
 #define FRAX_FFT_GENERATOR_H
 
@@ -10,7 +11,8 @@ bool fft_is_generated(const FftShape *shape);
 /* Scratch that a call needs, 64-byte aligned, distinct from row and spectrum. */
 size_t fft_work_bytes(const FftShape *shape);
 void fft_function_name(const FftShape *shape, bool inverse, char name[48]);
-/* Emits void name(row, spectrum, work), with the contract of fft_forward and fft_inverse. False when out of memory. */
+/* Emits void name(row, spectrum, work), with the contract of fft_forward and fft_inverse. False when out of
+ * memory. */
 bool emit_fft(Emitter *e, const FftShape *shape, bool inverse);
 
 #endif

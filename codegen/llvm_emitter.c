@@ -287,14 +287,16 @@ static Em interleave_pair(LlvmEmitter *l, Em a, Em b, int unit) {
 static Em em_interleave(Emitter *e, const Em *v, int count, int unit) {
     LlvmEmitter *l = self(e);
     if (count == 2) return interleave_pair(l, v[0], v[1], unit);
-    return interleave_pair(l, interleave_pair(l, v[0], v[2], unit), interleave_pair(l, v[1], v[3], unit), unit);
+    return interleave_pair(l, interleave_pair(l, v[0], v[2], unit), interleave_pair(l, v[1], v[3], unit),
+                           unit);
 }
 
 static Em em_reverse(Emitter *e, Em v) {
     int order[64];
     if (v.lanes == 1) return v;
     for (int i = 0; i < v.lanes; i++) order[i] = v.lanes - 1 - i;
-    return llvm_value(shuffle(self(e), v.ref, LLVMGetPoison(LLVMTypeOf(v.ref)), order, v.lanes), v.type, v.lanes);
+    return llvm_value(shuffle(self(e), v.ref, LLVMGetPoison(LLVMTypeOf(v.ref)), order, v.lanes), v.type,
+                      v.lanes);
 }
 
 /* ---- Memory ---- */
@@ -307,8 +309,10 @@ static Em em_table(Emitter *e, FraxDType dtype, const double *values, int64_t co
     LLVMTypeRef array = LLVMArrayType2(type, (uint64_t)count);
     LLVMValueRef global = LLVMAddGlobal(l->module, array, "");
     for (int64_t i = 0; elements && i < count; i++) elements[i] = LLVMConstReal(type, values[i]);
-    if (elements) LLVMSetInitializer(global, LLVMConstArray2(type, elements, (uint64_t)count));
-    else l->out_of_memory = true;
+    if (elements)
+        LLVMSetInitializer(global, LLVMConstArray2(type, elements, (uint64_t)count));
+    else
+        l->out_of_memory = true;
     LLVMSetGlobalConstant(global, 1);
     LLVMSetLinkage(global, LLVMPrivateLinkage);
     LLVMSetUnnamedAddress(global, LLVMGlobalUnnamedAddr);
@@ -626,7 +630,8 @@ static void em_function_begin(Emitter *e, const char *name, const EmType *types,
     for (int i = 0; i < count; i++) refs[i] = llvm_type(l, types[i], 1);
     l->function = LLVMGetNamedFunction(l->module, name); /* declared where it was called before */
     if (!l->function)
-        l->function = LLVMAddFunction(l->module, name, LLVMFunctionType(LLVMVoidTypeInContext(l->context), refs, (unsigned)count, 0));
+        l->function = LLVMAddFunction(
+            l->module, name, LLVMFunctionType(LLVMVoidTypeInContext(l->context), refs, (unsigned)count, 0));
     snprintf(bits, sizeof bits, "%d", l->base.vector_bytes * 8);
     add_attribute(l, "prefer-vector-width", bits);
     add_attribute(l, "min-legal-vector-width", bits);

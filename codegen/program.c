@@ -96,7 +96,8 @@ FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *co
     }
     for (size_t i = 0; ok && i < p->nffts; i++) /* the kernels have named the transforms they call */
         if (fft_is_generated(&p->ffts[i]))
-            ok = emit_fft(llvm_emitter_base(emitter), &p->ffts[i], false) && emit_fft(llvm_emitter_base(emitter), &p->ffts[i], true);
+            ok = emit_fft(llvm_emitter_base(emitter), &p->ffts[i], false) &&
+                 emit_fft(llvm_emitter_base(emitter), &p->ffts[i], true);
     FraxStatus status =
         ok ? llvm_emitter_finish(emitter, context, module, err) : fail_memory(err, "emitting code");
     llvm_emitter_destroy(emitter);

@@ -197,7 +197,8 @@ static Em table_value(Rows *r, const Table *table, const FftShape *shape, const 
 
 static Em plan_of(Rows *r, int row) {
     Em plans = r->e->ops->load_pointer(r->e, r->params[0], offsetof(KernelContext, plans));
-    return r->e->ops->load_pointer(r->e, plans, program_fft(r->program, r->k->rows[row].node) * (int64_t)sizeof(void *));
+    return r->e->ops->load_pointer(r->e, plans,
+                                   program_fft(r->program, r->k->rows[row].node) * (int64_t)sizeof(void *));
 }
 
 /* Generated code where the generator covers the length, else the runtime's plan. */

@@ -194,10 +194,12 @@ static Item new_item(ItemKind kind, Value node, int arg, int guard) {
 }
 
 static int item_load(Build *b, Value v, const Affine *map, int guard, Value stored) {
-    if (++b->nloads > MAX_LOADS) return unfit(b, "too many loads");
     Item item = new_item(ITEM_LOAD, stored, NO_ITEM, guard);
     item.at = affine_offset(map, &graph_type(b->graph, v)->shape);
-    return add_item(b, item);
+    size_t before = b->kernel->nitems;
+    int i = add_item(b, item);
+    if (b->kernel->nitems > before && ++b->nloads > MAX_LOADS) return unfit(b, "too many loads");
+    return i;
 }
 
 static int item_pointwise(Build *b, Value v, const Affine *map, int guard) {

@@ -101,6 +101,11 @@ static void score_place(const Affine *place, int weight, LaneScore *score) {
         score->strided += weight;
 }
 
+/* An access along the row happens far more often than one per row. */
+static int frequency(const Kernel *k, const Affine *place) {
+    return affine_uses(place, k->nouter, k->nloops) ? 16 : 1;
+}
+
 /* The loop along which most accesses are contiguous; scattered stores weigh double. Ties go to the last loop.
  */
 static int choose_lane_loop(const Kernel *k, int first, int end) {
@@ -108,9 +113,11 @@ static int choose_lane_loop(const Kernel *k, int first, int end) {
     for (int l = end - 1; l >= first; l--) {
         LaneScore score = {.loop = l};
         for (size_t i = 0; i < k->nitems; i++)
-            if (k->items[i].kind == ITEM_LOAD) score_place(&k->items[i].at, 1, &score);
+            if (k->items[i].kind == ITEM_LOAD)
+                score_place(&k->items[i].at, frequency(k, &k->items[i].at), &score);
         for (size_t i = 0; i < k->nstores; i++)
-            if (k->stores[i].item != NO_ITEM) score_place(&k->stores[i].at, 2, &score);
+            if (k->stores[i].item != NO_ITEM)
+                score_place(&k->stores[i].at, 2 * frequency(k, &k->stores[i].at), &score);
         int value = 2 * score.contiguous - 3 * score.strided - (k->size[l] < 4) * 4;
         if (value > best_score) best = l, best_score = value;
     }
