@@ -6,6 +6,7 @@
  * that follows it.
  */
 #include "cache.h"
+#include "build_id.h"
 #include "files.h"
 #include "jit.h"
 #include <errno.h>
@@ -54,7 +55,8 @@ static bool entry_path(const Text *key, Text *path) {
 bool cache_key(const Program *program, const HostTarget *target, Text *key) {
     char version[32];
     graph_print(program->graph, key);
-    text_printf(key, "frax %s llvm %s\n%s %s %s\n", FRAX_VERSION, jit_llvm_version(version), target->triple,
+    build_id(key);
+    text_printf(key, " frax %s llvm %s\n%s %s %s\n", FRAX_VERSION, jit_llvm_version(version), target->triple,
                 target->cpu, target->features);
     return !key->failed;
 }
