@@ -76,12 +76,21 @@ static int vector_lanes(const Rows *r, FraxDType dtype, int64_t length) {
     return lanes;
 }
 
+/* Do two operations keep an input row in the same way? [n] and [n, 1] have the same rows, but other spectra.
+ */
+static bool same_slots(const Rows *r, int a, int b) {
+    const Node *x = row_node(r, a), *y = row_node(r, b);
+    if (x->op == OP_grunwald_weights || y->op == OP_grunwald_weights) return false;
+    if (!is_spectral(x->op) || !is_spectral(y->op)) return is_spectral(x->op) == is_spectral(y->op);
+    FftShape p = fft_shape(r->graph, x), q = fft_shape(r->graph, y);
+    return same_fft(&p, &q);
+}
+
 /* The first operation that keeps the same input row in the same way. */
 static void slot_owner(const Rows *r, int row, int input, int *owner, int *slot) {
     int item = r->k->rows[row].inputs[input];
-    bool spectral = is_spectral(row_node(r, row)->op);
     for (int i = 0; i <= row; i++) {
-        if (is_spectral(row_node(r, i)->op) != spectral) continue;
+        if (!same_slots(r, i, row)) continue;
         for (int n = 0; n < r->k->rows[i].ninputs; n++) {
             if (r->k->rows[i].inputs[n] != item) continue;
             *owner = i;

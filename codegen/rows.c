@@ -61,10 +61,9 @@ static void run_lanes(Rows *r, Em first, Em end, int unroll, Body *body) {
 
 static double neutral(Op op, EmType type) {
     if (op == OP_sum) return 0;
-    double infinite = type == EM_I32        ? (op == OP_reduce_min ? INT32_MAX : INT32_MIN)
-                      : op == OP_reduce_min ? INFINITY
-                                            : -INFINITY;
-    return infinite;
+    if (type == EM_I32)
+        return op == OP_reduce_min ? INT32_MAX : INT32_MIN; /* no f32 between: INFINITY is one */
+    return op == OP_reduce_min ? INFINITY : -INFINITY;
 }
 
 /* Lanes of an accumulator: those along the row, or one per row. */

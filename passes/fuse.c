@@ -44,9 +44,12 @@ static Value spread_axis(Graph *to, Value x, int axis, int64_t step) {
     return g_slice(to, x, lo, hi, NULL);
 }
 
-static Value lower_pad(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
+/* Pads between elements; and sums of no rows at all, which no row operation would come to write. */
+static Value lower_node(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
     (void)context;
     const Node *node = graph_node(from, v);
+    if (node->op == OP_cross_spectrum && !shape_size(&graph_type(from, node->args[0])->shape))
+        return g_constant(to, node->type, 0);
     if (node->op != OP_pad) return NO_VALUE;
     Value x = args[0];
     const Shape *shape = &graph_type(from, node->args[0])->shape;
@@ -416,7 +419,7 @@ static void number_kernels(Fuse *f) {
 }
 
 Graph *pass_fuse(const Graph *graph, FraxError *err) {
-    Graph *lowered = graph_rewrite(graph, lower_pad, NULL, err);
+    Graph *lowered = graph_rewrite(graph, lower_node, NULL, err);
     Graph *g =
         lowered ? graph_rewrite(lowered, NULL, NULL, err) : NULL; /* without what the lowering left behind */
     graph_destroy(lowered);

@@ -478,12 +478,26 @@ static bool store_place(Build *b, const Shape *shape, Affine *map) {
     return affine_unravel(&offset, shape, b->kernel->size, b->kernel->nloops, map);
 }
 
+/* A value without elements is stored along a loop that never runs. */
+static bool store_nothing(Build *b, Value v, Store *store) {
+    for (int l = 0; l < b->kernel->nloops; l++) {
+        if (b->kernel->size[l]) continue;
+        store->at = affine_loop(l);
+        store->item = add_item(b, new_item(ITEM_CONSTANT, v, NO_ITEM, NO_GUARD));
+        return store->item != NO_ITEM;
+    }
+    unfit(b, "an empty store beside others");
+    return false;
+}
+
 static void add_store(Build *b, Value v) {
     Kernel *k = b->kernel;
     const Node *node = graph_node(b->graph, v);
     Store store = {.node = v, .item = NO_ITEM, .row = -1};
     Affine map[MAX_RANK];
-    if (node->op == OP_rfft || node->op == OP_cross_spectrum) {
+    if (!shape_size(&node->type.shape)) {
+        if (!store_nothing(b, v, &store)) return;
+    } else if (node->op == OP_rfft || node->op == OP_cross_spectrum) {
         if (!store_spectrum(b, v, &store)) return;
     } else {
         if (!store_place(b, &node->type.shape, map)) {

@@ -155,7 +155,7 @@ SELECT(select_bool, uint8_t)
    reflection for x < 0. Poles give NaN. */
 static double digamma(double x) {
     if (isnan(x) || (x <= 0 && x == floor(x))) return NAN;
-    if (x < 0) return digamma(1 - x) - M_PI / tan(M_PI * (x - floor(x)));
+    if (x < 0) return digamma(1 - x) - M_PI / tan(M_PI * (x - round(x)));
     if (x == INFINITY) return x;
     double shifted = 0;
     for (; x < 10; x += 1) shifted += 1 / x;
