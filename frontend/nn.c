@@ -22,7 +22,9 @@ static Item softmax_rule(Lower *lw, const Args *args) {
     if (!float_and_axes(lw, args, 1, &x, &axes) || !has_elements(lw, x, axes)) return (Item){0};
     Value m = g_unary(g, OP_stop, g_reduce(g, OP_reduce_max, x, axes));
     Value e = g_unary(g, OP_exp, op_broadcast(lw, OP_sub, x, m));
-    return item_value(op_broadcast(lw, OP_div, e, g_reduce(g, OP_sum, e, axes)));
+    /* One division a row instead of one an element: the sum is at least 1, so that its inverse exists. */
+    Value sum = g_reduce(g, OP_sum, e, axes);
+    return item_value(op_broadcast(lw, OP_mul, e, g_div(g, g_like(g, sum, 1), sum)));
 }
 
 static Item log_softmax_rule(Lower *lw, const Args *args) {
