@@ -4,17 +4,13 @@
 #include "fft_generator.h"
 #include <string.h>
 
-static size_t value_bytes(const Graph *g, Value v) {
-    const Type *type = graph_type(g, v);
-    return (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
-}
-
 /* The extent of a region: the end of its last value. */
 static size_t region_bytes(const Graph *g, Region region) {
     size_t end = 0;
     for (size_t v = 0; v < g->count; v++) {
         const Node *node = &g->nodes[v];
-        if (node->region == region) end = MAX(end, (size_t)node->offset + value_bytes(g, (Value)v));
+        if (node->region == region)
+            end = MAX(end, (size_t)node->offset + type_bytes(graph_type(g, (Value)v)));
     }
     return (end + 63) / 64 * 64;
 }
@@ -45,7 +41,7 @@ static size_t live_bytes(const Program *p) {
             for (int r = k; r < p->nkernels && !read_later; r++)
                 read_later = kernel_reads(&p->kernels[r].kernel, (Value)v);
             for (size_t i = 0; i < g->noutputs; i++) read_later |= g->outputs[i].value == (Value)v;
-            if (node->kernel == k || read_later) live += value_bytes(g, (Value)v);
+            if (node->kernel == k || read_later) live += type_bytes(graph_type(g, (Value)v));
         }
         largest = MAX(largest, live);
     }

@@ -458,7 +458,7 @@ static void finish_function(Rows *r) {
 
 /* ---- Preparation ---- */
 
-static size_t type_bytes(EmType type) {
+static size_t element_bytes(EmType type) {
     return type == EM_F64 ? 8 : 4;
 }
 
@@ -469,7 +469,7 @@ static int choose_lanes(const Rows *r) {
     for (size_t i = 0; i < r->k->nitems; i++) {
         const Item *item = &r->k->items[i];
         bool matters = item->inner || item->kind == ITEM_REDUCE || r->across;
-        if (matters) widest = MAX(widest, type_bytes(item_type(r->graph, item)));
+        if (matters) widest = MAX(widest, element_bytes(item_type(r->graph, item)));
     }
     int lanes = r->e->vector_bytes / (int)widest;
     while (lanes > 1 && lanes / 2 >= r->k->size[r->k->lane_loop]) lanes /= 2;
@@ -477,20 +477,8 @@ static int choose_lanes(const Rows *r) {
 }
 
 static bool is_dear(const Rows *r, int item) {
-    const Node *node = graph_node(r->graph, r->k->items[item].node);
-    if (r->k->items[item].kind != ITEM_POINTWISE) return false;
-    switch (node->op) {
-    case OP_add:
-    case OP_sub:
-    case OP_mul:
-    case OP_neg:
-    case OP_abs:
-    case OP_select:
-    case OP_cast:
-    case OP_min:
-    case OP_max: return false;
-    default: return true;
-    }
+    return r->k->items[item].kind == ITEM_POINTWISE &&
+           op_is_dear(graph_node(r->graph, r->k->items[item].node)->op);
 }
 
 /* Marks what pass p computes; a dear item of an earlier pass is kept in scratch instead of computed again. */
@@ -523,7 +511,7 @@ static void reserve_cached(Rows *r) {
         if (r->cached[i] < 0) continue;
         r->cached[i] = (int64_t)r->scratch;
         size_t row = (size_t)kernel_inner_size(k) * (size_t)(r->across ? r->lanes : 1) + (size_t)r->lanes;
-        r->scratch += (row * type_bytes(item_type(r->graph, &k->items[i])) + 127) / 64 * 64;
+        r->scratch += (row * element_bytes(item_type(r->graph, &k->items[i])) + 127) / 64 * 64;
     }
 }
 

@@ -106,7 +106,7 @@ FraxStatus batches_allocate(Batches *b, const Graph *g, FraxError *err) {
     for (size_t i = 0; b && i < b->ninputs; i++) {
         if (!b->batched[i]) continue;
         const Type *type = graph_type(g, g->inputs[i]);
-        size_t bytes = (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+        size_t bytes = type_bytes(type);
         b->row_bytes[i] = bytes / (size_t)b->batch;
         b->staging[i] = mem_aligned(MAX(bytes, 1));
         if (!b->staging[i]) return fail_memory(err, "mini-batches");

@@ -147,7 +147,7 @@ static FraxStatus compile_step(FraxTrainer *t, const FraxModel *model, const Fra
 /* ---- Buffers ---- */
 
 static void *new_buffer(FraxTrainer *t, const Type *type) {
-    size_t bytes = (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+    size_t bytes = type_bytes(type);
     void *buffer = mem_aligned(MAX(bytes, 8));
     if (!buffer) return NULL;
     memset(buffer, 0, MAX(bytes, 8));
@@ -427,7 +427,7 @@ static FraxStatus check_param(const FraxTrainer *t, size_t i, const void *data, 
 static size_t param_bytes(const FraxTrainer *t, size_t i) {
     const Graph *g = executable_graph(t->exe.exe);
     const Type *type = graph_type(g, g->inputs[param_position(&t->exe, i)]);
-    return (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+    return type_bytes(type);
 }
 
 FraxStatus frax_trainer_get_param(const FraxTrainer *t, size_t i, void *data, FraxError *err) {

@@ -32,6 +32,7 @@ bool shape_equal(const Shape *a, const Shape *b);
 int64_t shape_size(const Shape *shape);   /* elements; dims are known not to overflow once in a graph */
 bool shape_overflows(const Shape *shape); /* more than 2^62 bytes of any element type, or a negative dim */
 void shape_strides(const Shape *shape, int64_t strides[MAX_RANK]); /* row-major, in elements */
+size_t type_bytes(const Type *type);                               /* of a dense array */
 const char *shape_text(const Shape *shape, char buffer[160]);      /* [2,3] */
 const char *type_text(const Type *type, char buffer[176]);         /* f64[2,3] */
 bool dtype_is_float(FraxDType dtype);

@@ -17,6 +17,10 @@ int64_t shape_size(const Shape *shape) {
     return size;
 }
 
+size_t type_bytes(const Type *type) {
+    return (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
+}
+
 bool shape_overflows(const Shape *shape) {
     int64_t bytes = 8; /* the widest element */
     for (int i = 0; i < shape->rank; i++) {

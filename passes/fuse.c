@@ -187,30 +187,11 @@ static int reading_kernels(const Fuse *f, Value v, int *kernels, int n) {
     return n;
 }
 
-static bool is_dear(Op op) {
-    switch (op) {
-    case OP_exp:
-    case OP_expm1:
-    case OP_log:
-    case OP_log1p:
-    case OP_sin:
-    case OP_cos:
-    case OP_tanh:
-    case OP_sigmoid:
-    case OP_erf:
-    case OP_lgamma:
-    case OP_polygamma:
-    case OP_pow:
-    case OP_atan2: return true;
-    default: return op_is_reduction(op) || !op_is_pointwise(op);
-    }
-}
-
 /* What computing v again costs: ops, with a large number for dear ones, down to stored values. */
 static int inline_cost(const Fuse *f, Value v, int depth) {
     const Node *node = graph_node(f->g, v);
     if (is_given(node) || is_leaf(node)) return is_leaf(node) ? 0 : 1;
-    int cost = only_moves(node) ? 0 : is_dear(node->op) ? 1000 : 1;
+    int cost = only_moves(node) ? 0 : op_is_dear(node->op) ? 1000 : 1;
     if (depth > 16) return 1000;
     for (int a = 0; a < node->nargs; a++) {
         const Node *arg = graph_node(f->g, node->args[a]);

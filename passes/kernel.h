@@ -130,6 +130,9 @@ int64_t kernel_inner_size(const Kernel *kernel);
 /* May `store` be written into the buffer from which `source` is loaded? (Each element is read before it is
  * overwritten.) */
 bool kernel_in_place(const Graph *graph, const Kernel *kernel, const Store *store, Value source);
+/* Is the op worth keeping a value for rather than computing it again? (elementary functions, and all that
+ * couples elements) */
+bool op_is_dear(Op op);
 /* Does the kernel read the stored value v? */
 bool kernel_reads(const Kernel *kernel, Value v);
 /* Bytes read and written, each operand once. */

@@ -30,9 +30,7 @@ typedef struct Plan {
 } Plan;
 
 static size_t padded_bytes(const Graph *g, Value v) {
-    const Type *type = graph_type(g, v);
-    size_t bytes = (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return (type_bytes(graph_type(g, v)) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
 /* ---- Who reads what ---- */

@@ -286,6 +286,25 @@ bool kernel_schedule(const Graph *graph, Kernel *k) {
 
 /* ---- What fusion and the memory plan ask ---- */
 
+bool op_is_dear(Op op) {
+    switch (op) {
+    case OP_exp:
+    case OP_expm1:
+    case OP_log:
+    case OP_log1p:
+    case OP_sin:
+    case OP_cos:
+    case OP_tanh:
+    case OP_sigmoid:
+    case OP_erf:
+    case OP_lgamma:
+    case OP_polygamma:
+    case OP_pow:
+    case OP_atan2: return true;
+    default: return op_is_reduction(op) || !op_is_pointwise(op);
+    }
+}
+
 /* The element overwritten is read at the same place of the same loop iteration, never in a later pass. */
 bool kernel_in_place(const Graph *graph, const Kernel *k, const Store *store, Value source) {
     if (k->kind != KERNEL_ROWS || store->item == NO_ITEM || k->nsummed || k->workspace) return false;
@@ -316,15 +335,10 @@ bool kernel_reads(const Kernel *k, Value v) {
     return (!k->left.is_constant && k->left.node == v) || (!k->right.is_constant && k->right.node == v);
 }
 
-static size_t value_bytes(const Graph *graph, Value v) {
-    const Type *type = graph_type(graph, v);
-    return (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
-}
-
 size_t kernel_moved_bytes(const Graph *graph, const Kernel *k) {
     size_t bytes = 0;
-    for (size_t i = 0; i < k->nstores; i++) bytes += value_bytes(graph, k->stores[i].node);
+    for (size_t i = 0; i < k->nstores; i++) bytes += type_bytes(graph_type(graph, k->stores[i].node));
     for (size_t v = 0; v < graph->count; v++)
-        if (kernel_reads(k, (Value)v)) bytes += value_bytes(graph, (Value)v);
+        if (kernel_reads(k, (Value)v)) bytes += type_bytes(graph_type(graph, (Value)v));
     return bytes;
 }

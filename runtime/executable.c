@@ -134,7 +134,7 @@ static void copy_outputs(const Executable *exe, const KernelContext *c) {
     for (size_t i = 0; i < g->noutputs; i++) {
         const Node *node = graph_node(g, g->outputs[i].value);
         if (node->region == REGION_OUTPUT && node->offset == (int64_t)i) continue;
-        size_t bytes = (size_t)shape_size(&node->type.shape) * frax_dtype_size(node->type.dtype);
+        size_t bytes = type_bytes(&node->type);
         if (bytes) memmove(c->outputs[i], value_address(exe, c, g->outputs[i].value), bytes);
     }
 }
