@@ -343,6 +343,19 @@ static void join_kernels(Fuse *f) {
     mem_free(used);
 }
 
+/* What only its own kernel reads need not be stored any more. */
+static void drop_unread_stores(Fuse *f) {
+    for (size_t v = 0; !f->failed && v < f->g->count; v++) {
+        int own = graph_node(f->g, (Value)v)->kernel, kernels[MAX_USERS];
+        if (own < 0 || reading_kernels(f, (Value)v, kernels, 0) != 1 || kernels[0] != own) continue;
+        bool is_output = false;
+        for (size_t i = 0; i < f->g->noutputs; i++) is_output |= f->g->outputs[i].value == (Value)v;
+        if (is_output) continue;
+        set_kernel(f, (Value)v, -1);
+        if (!worth(f, own, (Value)v, false)) set_kernel(f, (Value)v, own);
+    }
+}
+
 /* ---- Order ---- */
 
 /* Kernel k can run: every stored value that it needs has been stored by an earlier one. */
@@ -417,6 +430,7 @@ Graph *pass_fuse(const Graph *graph, FraxError *err) {
         make_buildable(&f);
         for (size_t v = g->count; !f.failed && v-- > 0;) try_inline(&f, (Value)v);
         if (!f.failed) join_kernels(&f);
+        drop_unread_stores(&f);
         if (!f.failed) number_kernels(&f);
     }
     if (!f.failed) return g;

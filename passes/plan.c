@@ -16,6 +16,7 @@ typedef struct Slot {
     size_t bytes;
     int64_t offset;
     int first, last; /* kernels */
+    int taken;       /* the kernel whose store last took it over; only one store may */
 } Slot;
 
 typedef struct Plan {
@@ -88,7 +89,8 @@ static int dying_slot(const Plan *p, const Kernel *kernel, const Store *store) {
         const Item *item = &kernel->items[i];
         if (item->kind != ITEM_LOAD || p->slot[item->node] < 0) continue;
         int s = p->slot[item->node];
-        if (p->slots[s].last != kernel->id || p->slots[s].bytes != bytes) continue;
+        if (p->slots[s].last != kernel->id || p->slots[s].taken == kernel->id || p->slots[s].bytes != bytes)
+            continue;
         if (p->last_read[item->node] == kernel->id && kernel_in_place(p->g, kernel, store, item->node))
             return s;
     }
@@ -119,6 +121,7 @@ static void assign_slots(Plan *p) {
                 p->slots[s] = (Slot){.bytes = padded_bytes(p->g, v), .offset = -1, .first = k};
             }
             p->slots[s].last = MAX(p->last_read[v], k);
+            p->slots[s].taken = k;
             p->slot[v] = s;
         }
     }
