@@ -53,7 +53,7 @@ static size_t find_symbol(const FraxModel *model, const char *text, size_t lengt
 static FraxStatus mark_inputs(Batches *b, const FraxModel *model, FraxError *err) {
     for (FraxRole role = FRAX_INPUT; role <= FRAX_PARAM; role++)
         for (size_t i = 0; i < model_count(model, role); i++) {
-            const char *type = model_value_type(model, role, i), *start;
+            const char *type = model_value_type(model, role, i), *start = type;
             size_t length = leading_dimension(type, &start);
             bool leads =
                 role == FRAX_INPUT && length == strlen(b->symbol) && !strncmp(start, b->symbol, length);

@@ -32,10 +32,6 @@ static inline uint64_t fill_random(uint64_t *state) {
     return z ^ z >> 31;
 }
 
-static inline size_t type_bytes(const Type *type) {
-    return (size_t)shape_size(&type->shape) * frax_dtype_size(type->dtype);
-}
-
 /* The arrays are exactly as long as their type says, so that the sanitizers see accesses beyond it. */
 static inline void *new_tensor(const Type *type) {
     void *data = malloc(type_bytes(type));
