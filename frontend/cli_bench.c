@@ -221,7 +221,9 @@ static void print_table(const Row *rows, size_t n, double bandwidth, Text *out) 
     for (size_t i = 0; i < n; i++)
         text_printf(out, "%-22s %10s %10s %12s\n", rows[i].what, time_text(rows[i].compile_cold, a),
                     time_text(rows[i].compile_cached, b), bytes_text((double)rows[i].eager_bytes, c));
-    text_printf(out, "\n%% of memory: bytes moved over time, of the %s/s at which this machine copies.\n",
+    text_printf(out,
+                "\n%% of memory: bytes moved over time, of the %s/s at which this machine copies;\n"
+                "more than 100%% where the data stay in the caches.\n",
                 bytes_text(bandwidth, a));
 }
 

@@ -12,13 +12,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_SERIES = 4 };
+enum { MAX_SERIES = 4, LONGEST_SUBTITLE = 90 };
 
-/* The loss after each step, and the line on the terminal. */
+/* The loss before each step, and the line on the terminal. */
 typedef struct Progress {
-    int64_t total;
-    bool shown; /* standard error is a terminal */
-    double last;
+    int64_t total, step, evaluations; /* the last two: so far */
+    bool shown;                       /* standard error is a terminal */
+    double last;                      /* when the line was written */
     double *losses;
     size_t count, cap;
     bool failed;
@@ -30,17 +30,31 @@ static double seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static void show_progress(const Progress *p) {
+    if (!p->shown || !p->count) return;
+    fprintf(stderr, "\rstep %lld of at most %lld, %lld evaluations, loss %.9g\033[K", (long long)p->step,
+            (long long)p->total, (long long)p->evaluations, p->losses[p->count - 1]);
+}
+
 static int on_step(void *context, int64_t step, int64_t evaluations, double loss) {
     Progress *p = context;
     if (!mem_grow(&p->losses, &p->cap, p->count + 1, sizeof *p->losses)) p->failed = true;
     if (p->failed) return 1;
     p->losses[p->count++] = loss;
-    if (p->shown && (seconds() - p->last > 0.1 || step == p->total)) {
+    p->step = step;
+    p->evaluations = evaluations;
+    if (seconds() - p->last > 0.1) {
         p->last = seconds();
-        fprintf(stderr, "\rstep %lld of %lld, %lld evaluations, loss %.9g\033[K", (long long)step,
-                (long long)p->total, (long long)evaluations, loss);
+        show_progress(p);
     }
     return 0;
+}
+
+/* The line as it stands at the end stays on the terminal. */
+static void end_progress(Progress *p) {
+    show_progress(p);
+    if (p->shown && p->count) fprintf(stderr, "\n");
+    p->shown = false;
 }
 
 static void set_real(double *field, double given) {
@@ -105,15 +119,15 @@ static FraxStatus fit_options(const Cli *cli, Progress *progress, FraxFitOptions
 }
 
 /* Starts from the session's params (--load, --set), fits, and copies the result back. */
-static FraxStatus fit_params(Session *s, const FraxFitOptions *fit, const Progress *progress,
-                             FraxTrainer **trainer, FraxError *err) {
+static FraxStatus fit_params(Session *s, const FraxFitOptions *fit, Progress *progress, FraxTrainer **trainer,
+                             FraxError *err) {
     double loss;
     FraxStatus status = frax_trainer_create(s->model, &s->options, fit, trainer, err);
     size_t n = frax_model_count(s->model, FRAX_PARAM);
     for (size_t i = 0; i < n && !status; i++)
         status = frax_trainer_set_param(*trainer, i, s->param_data[i], err);
     if (!status) status = frax_trainer_run(*trainer, (const void *const *)s->input_data, &loss, err);
-    if (progress->shown && progress->count) fprintf(stderr, "\n");
+    end_progress(progress);
     for (size_t i = 0; i < n && !status; i++)
         status = frax_trainer_get_param(*trainer, i, s->param_data[i], err);
     if (!status && progress->failed) return fail_memory(err, "the losses");
@@ -136,29 +150,54 @@ static FraxStatus save_params(const Session *s, const char *path, FraxError *err
 typedef struct Picture {
     SvgPanel panels[MAX_SERIES + 1];
     SvgSeries series[MAX_SERIES + 1];
+    char titles[MAX_SERIES + 1][96];
     double *values[MAX_SERIES];
     size_t count;
+    Text subtitle; /* the scalars */
 } Picture;
 
-static FraxStatus add_series(Picture *picture, const char *name, const FraxTensor *tensor, FraxError *err) {
+static void add_scalar(Picture *picture, const char *name, double value) {
+    if (picture->subtitle.len > LONGEST_SUBTITLE) return;
+    text_printf(&picture->subtitle, "%s%s = %.9g", picture->subtitle.len ? ",  " : "", name, value);
+}
+
+static FraxStatus add_series(Picture *picture, const char *role, const char *name, const FraxTensor *tensor,
+                             FraxError *err) {
     bool floating = tensor->dtype == FRAX_F64 || tensor->dtype == FRAX_F32;
+    if (floating && tensor->rank == 0) add_scalar(picture, name, element_get(tensor->data, tensor->dtype, 0));
     if (!floating || tensor->rank != 1 || tensor->dims[0] < 2 || picture->count == MAX_SERIES) return FRAX_OK;
     size_t n = (size_t)tensor->dims[0], k = picture->count;
     double *values = mem_alloc(n * sizeof *values);
     if (!values) return fail_memory(err, "the picture");
     for (size_t i = 0; i < n; i++) values[i] = element_get(tensor->data, tensor->dtype, (int64_t)i);
+    snprintf(picture->titles[k], sizeof picture->titles[k], "%s %s", role, name);
     picture->values[k] = values;
     picture->series[k] = (SvgSeries){.n = n, .y = values};
-    picture->panels[k] =
-        (SvgPanel){.title = name, .x_label = "sample", .series = &picture->series[k], .nseries = 1};
+    picture->panels[k] = (SvgPanel){
+        .title = picture->titles[k], .x_label = "sample", .series = &picture->series[k], .nseries = 1};
     picture->count++;
     return FRAX_OK;
 }
 
-static bool positive(const double *values, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!(values[i] > 0)) return false;
-    return true;
+/* A loss that falls by orders of magnitude is drawn on a logarithmic axis. */
+static bool falls_far(const double *values, size_t n) {
+    double least = INFINITY, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        least = fmin(least, values[i]);
+        most = fmax(most, values[i]);
+    }
+    return least > 0 && most >= 30 * least;
+}
+
+static void add_losses(Picture *picture, const Progress *progress, const char *of) {
+    size_t k = picture->count;
+    snprintf(picture->titles[k], sizeof picture->titles[k], "%s against steps", of);
+    picture->series[k] = (SvgSeries){.n = progress->count, .y = progress->losses};
+    picture->panels[k] = (SvgPanel){.title = picture->titles[k],
+                                    .x_label = "steps taken",
+                                    .series = &picture->series[k],
+                                    .nseries = 1,
+                                    .log_y = falls_far(progress->losses, progress->count)};
 }
 
 static FraxStatus draw(const Session *s, const Progress *progress, const char *path, FraxError *err) {
@@ -166,22 +205,23 @@ static FraxStatus draw(const Session *s, const Progress *progress, const char *p
     Text svg = {0};
     FraxStatus status = FRAX_OK;
     for (size_t i = 0; i < s->ninputs && !status; i++)
-        status = add_series(&picture, frax_executable_name(s->exe, FRAX_INPUT, i), &s->inputs[i], err);
+        status =
+            add_series(&picture, "input", frax_executable_name(s->exe, FRAX_INPUT, i), &s->inputs[i], err);
+    for (size_t i = 0; i < frax_executable_count(s->exe, FRAX_PARAM) && !status; i++) {
+        FraxTensor param = session_param(s, i);
+        status = add_series(&picture, "param", frax_executable_name(s->exe, FRAX_PARAM, i), &param, err);
+    }
     for (size_t i = 0; i < frax_executable_count(s->exe, FRAX_OUTPUT) && !status; i++) {
         FraxTensor output = session_output(s, i);
-        status = add_series(&picture, frax_executable_name(s->exe, FRAX_OUTPUT, i), &output, err);
+        status = add_series(&picture, "output", frax_executable_name(s->exe, FRAX_OUTPUT, i), &output, err);
     }
-    size_t k = picture.count;
-    picture.series[k] = (SvgSeries){.n = progress->count, .y = progress->losses};
-    picture.panels[k] = (SvgPanel){.title = s->cli->of ? s->cli->of : "loss",
-                                   .x_label = "steps taken",
-                                   .series = &picture.series[k],
-                                   .nseries = 1,
-                                   .log_y = positive(progress->losses, progress->count)};
-    SvgChart chart = {frax_model_name(s->model), picture.panels, k + 1};
+    add_losses(&picture, progress, s->cli->of ? s->cli->of : "loss");
+    SvgChart chart = {frax_model_name(s->model), picture.panels, picture.count + 1, picture.subtitle.data};
+    if (picture.subtitle.failed && !status) status = fail_memory(err, "the picture");
     if (!status) status = svg_lines(&chart, &svg);
     if (!status) status = file_replace(path, svg.data, svg.len, err);
-    for (size_t i = 0; i < k; i++) mem_free(picture.values[i]);
+    for (size_t i = 0; i < picture.count; i++) mem_free(picture.values[i]);
+    text_free(&picture.subtitle);
     text_free(&svg);
     return status;
 }
@@ -244,7 +284,6 @@ FraxStatus cli_fit(Cli *cli, FraxError *err) {
     if (!status) status = session_compile(&s, false, err);
     if (!status) status = fit_params(&s, &fit, &progress, &trainer, err);
     if (!status) status = session_run(&s, err);
-    progress.shown = false;
     if (!status) add_final_loss(&s, &progress);
     if (!status && cli->save) status = save_params(&s, cli->save, err);
     if (!status && cli->plot) status = draw(&s, &progress, cli->plot, err);

@@ -1,7 +1,7 @@
 /* cli_print.c — results as text, as JSON, and into files.
  *
  * Text shows small arrays in full with every digit that counts (17 significant ones for f64, 9 for f32),
- * large ones as shape, range, mean and ends. JSON holds flat row-major data.
+ * large ones as range, mean and ends, to six digits. JSON holds flat row-major data.
  */
 #include "cli.h"
 #include "files.h"
@@ -39,7 +39,8 @@ static void print_nested(const FraxTensor *tensor, int axis, int64_t *next, Text
     text_printf(out, "]");
 }
 
-static void print_range(const FraxTensor *tensor, int64_t count, Text *out) {
+/* A large array in one line; --out writes all of it. */
+static void print_summary(const FraxTensor *tensor, int64_t count, Text *out) {
     double min = INFINITY, max = -INFINITY, sum = 0;
     for (int64_t i = 0; i < count; i++) {
         double value = element_get(tensor->data, tensor->dtype, i);
@@ -47,21 +48,12 @@ static void print_range(const FraxTensor *tensor, int64_t count, Text *out) {
         max = value > max || isnan(value) ? value : max;
         sum += value;
     }
-    int n = digits[tensor->dtype] ? MIN(digits[tensor->dtype], 9) : 9;
-    text_printf(out, "min %.*g, mean %.*g, max %.*g: ", n, min, n, sum / (double)count, n, max);
-}
-
-static void print_ends(const FraxTensor *tensor, int64_t count, Text *out) {
-    text_printf(out, "[");
-    for (int64_t i = 0; i < ENDS; i++) {
-        print_element(tensor, i, out);
-        text_printf(out, ", ");
-    }
+    text_printf(out, "min %.6g, mean %.6g, max %.6g: [", min, sum / (double)count, max);
+    for (int64_t i = 0; i < ENDS; i++)
+        text_printf(out, "%.6g, ", element_get(tensor->data, tensor->dtype, i));
     text_printf(out, "...");
-    for (int64_t i = count - ENDS; i < count; i++) {
-        text_printf(out, ", ");
-        print_element(tensor, i, out);
-    }
+    for (int64_t i = count - ENDS; i < count; i++)
+        text_printf(out, ", %.6g", element_get(tensor->data, tensor->dtype, i));
     text_printf(out, "]");
 }
 
@@ -82,8 +74,7 @@ void results_print(const Results *results, Text *out) {
         if (count <= SMALL) {
             print_nested(tensor, 0, &next, out);
         } else {
-            print_range(tensor, count, out);
-            print_ends(tensor, count, out);
+            print_summary(tensor, count, out);
         }
         text_printf(out, "\n");
     }

@@ -17,6 +17,7 @@ enum {
     LEGEND_ROW = 20,
     MAX_TICKS = 24,
     MAX_POINTS = 4000, /* of a line; longer series are drawn by the extremes of MAX_POINTS / 2 buckets */
+    MAX_DOTS = 40,     /* a line of no more values shows each as a dot */
     BAR = 16,
     BAR_GAP = 14, /* between groups */
 };
@@ -27,6 +28,7 @@ static const char *const dashes[] = {"none", "7 3", "2 3"}; /* from the seventh 
 static const char style[] =
     "text{font-family:system-ui,'Segoe UI','DejaVu Sans',sans-serif;font-size:12px;fill:#333}"
     ".title{font-size:18px;font-weight:600;fill:#111}"
+    ".subtitle{font-size:13px;fill:#555}"
     ".panel{font-size:14px;font-weight:600;fill:#222}"
     ".end{text-anchor:end}.mid{text-anchor:middle}"
     ".grid{stroke:#e4e4e4;fill:none}.axis{stroke:#888;fill:none}"
@@ -35,8 +37,8 @@ static const char style[] =
 /* An axis: values lo..hi onto pixels from..to, with the places of its tick marks. */
 typedef struct Scale {
     double lo, hi, from, to;
-    bool log;
-    double step; /* between ticks of a linear axis */
+    bool log, whole; /* whole: ticks at whole numbers only */
+    double step;     /* between ticks of a linear axis */
     double ticks[MAX_TICKS];
     int nticks;
 } Scale;
@@ -194,6 +196,7 @@ static void log_ticks(Scale *s) {
 static void linear_ticks(Scale *s, int target, bool round_out) {
     double rough = (s->hi - s->lo) / target, power = pow(10, floor(log10(rough))), f = rough / power;
     s->step = power * (f < 1.5 ? 1 : f < 3 ? 2 : f < 7 ? 5 : 10);
+    if (s->whole) s->step = fmax(s->step, 1);
     double first = floor(s->lo / s->step + 1e-9), last = ceil(s->hi / s->step - 1e-9);
     if (round_out) s->lo = first * s->step, s->hi = last * s->step;
     for (double k = first; k <= last; k++) add_tick(s, k * s->step, 1e-6 * s->step);
@@ -231,9 +234,10 @@ static void put_tick_value(Text *out, const Scale *s, int i) {
 
 /* ---- Parts of a chart ---- */
 
-static double begin_body(Text *body, const char *title) {
+static double begin_body(Text *body, const char *title, const char *subtitle) {
     put_label(body, "title", 20, 32, title);
-    return title ? 52 : 16;
+    put_label(body, "subtitle", 20, 52, subtitle);
+    return subtitle ? 70 : title ? 52 : 16;
 }
 
 /* Writes the document around `body`, which it frees. */
@@ -328,12 +332,23 @@ static void put_line(Text *out, const SvgSeries *s, const Scale *sx, const Scale
     }
 }
 
+static void put_dots(Text *out, const SvgSeries *s, const Scale *sx, const Scale *sy, const char *colour) {
+    for (size_t i = 0; s->n <= MAX_DOTS && i < s->n; i++) {
+        if (!has_point(s, i, sy->log)) continue;
+        text_printf(out, "<circle r=\"2.6\" fill=\"%s\"", colour);
+        put_attribute(out, "cx", scaled(sx, x_of(s, i)));
+        put_attribute(out, "cy", scaled(sy, s->y[i]));
+        text_printf(out, "/>\n");
+    }
+}
+
 static void put_lines(Text *out, const SvgPanel *panel, const Scale *sx, const Scale *sy) {
     for (size_t i = 0; i < panel->nseries; i++) {
         text_printf(out, "<path class=\"line\" style=\"stroke:%s;stroke-dasharray:%s\" d=\"",
                     palette[i % COUNT(palette)], dashes[i / COUNT(palette) % COUNT(dashes)]);
         put_line(out, &panel->series[i], sx, sy);
         text_printf(out, "\"/>\n");
+        put_dots(out, &panel->series[i], sx, sy, palette[i % COUNT(palette)]);
     }
 }
 
@@ -355,8 +370,10 @@ static double put_panel(Text *out, const SvgPanel *panel, double top) {
     top = put_panel_head(out, panel, top);
     double bottom = top + PLOT_HEIGHT;
     Scale sx = new_scale(LEFT, WIDTH - RIGHT, false), sy = new_scale(bottom, top, panel->log_y);
+    sx.whole = true;
     for (size_t i = 0; i < panel->nseries; i++) {
         const SvgSeries *s = &panel->series[i];
+        sx.whole &= !s->x;
         for (size_t k = 0; k < s->n; k++) {
             if (!has_point(s, k, panel->log_y)) continue;
             widen(&sx, x_of(s, k));
@@ -376,7 +393,7 @@ static double put_panel(Text *out, const SvgPanel *panel, double top) {
 
 FraxStatus svg_lines(const SvgChart *chart, Text *out) {
     Text body = {0};
-    double y = begin_body(&body, chart->title);
+    double y = begin_body(&body, chart->title, chart->subtitle);
     for (size_t i = 0; i < chart->npanels; i++) y = put_panel(&body, &chart->panels[i], y);
     return finish_chart(out, &body, chart->title, y);
 }
@@ -408,7 +425,7 @@ static void put_value_bar(Text *out, const Scale *s, double v, double y, const c
 FraxStatus svg_bars(const SvgBars *bars, Text *out) {
     Text body = {0};
     Scale s = bar_scale(bars);
-    Point pen = {LEFT, begin_body(&body, bars->title)};
+    Point pen = {LEFT, begin_body(&body, bars->title, NULL)};
     for (size_t i = 0; i < bars->nseries; i++) legend_entry(&body, bars->series[i], i, &pen);
     double top = pen.y + LEGEND_ROW + 6, group = BAR * (double)bars->nseries + BAR_GAP;
     double bottom = top + group * (double)bars->ngroups;

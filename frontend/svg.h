@@ -8,7 +8,7 @@
 typedef struct SvgSeries {
     const char *name; /* for the legend; NULL: not listed */
     size_t n;
-    const double *x; /* n values in the order drawn; NULL: 0, 1, 2 … */
+    const double *x; /* n values in the order drawn; NULL: 0, 1, 2 …, counts with whole tick marks */
     const double *y; /* n values */
 } SvgSeries;
 
@@ -23,6 +23,7 @@ typedef struct SvgChart {
     const char *title; /* NULL: none */
     const SvgPanel *panels;
     size_t npanels;
+    const char *subtitle; /* NULL: none */
 } SvgChart;
 
 /* Groups of horizontal bars, one bar a series; horizontal, so that a label of any length has room. */

@@ -167,11 +167,11 @@ static void test_texts_are_escaped(void **state) {
     SvgSeries series = {hostile, 2, NULL, y};
     SvgPanel panel = {hostile, hostile, hostile, &series, 1, false};
     Text out = {0};
-    assert_int_equal(svg_lines(&(SvgChart){hostile, &panel, 1}, &out), FRAX_OK);
+    assert_int_equal(svg_lines(&(SvgChart){hostile, &panel, 1, hostile}, &out), FRAX_OK);
     assert_true(well_formed(out.data));
-    /* The document's title, the chart's, the panel's, two labels, the legend. */
-    assert_int_equal(occurrences(out.data, "&lt;a href=&quot;x&quot;&gt;&amp;\xef\xbf\xbd"), 6);
-    assert_int_equal(occurrences(out.data, "\xef\xbf\xbd 10\xe2\x81\xb8 m\xc2\xb3"), 6);
+    /* The document's title, the chart's two, the panel's, two labels, the legend. */
+    assert_int_equal(occurrences(out.data, "&lt;a href=&quot;x&quot;&gt;&amp;\xef\xbf\xbd"), 7);
+    assert_int_equal(occurrences(out.data, "\xef\xbf\xbd 10\xe2\x81\xb8 m\xc2\xb3"), 7);
     assert_null(strstr(out.data, "\xff"));
     assert_null(strstr(out.data, "\xed\xa0\x80"));
     text_free(&out);
@@ -195,6 +195,19 @@ static void test_long_series_keep_their_extremes(void **state) {
     free(line);
     free(y);
     text_free(&out);
+}
+
+/* Series without x are counted: their axis has no tick between two whole numbers; few values are dots too. */
+static void test_counts_have_whole_ticks(void **state) {
+    (void)state;
+    const double y[] = {3, 2, 1}, x[] = {0, 1, 2};
+    Text counted = draw(&(SvgSeries){NULL, 3, NULL, y}, 1, false);
+    Text measured = draw(&(SvgSeries){NULL, 3, x, y}, 1, false);
+    assert_null(strstr(counted.data, ">0.2<"));
+    assert_non_null(strstr(measured.data, ">0.2<"));
+    assert_int_equal(occurrences(counted.data, "<circle "), 3);
+    text_free(&counted);
+    text_free(&measured);
 }
 
 static void test_bars(void **state) {
@@ -259,6 +272,7 @@ int main(void) {
         cmocka_unit_test(test_empty_and_odd_data),
         cmocka_unit_test(test_texts_are_escaped),
         cmocka_unit_test(test_long_series_keep_their_extremes),
+        cmocka_unit_test(test_counts_have_whole_ticks),
         cmocka_unit_test(test_bars),
         cmocka_unit_test(test_locale_has_no_say),
         cmocka_unit_test(test_out_of_memory),
