@@ -12,14 +12,14 @@
 /* ---- Verbs: name, what follows it, one line of help ---- */
 
 #define VERBS(X)                                                                                             \
-    X(check, "M", "parse, type-check, print the signature")                                                  \
-    X(show, "M", "the graph, or what becomes of it")                                                         \
-    X(run, "M", "run the model and print its outputs")                                                       \
-    X(grad, "M", "gradients, directional derivatives or Hessian-vector products")                            \
-    X(fit, "M", "fit the parameters")                                                                        \
-    X(bench, "M", "eager and fused execution side by side")                                                  \
-    X(devices, "", "what can be compiled for here, and why not where it cannot")                             \
-    X(help, "[TOPIC]", "this text; a verb, `frac`, `builtins` or `passes`")
+    X(check, "M", "parse and type-check the model, print its signature")                                     \
+    X(show, "M", "print the graph as lowered, or what the compiler makes of it")                             \
+    X(run, "M", "run the model, print its outputs")                                                          \
+    X(grad, "M", "print gradients, directional derivatives or Hessian-vector products")                      \
+    X(fit, "M", "minimise the loss over the parameters")                                                     \
+    X(bench, "M", "time eager and fused execution side by side")                                             \
+    X(devices, "", "list the targets, and why one is not available here")                                    \
+    X(help, "[TOPIC]", "this text, or a topic: a verb, frac, builtins, passes")
 
 typedef enum Verb {
 #define X(name, operand, summary) VERB_##name,
@@ -47,7 +47,7 @@ typedef enum Verb {
     X(json, FLAG, "", V(check) | V(devices) | RUNS, "print one JSON object")                                 \
     X(no_cache, FLAG, "", COMPILES, "leave the kernel cache on disk alone")                                  \
     X(debug_jit, FLAG, "", RUNS, "make compiled code known to gdb and perf")                                 \
-    X(grad, FLAG, "", V(show) | V(bench), "with the gradients")                                              \
+    X(grad, FLAG, "", V(show) | V(bench), "with the gradients, not the forward computation alone")           \
     X(of, WORD, "OUT", V(show) | V(grad) | V(fit) | V(bench),                                                \
       "the scalar output to differentiate (default loss)")                                                   \
     X(wrt, WORD, "NAME,NAME", V(show) | V(grad) | V(fit) | V(bench),                                         \

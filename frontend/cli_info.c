@@ -125,6 +125,8 @@ FraxStatus cli_devices(Cli *cli, FraxError *err) {
 
 /* ---- help ---- */
 
+enum { CALL_WIDTH = 46 }; /* longer calls have a line of their own */
+
 /* The built-ins, group by group; only one group unless NULL. */
 static void help_builtins(const char *only, Text *out) {
     BuiltinInfo info;
@@ -133,17 +135,38 @@ static void help_builtins(const char *only, Text *out) {
         if (only && strcmp(info.group, only)) continue;
         if (strcmp(info.group, group)) text_printf(out, "%s%s\n", *group ? "\n" : "", info.group);
         group = info.group;
-        char call[128];
-        snprintf(call, sizeof call, "%s(%s)", info.name, info.params);
-        text_printf(out, "  %-46s %s\n", call, info.summary);
+        char call[160];
+        int n = snprintf(call, sizeof call, "%s(%s)", info.name, info.params);
+        if (n > CALL_WIDTH)
+            text_printf(out, "  %s\n  %-*s", call, CALL_WIDTH, "");
+        else
+            text_printf(out, "  %-*s", CALL_WIDTH, call);
+        text_printf(out, " %s\n", info.summary);
     }
 }
 
-/* The group that frac belongs to. */
+static const char frac_notes[] =
+    "\n"
+    "The periodic kinds multiply the Fourier transform of x, w = 2 pi k / (N step) for k = 0 ... N/2. At w = "
+    "0\n"
+    "0^alpha is 0 (1 if alpha = 0), so that an integral leaves the mean out; of the highest frequency of an\n"
+    "even N only the real part counts. The causal kinds are convolutions, and so is causal_conv: "
+    "engine=direct\n"
+    "sums, engine=fft transforms, engine=auto chooses by length.\n"
+    "alpha, step and lambda may be arrays that broadcast against x, with size 1 along the axis; the result "
+    "is\n"
+    "differentiable in x, alpha, step and lambda.\n";
+
+/* The group that frac belongs to, and the kinds of frac. */
 static void help_frac(Text *out) {
     BuiltinInfo info;
+    const char *kind, *summary;
     for (size_t i = 0; builtin_info(i, &info); i++)
         if (!strcmp(info.name, "frac")) help_builtins(info.group, out);
+    text_printf(out, "\nkinds of frac\n");
+    for (size_t i = 0; frac_kind_info(i, &kind, &summary); i++)
+        text_printf(out, "  %-10s %s\n", kind, summary);
+    text_printf(out, "%s", frac_notes);
 }
 
 static void help_all_builtins(Text *out) {

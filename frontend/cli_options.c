@@ -64,15 +64,42 @@ static void help_option(const Option *option, Text *out) {
     text_printf(out, "  %-26s %s\n", left, option->help);
 }
 
+/* The verbs in a set, as "run, grad, fit". */
+static void put_verbs(uint32_t verbs, Text *out) {
+    bool any = false;
+    for (size_t v = 0; v < VERB_COUNT; v++) {
+        if (!(verbs >> v & 1)) continue;
+        text_printf(out, "%s%s", any ? ", " : "", verb_names[v]);
+        any = true;
+    }
+}
+
+/* All options, those of the same verbs together, in the order of the table otherwise. */
+static void help_options_by_verbs(Text *out) {
+    for (size_t i = 0; i < COUNT(option_table); i++) {
+        uint32_t verbs = option_table[i].verbs;
+        bool new = true;
+        for (size_t j = 0; j < i && new; j++) new = option_table[j].verbs != verbs;
+        if (!new) continue;
+        text_printf(out, "\nOptions of ");
+        put_verbs(verbs, out);
+        text_printf(out, ":\n");
+        for (size_t j = i; j < COUNT(option_table); j++)
+            if (option_table[j].verbs == verbs) help_option(&option_table[j], out);
+    }
+}
+
+static const char model_text[] = "M is FILE.frax, or FILE.frax:NAME for one of several models in a file.\n";
+
 void cli_help_all(Text *out) {
     text_printf(out, "frax " FRAX_VERSION
                      ", a compiler for fractional models\n\nusage: frax VERB [M] [options]\n\n");
     for (size_t v = 0; v < VERB_COUNT; v++)
         text_printf(out, "  frax %-8s%-9s %s\n", verb_names[v], verb_operands[v], verb_summaries[v]);
-    text_printf(out,
-                "\nM is FILE.frax, or FILE.frax:NAME for one of several models in a file.\n\nOptions:\n");
-    for (size_t i = 0; i < COUNT(option_table); i++) help_option(&option_table[i], out);
-    text_printf(out, "  %-26s %s\n  %-26s %s\n", "--help", "what a verb takes", "--version", "the version");
+    text_printf(out, "\n%s", model_text);
+    help_options_by_verbs(out);
+    text_printf(out, "\nAlways:\n  %-26s %s\n  %-26s %s\n", "--help", "what a verb takes", "--version",
+                "the version");
     text_printf(
         out,
         "\nExit status: 0 done, 1 the model or the data is at fault, 2 wrong usage, 3 frax itself failed.\n");
@@ -81,6 +108,7 @@ void cli_help_all(Text *out) {
 void cli_help_verb(Verb verb, Text *out) {
     text_printf(out, "usage: frax %s%s%s%s\n\n%s\n", verb_names[verb], *verb_operands[verb] ? " " : "",
                 verb_operands[verb], verb == VERB_help ? "" : " [options]", verb_summaries[verb]);
+    if (!strcmp(verb_operands[verb], "M")) text_printf(out, "%s", model_text);
     bool any = false;
     for (size_t i = 0; i < COUNT(option_table); i++) {
         if (!(option_table[i].verbs >> verb & 1)) continue;
@@ -125,8 +153,7 @@ static FraxStatus find_option(const Cli *cli, const char *name, size_t length, c
         *found = option;
         if (option->verbs >> cli->verb & 1) return FRAX_OK;
         Text verbs = {0};
-        for (size_t v = 0; v < VERB_COUNT; v++)
-            if (option->verbs >> v & 1) text_printf(&verbs, "%s%s", verbs.len ? ", " : "", verb_names[v]);
+        put_verbs(option->verbs, &verbs);
         fail(err, FRAX_USAGE, "--%s is not an option of frax %s, but of: %s", typed, verb_names[cli->verb],
              verbs.data ? verbs.data : "");
         text_free(&verbs);

@@ -214,13 +214,27 @@ typedef struct FracKind {
     Symbol (*symbol)(const Frac *f); /* NULL: causal only */
     bool tempered;                   /* takes lambda, causal and centered */
     int most_axes;
+    const char *summary;
 } FracKind;
 
 static const FracKind kinds[] = {
-    {"weyl", weyl_symbol, false, 1},   {"liouville", weyl_symbol, false, 1},
-    {"riesz", riesz_symbol, false, 1}, {"laplacian", laplacian_symbol, false, 3},
-    {"grunwald", NULL, false, 1},      {"tempered", tempered_symbol, true, 1},
+    {"weyl", weyl_symbol, false, 1, "periodic, (i w)^alpha"},
+    {"liouville", weyl_symbol, false, 1, "another name of weyl"},
+    {"riesz", riesz_symbol, false, 1, "periodic, |w|^alpha"},
+    {"laplacian", laplacian_symbol, false, 3, "periodic along axes=(...), (w1^2 + w2^2 + ...)^(alpha/2)"},
+    {"grunwald", NULL, false, 1,
+     "causal, step^-alpha times the coefficients of (1 - z)^alpha, zeros before x"},
+    {"tempered", tempered_symbol, true, 1,
+     "periodic, (lambda + i w)^alpha; causal=true: grunwald's coefficients times exp(-lambda j step); "
+     "centered=true subtracts lambda^alpha x"},
 };
+
+bool frac_kind_info(size_t i, const char **name, const char **summary) {
+    if (i >= COUNT(kinds)) return false;
+    *name = kinds[i].name;
+    *summary = kinds[i].summary;
+    return true;
+}
 
 static const FracKind *kind_arg(Lower *lw, const Args *args) {
     const char *names[COUNT(kinds)];
@@ -394,8 +408,7 @@ static Item weights_rule(Lower *lw, const Args *args) {
 const Builtin fractional_builtins[] = {
     {"frac",
      "x, alpha, kind=weyl, axis=-1, axes?, step=1, engine=auto, lambda=0, causal=false, centered=false",
-     frac_rule, 0,
-     "derivative of order alpha (< 0: integral); kinds weyl, liouville, riesz, laplacian, grunwald, tempered",
+     frac_rule, 0, "derivative of order alpha, integral where alpha < 0; frax help frac lists the kinds",
      "fractional"},
     {"causal_conv", "w, x, axis=-1, engine=auto", causal_conv_rule, 0,
      "y[n] = sum of w[j] x[n-j] over j <= n", "fractional"},

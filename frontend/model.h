@@ -53,4 +53,7 @@ typedef struct BuiltinInfo {
 /* The i-th built-in, sorted by group; false when there is none. */
 bool builtin_info(size_t i, BuiltinInfo *info);
 
+/* The i-th kind of frac and its definition in one line; false when there is none. */
+bool frac_kind_info(size_t i, const char **name, const char **summary);
+
 #endif
