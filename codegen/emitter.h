@@ -65,6 +65,8 @@ typedef struct EmitterOps {
     /* Element `at` of the array at base; lanes > 1: elements at, at + stride, … mask.ref NULL: all. */
     Em (*load)(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int lanes, Em mask);
     void (*store)(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, Em value, Em mask);
+    /* Asks for the cache line of element `at`, which need not exist, for reading or for writing. */
+    void (*prefetch)(Emitter *e, Em base, FraxDType dtype, Em at, bool write);
     /* Interleaved complex elements at, at + 1, … */
     void (*load_complex)(Emitter *e, Em base, FraxDType dtype, Em at, int lanes, Em *re, Em *im);
     void (*store_complex)(Emitter *e, Em base, FraxDType dtype, Em at, Em re, Em im);

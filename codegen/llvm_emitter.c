@@ -490,6 +490,15 @@ static void em_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride
     }
 }
 
+static void em_prefetch(Emitter *e, Em base, FraxDType dtype, Em at, bool write) {
+    enum { KEEP = 3, DATA = 1 }; /* in all levels of the cache; not instructions */
+    LlvmEmitter *l = self(e);
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(l->context), pointer = llvm_type(l, EM_POINTER, 1);
+    LLVMValueRef args[4] = {element_address(l, base, dtype, at), LLVMConstInt(i32, write, 0),
+                            LLVMConstInt(i32, KEEP, 0), LLVMConstInt(i32, DATA, 0)};
+    llvm_intrinsic(l, "llvm.prefetch", &pointer, 1, args, COUNT(args));
+}
+
 /* ---- Complex elements, interleaved in memory ---- */
 
 static void em_load_complex(Emitter *e, Em base, FraxDType dtype, Em at, int lanes, Em *re, Em *im) {
@@ -675,6 +684,7 @@ static const EmitterOps llvm_ops = {
     .load_pointer = em_load_pointer,
     .load = em_load,
     .store = em_store,
+    .prefetch = em_prefetch,
     .load_complex = em_load_complex,
     .store_complex = em_store_complex,
     .variable = em_variable,

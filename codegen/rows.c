@@ -16,6 +16,10 @@
 #include <math.h>
 #include <string.h>
 
+/* Bytes: shorter rows are fetched by the hardware, longer ones would be lost from the cache before their use,
+   and arrays in the cache need nothing. */
+enum { MIN_PREFETCHED_ROW = 512, MAX_PREFETCHED_ROW = 64 << 10, MIN_PREFETCHED = 1 << 20 };
+
 typedef void Body(Rows *r, int copy);
 
 static Em index_of(Rows *r, int64_t value) {
@@ -190,9 +194,47 @@ static void keep_row_inputs(Rows *r) {
     }
 }
 
+/* ---- Lines fetched ahead: rows are about as long as a page, at whose end the hardware's prefetcher stops
+ * ---- */
+
+static bool prefetches(const Rows *r) {
+    const Kernel *k = r->k;
+    int lane = k->lane_loop;
+    return k->nstages > 1 && k->nouter > 0 && !r->across && lane == k->nloops - 1 && !r->mask.ref &&
+           kernel_inner_size(k) * 4 >= MIN_PREFETCHED_ROW && kernel_inner_size(k) * 4 <= MAX_PREFETCHED_ROW &&
+           kernel_inner_size(k) * kernel_outer_size(k) * 4 >= MIN_PREFETCHED;
+}
+
+static bool moves_with_row(const Rows *r, const Affine *at) {
+    return rows_lane_stride(r, at) == 1 && at->coeff[r->k->nouter - 1] != 0;
+}
+
+/* The row that is written a pass later, and after pass 0 the next row that is read. */
+static void prefetch_ahead(Rows *r) {
+    const Kernel *k = r->k;
+    const EmitterOps *o = r->e->ops;
+    for (size_t i = 0; i < k->nstores; i++) {
+        const Store *store = &k->stores[i];
+        if (store->item == NO_ITEM || k->items[store->item].stage != r->pass + 1 ||
+            !moves_with_row(r, &store->at))
+            continue;
+        o->prefetch(r->e, rows_base(r, store->node), graph_type(r->graph, store->node)->dtype,
+                    rows_affine(r, &store->at), true);
+    }
+    for (size_t i = 0; i < k->nitems && r->pass == 1; i++) {
+        const Item *item = &k->items[i];
+        if (item->kind != ITEM_LOAD || r->first_pass[i] != 0 || !moves_with_row(r, &item->at)) continue;
+        Affine next = item->at;
+        next.base += next.coeff[k->nouter - 1];
+        o->prefetch(r->e, rows_base(r, item->node), graph_type(r->graph, item->node)->dtype,
+                    rows_affine(r, &next), false);
+    }
+}
+
 static void element_body(Rows *r, int copy) {
     const Kernel *k = r->k;
     rows_forget(r, true);
+    if (prefetches(r)) prefetch_ahead(r);
     for (size_t i = 0; i < k->nitems; i++)
         if (r->cached[i] >= 0 && r->first_pass[i] == r->pass) keep(r, (int)i, r->cached[i], 0);
     keep_row_inputs(r);
