@@ -123,7 +123,6 @@ static const Case cases[] = {
     {.name = "chain of ten, 3 transcendental",
      .model = MODELS ":transcendental",
      .sizes = SIZES(N, 1 << 24, , 0),
-     .bar = {BAR_COPY, 1.3},
      .copies = true},
     {.name = "softmax 16384x1024 f32",
      .model = MODELS ":rows_softmax",
