@@ -1,10 +1,17 @@
 /* fft_generator.h — transforms as generated code; whatever it does not cover goes through the runtime's plans
- * (fft.h). */
+ * (runtime/fft.h). */
 #ifndef FRAX_FFT_GENERATOR_H
 #define FRAX_FFT_GENERATOR_H
 
 #include "emitter.h"
-#include "fft.h"
+
+/* A real transform of rows or boxes. */
+typedef struct FftShape {
+    FraxDType dtype; /* f32 or f64 */
+    int rank;        /* 1…3 transformed axes */
+    int64_t dims[3]; /* the last one is halved in the spectrum */
+    int64_t rows;    /* transforms in one call, densely one after another */
+} FftShape;
 
 /* One axis, a power of two of moderate length. */
 bool fft_is_generated(const FftShape *shape);

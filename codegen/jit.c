@@ -5,7 +5,6 @@
  * one takes a millisecond.
  */
 #include "jit.h"
-#include "fft.h"
 #include <llvm-c/Error.h>
 #include <llvm-c/ExecutionEngine.h>
 #include <llvm-c/LLJIT.h>
@@ -156,24 +155,20 @@ FraxStatus module_text(LLVMContextRef context, LLVMModuleRef module, const HostT
 
 struct JitCode {
     LLVMOrcLLJITRef jit;
-    bool debug;
+    SymbolResolver *resolve;
 };
 
-void *generated_code_symbol(const char *name) {
-    if (!strcmp(name, "frax_kernel_fft_forward")) return (void *)fft_forward;
-    if (!strcmp(name, "frax_kernel_fft_inverse")) return (void *)fft_inverse;
-    return math_symbol(name);
-}
-
-/* Offers the functions of generated_code_symbol to the linker; whatever else is asked for comes from the
+/* Offers what the resolver and llvm_math.c know to the linker; whatever else is asked for comes from the
  * process. */
 static LLVMErrorRef define_symbols(LLVMOrcDefinitionGeneratorRef generator, void *context,
                                    LLVMOrcLookupStateRef *state, LLVMOrcLookupKind kind,
                                    LLVMOrcJITDylibRef dylib, LLVMOrcJITDylibLookupFlags flags,
                                    LLVMOrcCLookupSet wanted, size_t count) {
-    (void)generator, (void)context, (void)state, (void)kind, (void)flags;
+    (void)generator, (void)state, (void)kind, (void)flags;
     for (size_t i = 0; i < count; i++) {
-        void *address = generated_code_symbol(LLVMOrcSymbolStringPoolEntryStr(wanted[i].Name));
+        const char *name = LLVMOrcSymbolStringPoolEntryStr(wanted[i].Name);
+        void *address = ((const JitCode *)context)->resolve(name);
+        if (!address) address = math_symbol(name);
         if (!address) continue;
         LLVMOrcRetainSymbolStringPoolEntry(wanted[i].Name);
         LLVMJITEvaluatedSymbol symbol = {(LLVMOrcJITTargetAddress)(uintptr_t)address,
@@ -193,11 +188,12 @@ static LLVMOrcObjectLayerRef debug_object_layer(void *context, LLVMOrcExecutionS
     return layer;
 }
 
-static FraxStatus add_generators(LLVMOrcLLJITRef jit, FraxError *err) {
+static FraxStatus add_generators(JitCode *code, FraxError *err) {
+    LLVMOrcLLJITRef jit = code->jit;
     LLVMOrcJITDylibRef dylib = LLVMOrcLLJITGetMainJITDylib(jit);
     LLVMOrcDefinitionGeneratorRef process;
     LLVMOrcJITDylibAddGenerator(dylib,
-                                LLVMOrcCreateCustomCAPIDefinitionGenerator(define_symbols, NULL, NULL));
+                                LLVMOrcCreateCustomCAPIDefinitionGenerator(define_symbols, code, NULL));
     LLVMErrorRef error = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
         &process, LLVMOrcLLJITGetGlobalPrefix(jit), NULL, NULL);
     if (error) return take_error(error, err, "linking");
@@ -230,16 +226,16 @@ static void write_perf_map(const JitCode *code, const char *object, size_t size)
     LLVMDisposeMemoryBuffer(buffer);
 }
 
-FraxStatus jit_link(const char *object, size_t size, bool debug, JitCode **out, FraxError *err) {
+FraxStatus jit_link(const char *object, size_t size, SymbolResolver *resolve, bool debug, JitCode **out,
+                    FraxError *err) {
     pthread_once(&llvm_once, initialize_llvm);
     JitCode *code = mem_calloc(1, sizeof *code);
     if (!code) return fail_memory(err, "linking");
-    code->debug = debug;
+    code->resolve = resolve;
     LLVMOrcLLJITBuilderRef builder = LLVMOrcCreateLLJITBuilder();
     if (debug) LLVMOrcLLJITBuilderSetObjectLinkingLayerCreator(builder, debug_object_layer, NULL);
     LLVMErrorRef error = LLVMOrcCreateLLJIT(&code->jit, builder);
-    FraxStatus status =
-        error ? take_error(error, err, "starting the linker") : add_generators(code->jit, err);
+    FraxStatus status = error ? take_error(error, err, "starting the linker") : add_generators(code, err);
     if (!status) {
         LLVMMemoryBufferRef buffer = LLVMCreateMemoryBufferWithMemoryRangeCopy(object, size, "frax");
         error = LLVMOrcLLJITAddObjectFile(code->jit, LLVMOrcLLJITGetMainJITDylib(code->jit), buffer);

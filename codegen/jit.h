@@ -15,9 +15,13 @@ FraxStatus module_text(LLVMContextRef context, LLVMModuleRef module, const HostT
 /* Machine code linked into this process. */
 typedef struct JitCode JitCode;
 
-/* Links an object. `debug`: register with gdb's JIT interface and append the functions to perf's map of this
- * process. */
-FraxStatus jit_link(const char *object, size_t size, bool debug, JitCode **code, FraxError *err);
+/* Where generated code finds the functions of the runtime that it calls; NULL for an unknown name. */
+typedef void *SymbolResolver(const char *name);
+
+/* Links an object; names come from `resolve`, the mathematical functions, and the process. `debug`: register
+   with gdb's JIT interface and append the functions to perf's map of this process. */
+FraxStatus jit_link(const char *object, size_t size, SymbolResolver *resolve, bool debug, JitCode **code,
+                    FraxError *err);
 /* The address of a function, NULL if there is none of that name. */
 void *jit_function(const JitCode *code, const char *name);
 void jit_destroy(JitCode *code);

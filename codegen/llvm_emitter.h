@@ -30,7 +30,5 @@ void llvm_emitter_destroy(LlvmEmitter *emitter);
 bool vector_function_exists(const char *symbol);
 /* Address of a mathematical function that generated code may call (llvm_math.c); NULL if unknown. */
 void *math_symbol(const char *name);
-/* The same with the runtime's own functions (jit.c). */
-void *generated_code_symbol(const char *name);
 
 #endif

@@ -1,7 +1,6 @@
 /* program.c — the kernels of a fused and planned graph, what memory they need, and their emission into one
  * module. */
 #include "program.h"
-#include "fft_generator.h"
 #include <string.h>
 
 /* The extent of a region: the end of its last value. */

@@ -3,7 +3,7 @@
 #ifndef FRAX_PROGRAM_H
 #define FRAX_PROGRAM_H
 
-#include "fft.h"
+#include "fft_generator.h"
 #include "kernel.h"
 #include "llvm_emitter.h"
 

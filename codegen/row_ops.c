@@ -5,7 +5,6 @@
  * input row that several operations need is kept and transformed once: the backward kernel of a spectral op
  * (adjoint and both cross spectra) transforms x and the cotangent once each.
  */
-#include "fft_generator.h"
 #include "rows.h"
 
 enum { CONV_VECTORS = 4 }; /* accumulators of a direct convolution */

@@ -7,6 +7,7 @@
  */
 #include "cache.h"
 #include "build_id.h"
+#include "fft.h"
 #include "files.h"
 #include "jit.h"
 #include <errno.h>

@@ -7,7 +7,7 @@
 #include "executable.h"
 #include "blas.h"
 #include "cache.h"
-#include "fft_generator.h"
+#include "fft.h"
 #include "jit.h"
 #include "passes.h"
 #include <omp.h>
@@ -183,6 +183,13 @@ static FraxStatus object_code(Executable *exe, const ExecutableOptions *options,
     return status;
 }
 
+/* What generated code calls. */
+static void *runtime_symbol(const char *name) {
+    if (!strcmp(name, "frax_kernel_fft_forward")) return (void *)fft_forward;
+    if (!strcmp(name, "frax_kernel_fft_inverse")) return (void *)fft_inverse;
+    return NULL;
+}
+
 static FraxStatus find_functions(Executable *exe, FraxError *err) {
     size_t n = (size_t)MAX(exe->program.nkernels, 1);
     exe->main = mem_calloc(n, sizeof *exe->main);
@@ -247,7 +254,7 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     status = host_target(&host, err);
     if (status) return status;
     status = object_code(exe, options, &host, &object, &size, err);
-    if (!status) status = jit_link(object, size, options->debug, &exe->code, err);
+    if (!status) status = jit_link(object, size, runtime_symbol, options->debug, &exe->code, err);
     if (!status) status = find_functions(exe, err);
     if (!status) status = make_plans(exe, options, err);
     if (!status) status = run_static(exe, err);

@@ -7,16 +7,9 @@
 #ifndef FRAX_FFT_H
 #define FRAX_FFT_H
 
-#include "ir.h"
+#include "fft_generator.h"
 
 typedef struct FftPlan FftPlan;
-
-typedef struct FftShape {
-    FraxDType dtype; /* f32 or f64 */
-    int rank;        /* 1…3 transformed axes */
-    int64_t dims[3]; /* the last one is halved in the spectrum */
-    int64_t rows;    /* transforms in one call, densely one after another */
-} FftShape;
 
 /* Both directions of one transform. Input and output of each are dense, 16-byte aligned and distinct; a
    spectrum is interleaved complex, dims[last]/2+1 bins. A call runs on the calling thread alone. */
