@@ -10,6 +10,8 @@ enum {
     CHUNK = 8192,                 /* elements of a block that is a piece of a long loop */
     BLOCK_WORK = 16384,           /* elements of a block that is a group of rows */
     SPLIT_ROWS = 16,              /* fewer rows than this, and long ones, are cut into chunks */
+    LIBRARY_ROWS = 64,            /* rows of a library product that a block computes, at least; */
+    LIBRARY_PIECES = 16,          /* and the most blocks that its rows are cut into */
     LIBRARY_PRODUCT = 1 << 19     /* multiply-adds from which the library's product wins over ours */
 };
 
@@ -262,7 +264,9 @@ bool kernel_schedule(const Graph *graph, Kernel *k) {
     if (k->kind != KERNEL_ROWS) {
         int64_t batch = shape_size(&graph_type(graph, k->product)->shape) / MAX(k->m * k->n, 1);
         k->lane_loop = k->n > 1 ? k->nloops - 1 : -1;
-        k->blocks = k->n ? batch * ceil_div(k->m, PRODUCT_ROWS) : 0;
+        k->rows_per_block = PRODUCT_ROWS;
+        if (k->kind == KERNEL_GEMM) k->rows_per_block = MAX(LIBRARY_ROWS, ceil_div(k->m, LIBRARY_PIECES));
+        k->blocks = k->n ? batch * ceil_div(k->m, k->rows_per_block) : 0;
         return true;
     }
     for (int l = 0; l < k->nloops; l++)

@@ -81,37 +81,51 @@ static int64_t batch_place(const Kernel *k, const Affine *at, int64_t batch) {
     return place;
 }
 
-static void run_library_product(const Executable *exe, const KernelContext *c, const Kernel *k) {
+/* Blocks of a product by the library, which computes each in one thread: the same bits for any number of
+ * threads. */
+static void run_library_blocks(const Executable *exe, const KernelContext *c, const Kernel *k, int64_t begin,
+                               int64_t end) {
     const Node *node = graph_node(exe->graph, k->product);
-    size_t size = frax_dtype_size(node->type.dtype);
-    int64_t batches = shape_size(&node->type.shape) / MAX(k->m * k->n, 1);
+    int64_t size = (int64_t)frax_dtype_size(node->type.dtype),
+            pieces = (k->m + k->rows_per_block - 1) / k->rows_per_block;
     bool ta = node->attrs->ta, tb = node->attrs->tb;
     const char *a = value_address(exe, c, k->left.node), *b = value_address(exe, c, k->right.node);
     char *result = (char *)value_address(exe, c, k->product);
-    Gemm g = {.dtype = node->type.dtype, .ta = ta, .tb = tb, .m = k->m, .n = k->n, .k = k->k, .alpha = 1};
+    Gemm g = {.dtype = node->type.dtype, .ta = ta, .tb = tb, .n = k->n, .k = k->k, .alpha = 1};
     g.lda = ta ? k->m : k->k;
     g.ldb = tb ? k->k : k->n;
     g.ldc = k->n;
-    for (int64_t i = 0; i < batches; i++) {
-        g.a = a + (size_t)batch_place(k, &k->left.at, i) * size;
-        g.b = b + (size_t)batch_place(k, &k->right.at, i) * size;
-        g.c = result + (size_t)(i * k->m * k->n) * size;
+    for (int64_t block = begin; block < end; block++) {
+        int64_t batch = block / pieces, row = block % pieces * k->rows_per_block;
+        g.m = MIN(k->rows_per_block, k->m - row);
+        g.a = a + (batch_place(k, &k->left.at, batch) + row * (ta ? 1 : g.lda)) * size;
+        g.b = b + batch_place(k, &k->right.at, batch) * size;
+        g.c = result + (batch * k->m + row) * k->n * size;
         gemm(&g);
     }
+}
+
+static void run_block_range(const Executable *exe, const KernelContext *c, int i, char *scratch,
+                            int64_t begin, int64_t end) {
+    const Kernel *k = &exe->program.kernels[i].kernel;
+    if (k->kind == KERNEL_GEMM)
+        run_library_blocks(exe, c, k, begin, end);
+    else
+        exe->main[i](c, scratch, begin, end);
 }
 
 static void run_blocks(const Executable *exe, const KernelContext *c, int i, char *scratch) {
     const ProgramKernel *pk = &exe->program.kernels[i];
     int64_t blocks = pk->kernel.blocks;
-    KernelFunction *f = exe->main[i];
     if (exe->threads == 1 || blocks < 2 || pk->work < parallel_work) {
-        f(c, scratch, 0, blocks);
+        run_block_range(exe, c, i, scratch, 0, blocks);
         return;
     }
 #pragma omp parallel num_threads(exe->threads)
     {
         int64_t id = omp_get_thread_num(), n = omp_get_num_threads();
-        f(c, scratch + (size_t)id * exe->program.scratch_bytes, blocks * id / n, blocks * (id + 1) / n);
+        char *own = scratch + (size_t)id * exe->program.scratch_bytes;
+        run_block_range(exe, c, i, own, blocks * id / n, blocks * (id + 1) / n);
     }
 }
 
@@ -119,10 +133,7 @@ static void run_kernels(const Executable *exe, const KernelContext *c, char *scr
     for (int i = 0; i < exe->program.nkernels; i++) {
         const Kernel *k = &exe->program.kernels[i].kernel;
         if (k->is_static != is_static) continue;
-        if (k->kind == KERNEL_GEMM)
-            run_library_product(exe, c, k);
-        else if (exe->main[i])
-            run_blocks(exe, c, i, scratch);
+        if (k->blocks) run_blocks(exe, c, i, scratch);
         if (exe->finish[i]) exe->finish[i](c, scratch, 0, 0);
     }
 }
@@ -244,6 +255,12 @@ static FraxStatus run_static(Executable *exe, FraxError *err) {
     return FRAX_OK;
 }
 
+/* The library's own threads would change the order of additions with their number. */
+static void settle_library(const Program *p) {
+    for (int i = 0; i < p->nkernels; i++)
+        if (p->kernels[i].kernel.kind == KERNEL_GEMM) blas_set_threads(1);
+}
+
 static FraxStatus create_program(Executable *exe, const ExecutableOptions *options, FraxError *err) {
     HostTarget host;
     char *object = NULL;
@@ -257,6 +274,7 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     if (!status) status = jit_link(object, size, runtime_symbol, options->debug, &exe->code, err);
     if (!status) status = find_functions(exe, err);
     if (!status) status = make_plans(exe, options, err);
+    if (!status) settle_library(&exe->program);
     if (!status) status = run_static(exe, err);
     mem_free(object);
     host_target_free(&host);
