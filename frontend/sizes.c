@@ -221,7 +221,7 @@ static FraxStatus bind_given(Binding *b, const FraxSize *size) {
             return fail(b->err, FRAX_SHAPE, "size %s is given twice, as %lld and as %lld", size->name,
                         (long long)b->values[i], (long long)size->value);
         b->values[i] = size->value;
-        snprintf(b->source[i], sizeof b->source[i], "its given value");
+        snprintf(b->source[i], sizeof b->source[i], "as given");
         return FRAX_OK;
     }
     const char *near = nearest_name(size->name, m->sizes, m->nsizes);
@@ -237,7 +237,7 @@ static void write_sources(const Binding *b, const Expr *e, Text *out) {
     if (e->kind != EXPR_NAME) return;
     int i = symbol_position(b->model, e->text);
     if (b->values[i] >= 0)
-        text_printf(out, "%s %s = %lld from %s", out->len ? "," : ";", e->text, (long long)b->values[i],
+        text_printf(out, "%s %s = %lld %s", out->len ? "," : ";", e->text, (long long)b->values[i],
                     b->source[i]);
 }
 
@@ -269,7 +269,7 @@ static FraxStatus bind_axis(Binding *b, const Decl *input, int axis, int64_t got
     if (l.b == 0) return right == 0 ? FRAX_OK : mismatch(b, input, axis, got, &l);
     if (right % l.b || right / l.b < 0) return mismatch(b, input, axis, got, &l);
     b->values[l.unknown] = right / l.b;
-    snprintf(b->source[l.unknown], sizeof b->source[l.unknown], "axis %d of input %.60s", axis,
+    snprintf(b->source[l.unknown], sizeof b->source[l.unknown], "from axis %d of input %.60s", axis,
              input->name.text);
     return FRAX_OK;
 }
@@ -313,7 +313,7 @@ static FraxStatus check_bound(const Binding *b) {
         if (b->values[i] < 0)
             return fail(
                 b->err, FRAX_SHAPE,
-                "size %s of model %s is not known: no given input fixes it, so give it itself (--size %s=…)",
+                "size %s of model %s is not known: no given input fixes it; give it a value (--size %s=…)",
                 m->sizes[i], m->decl->name.text, m->sizes[i]);
     return FRAX_OK;
 }

@@ -307,7 +307,7 @@ static FraxStatus check_finite(const FraxTrainer *t, double loss, FraxError *err
                 err, FRAX_DIVERGED,
                 "step %lld: param %s is not finite any more (loss before the step: %g); a smaller learning "
                 "rate or clipping may help",
-                (long long)t->steps, out->name + strlen(prefix), loss);
+                (long long)t->steps, out->name + strlen(prefix), isnan(loss) ? NAN : loss);
     }
     if (isfinite(loss)) return FRAX_OK;
     return fail(err, FRAX_DIVERGED, "step %lld: the loss is %g", (long long)t->steps, loss);

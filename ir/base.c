@@ -266,7 +266,7 @@ static size_t edit_distance(const char *a, const char *b) {
 
 const char *nearest_name(const char *name, const char *const *names, size_t n) {
     const char *best = NULL;
-    size_t limit = strlen(name) <= 3 ? 1 : 2, best_distance = limit + 1;
+    size_t length = strlen(name), limit = length <= 1 ? 0 : length <= 3 ? 1 : 2, best_distance = limit + 1;
     for (size_t i = 0; i < n; i++) {
         size_t d = edit_distance(name, names[i]);
         if (d < best_distance) best = names[i], best_distance = d;
