@@ -604,7 +604,7 @@ static void build_product(Build *b) {
     k->nstages = 1;
     bool library = gemm_by_library(b->graph, k);
     if (!library || b->why) return;
-    if (k->nstores == 1 && k->stores[0].node == k->product && !k->left.is_constant && !k->right.is_constant)
+    if (k->nstores == 1 && k->stores[0].node == k->product)
         k->kind = KERNEL_GEMM;
     else
         unfit(b, "a product left to the library");

@@ -33,6 +33,7 @@ int64_t kernel_inner_size(const Kernel *k) {
 
 bool gemm_by_library(const Graph *graph, const Kernel *k) {
     const Node *node = graph_node(graph, k->product);
+    if (k->left.is_constant || k->right.is_constant) return false; /* the library needs it in memory */
     bool native = node->type.dtype == FRAX_F32 || node->type.dtype == FRAX_F64;
     bool awkward = node->attrs->ta && node->attrs->tb; /* neither operand is contiguous along a lane */
     return native && (awkward || (double)k->m * (double)k->n * (double)k->k >= LIBRARY_PRODUCT);

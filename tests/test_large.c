@@ -1,5 +1,6 @@
-/* test_long_rows.c — kernels whose rows are fetched ahead of their use: arrays beyond a megabyte, which the
- * other tests do not have, with rows that are no multiple of a vector; against the eager target.
+/* test_large.c — what is compiled otherwise for arrays beyond a megabyte, which the other tests do not have:
+ * rows that are fetched ahead of their use, of a length that is no multiple of a vector, and products left to
+ * the library; against the eager target.
  */
 #include "base.h"
 #include "files.h"
@@ -57,7 +58,16 @@ static void long_rows(void **state) {
     compare("rms_norm(flip(x, 0)) * softmax(x)");
 }
 
+/* A constant operand, which has no memory, cannot be left to the library. */
+static void large_products(void **state) {
+    (void)state;
+    compare("x @ (x[:1, :] * cast(ones([1029, 1029]), f32))");
+    compare("x @ cast(0.5 * ones([1029, 1029]), f32)");
+    compare("cast(0.5 * ones([301, 301]), f32) @ x");
+    compare("transpose(transpose(x) @ transpose(cast(ones([301, 301]), f32)))");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(long_rows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(long_rows), cmocka_unit_test(large_products)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
