@@ -468,6 +468,18 @@ static Em em_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, i
     return from_memory(l, raw, dtype, lanes);
 }
 
+/* The same mask, whose value LLVM cannot know. LLVM 22 makes a store of lanes cut to 16 bits, under a
+ * constant mask of one lane, a store of 32 bits, which damages what lies behind. */
+static LLVMValueRef hidden_mask(LlvmEmitter *l, LLVMValueRef mask, int lanes) {
+    LLVMTypeRef bits = LLVMIntTypeInContext(l->context, (unsigned)lanes),
+                i32 = LLVMInt32TypeInContext(l->context);
+    LLVMTypeRef type = LLVMFunctionType(i32, &i32, 1, 0);
+    LLVMValueRef same = LLVMGetInlineAsm(type, "", 0, "=r,0", 4, 0, 0, LLVMInlineAsmDialectATT, 0);
+    LLVMValueRef word = LLVMBuildZExt(l->builder, LLVMBuildBitCast(l->builder, mask, bits, ""), i32, "");
+    word = LLVMBuildCall2(l->builder, type, same, &word, 1, "");
+    return LLVMBuildBitCast(l->builder, LLVMBuildTrunc(l->builder, word, bits, ""), LLVMTypeOf(mask), "");
+}
+
 static void em_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, Em v, Em mask) {
     LlvmEmitter *l = self(e);
     LLVMValueRef raw = to_memory(l, v, dtype), mask_ref = mask.ref ? llvm_splat(e, mask, v.lanes).ref : NULL;
@@ -485,6 +497,7 @@ static void em_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride
             mask_ref = LLVMBuildBitCast(l->builder, mask_ref,
                                         LLVMVectorType(LLVMInt1TypeInContext(l->context), 1), "");
         }
+        if (dtype == FRAX_BF16 && v.lanes > 1 && v.lanes <= 32) mask_ref = hidden_mask(l, mask_ref, v.lanes);
         LLVMValueRef args[3] = {raw, element_address(l, base, dtype, at), mask_ref};
         masked(l, "llvm.masked.store", (LLVMTypeRef[]){type, llvm_type(l, EM_POINTER, 1)}, args, 3, 1, dtype);
     }

@@ -194,17 +194,23 @@ static void mark_levels(Kernel *k) {
 }
 
 /* One pass along the row, whose results are needed only after it. */
-static bool one_pass(const Graph *graph, const Kernel *k) {
+static bool one_pass(const Kernel *k) {
     if (k->nrows || k->nstages > 2) return false;
     for (size_t i = 0; i < k->nitems; i++) {
         if (k->items[i].stage == 1 && k->items[i].inner) return false;
-        if (k->items[i].kind == ITEM_REDUCE && graph_node(graph, k->items[i].node)->op == OP_argmax)
-            return false;
     }
     for (size_t i = 0; i < k->nstores; i++)
         if (k->items[k->stores[i].item].stage == 1 && affine_uses(&k->stores[i].at, k->nouter, k->nloops))
             return false;
     return true;
+}
+
+/* Chunks of a row leave partial results of one number each. */
+static bool may_split(const Graph *graph, const Kernel *k) {
+    for (size_t i = 0; i < k->nitems; i++)
+        if (k->items[i].kind == ITEM_REDUCE && graph_node(graph, k->items[i].node)->op == OP_argmax)
+            return false;
+    return one_pass(k);
 }
 
 /* Rows in units of work: with lanes across rows, a unit is one step of the other outer loops. */
@@ -227,7 +233,7 @@ static void choose_blocks(const Graph *graph, Kernel *k) {
         if (k->size[cut] <= piece) return;
         k->chunk = piece;
     } else if (!reduces || (units < SPLIT_ROWS && length > 2 * CHUNK && k->nloops - k->nouter == 1 &&
-                            one_pass(graph, k))) {
+                            may_split(graph, k))) {
         if (k->size[cut] <= CHUNK) return;
         k->chunk = CHUNK;
     } else {
@@ -278,7 +284,7 @@ bool kernel_schedule(const Graph *graph, Kernel *k) {
     else
         split_rows(k);
     mark_levels(k);
-    if (has_reduction(k) && !k->nrows && kernel_inner_size(k) > LONGEST_CACHED_ROW && !one_pass(graph, k))
+    if (has_reduction(k) && !k->nrows && kernel_inner_size(k) > LONGEST_CACHED_ROW && !one_pass(k))
         return false;
     choose_blocks(graph, k);
     if (k->nsummed)
