@@ -6,6 +6,7 @@
 #include "svg.h"
 #include <cjson/cJSON.h>
 #include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -45,12 +46,22 @@ static void today(char text[32]) {
     strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
 }
 
+/* Processors that others keep busy, over the last minute. */
+static double machine_load(void) {
+    double load;
+    return getloadavg(&load, 1) == 1 ? load : 0;
+}
+
 void print_machine(void) {
     char name[128], date[32], llvm[32];
     processor_name(name, sizeof name);
     today(date);
-    printf("%s, %d threads; LLVM %s; frax %s; %s\n\n", name, omp_get_num_procs(), jit_llvm_version(llvm),
+    double load = machine_load();
+    printf("%s, %d threads; LLVM %s; frax %s; %s\n", name, omp_get_num_procs(), jit_llvm_version(llvm),
            FRAX_VERSION, date);
+    if (load > 0.5)
+        printf("Other programs keep %.1f processors busy: do not trust what several threads show.\n", load);
+    printf("\n");
 }
 
 /* ---- The table ---- */
