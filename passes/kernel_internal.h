@@ -1,4 +1,5 @@
-/* kernel_internal.h — shared by the files that build and schedule a kernel: kernel.c, schedule.c. */
+/* kernel_internal.h — shared by the files that build and schedule a kernel: kernel.c, kernel_items.c,
+ * schedule.c. */
 #ifndef FRAX_KERNEL_INTERNAL_H
 #define FRAX_KERNEL_INTERNAL_H
 
@@ -18,10 +19,27 @@ typedef struct Build {
     bool out_of_memory;
 } Build;
 
-int unfit(Build *b, const char *why);
+/* kernel.c */
+int unfit(Build *b, const char *why); /* NO_ITEM */
+void *build_grow(Build *b, void *items, size_t *capacity, size_t need, size_t size);
 bool stored_elsewhere(const Build *b, Value v);
-int build_item(Build *b, Value v, const Affine *map, int guard);
+bool is_row_op(Op op);
+/* The operand whose elements an anchor's row consists of (the result of weights), and the axes along the row.
+ */
+const Shape *row_shape(const Graph *g, const Node *node);
+uint32_t row_axes(const Node *node);
 int kernel_row_stage(Kernel *k, int row);
+
+/* kernel_items.c */
+/* The element of v at `map` (one function of the loops per axis), needed where `guard` holds; NO_ITEM if it
+ * does not fit. */
+int build_item(Build *b, Value v, const Affine *map, int guard);
+/* The row operation of node v, made on first use, and the place of its elements; −1 if it does not fit. */
+int build_row(Build *b, Value v, Affine *place);
+/* A table operand must be stored or constant. */
+bool table_of(Build *b, Value v, const Affine *place, uint32_t axes, Table *table);
+
+/* schedule.c */
 
 /* Merges loops, marks what varies along a row, chooses lanes, chunks and blocks. False if rows that need
    several passes are too long for that. */
