@@ -31,6 +31,8 @@ uint32_t row_axes(const Node *node);
 int kernel_row_stage(Kernel *k, int row);
 
 /* kernel_items.c */
+Item new_item(ItemKind kind, Value node, int arg, int guard);
+int add_item(Build *b, Item item); /* the same item again is not added twice */
 /* The element of v at `map` (one function of the loops per axis), needed where `guard` holds; NO_ITEM if it
  * does not fit. */
 int build_item(Build *b, Value v, const Affine *map, int guard);

@@ -49,7 +49,7 @@ static int find_item(const Build *b, Value node, ItemKind kind, const Affine *at
     return NO_ITEM;
 }
 
-static int add_item(Build *b, Item item) {
+int add_item(Build *b, Item item) {
     Kernel *k = b->kernel;
     int same = find_item(b, item.node, item.kind, &item.at, item.guard);
     if (same != NO_ITEM) {
@@ -74,7 +74,7 @@ static int add_guard(Build *b, Guard guard) {
     return (int)k->nguards++;
 }
 
-static Item new_item(ItemKind kind, Value node, int arg, int guard) {
+Item new_item(ItemKind kind, Value node, int arg, int guard) {
     return (Item){.kind = kind, .node = node, .args = {arg, NO_ITEM, NO_ITEM}, .guard = guard, .row = -1};
 }
 
