@@ -3,7 +3,8 @@
  *
  * Kernels run in the order of their numbers. A temporary lives from the kernel that stores it to the last one
  * that reads it; values whose lives do not meet share memory, and a value may take over the buffer of an
- * operand that dies where it is born. Slots are placed largest first at the lowest free offset.
+ * operand that dies where it is born. Slots are placed one after the other at the lowest free offset; of a
+ * few orders the one that needs least is kept.
  */
 #include "kernel.h"
 #include "passes.h"
@@ -127,11 +128,40 @@ static void assign_slots(Plan *p) {
     }
 }
 
-static int by_size(const void *a, const void *b) {
-    const Slot *x = *(Slot *const *)a, *y = *(Slot *const *)b;
-    if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
+/* ---- Orders of placing: large slots first, or those that are in the way for long, or as they are born ----
+ */
+
+static int descending(double a, double b) {
+    return (a < b) - (a > b);
+}
+
+static int in_turn(const Slot *x, const Slot *y) {
     return x->first != y->first ? (x->first > y->first) - (x->first < y->first) : (x > y) - (x < y);
 }
+
+static int by_size(const void *a, const void *b) {
+    const Slot *x = *(Slot *const *)a, *y = *(Slot *const *)b;
+    int order = descending((double)x->bytes, (double)y->bytes);
+    return order ? order : in_turn(x, y);
+}
+
+static double extent(const Slot *slot) {
+    return (double)slot->bytes * (slot->last - slot->first + 1);
+}
+
+static int by_extent(const void *a, const void *b) {
+    const Slot *x = *(Slot *const *)a, *y = *(Slot *const *)b;
+    int order = descending(extent(x), extent(y));
+    return order ? order : in_turn(x, y);
+}
+
+static int by_birth(const void *a, const void *b) {
+    const Slot *x = *(Slot *const *)a, *y = *(Slot *const *)b;
+    return in_turn(x, y);
+}
+
+typedef int Order(const void *, const void *);
+static Order *const orders[] = {by_size, by_extent, by_birth};
 
 /* The lowest offset where the slot meets no placed slot that lives at the same time. */
 static void place_slot(Slot **order, size_t placed, Slot *slot) {
@@ -151,12 +181,29 @@ static void place_slot(Slot **order, size_t placed, Slot *slot) {
     slot->offset = offset;
 }
 
+/* Places all slots in this order and returns the end of the arena. */
+static int64_t place_in_order(Plan *p, Slot **order, Order *compare) {
+    int64_t end = 0;
+    qsort(order, p->nslots, sizeof *order, compare);
+    for (size_t i = 0; i < p->nslots; i++) {
+        place_slot(order, i, order[i]);
+        end = MAX(end, order[i]->offset + (int64_t)order[i]->bytes);
+    }
+    return end;
+}
+
+/* Keeps the order that needs least. */
 static bool place_slots(Plan *p) {
     Slot **order = mem_alloc(sizeof *order * MAX(p->nslots, 1));
     if (!order) return false;
     for (size_t i = 0; i < p->nslots; i++) order[i] = &p->slots[i];
-    qsort(order, p->nslots, sizeof *order, by_size);
-    for (size_t i = 0; i < p->nslots; i++) place_slot(order, i, order[i]);
+    size_t best = 0;
+    int64_t least = INT64_MAX;
+    for (size_t i = 0; i < COUNT(orders); i++) {
+        int64_t end = place_in_order(p, order, orders[i]);
+        if (end < least) least = end, best = i;
+    }
+    place_in_order(p, order, orders[best]);
     mem_free(order);
     for (size_t v = 0; v < p->g->count; v++)
         if (p->slot[v] >= 0) p->g->nodes[v].offset = p->slots[p->slot[v]].offset;

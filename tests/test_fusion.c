@@ -4,9 +4,6 @@
  *
  * Bound: a few roundings relative to the largest result; f64 1e-13, f32 3e-6 (the ops are ten deep at most).
  */
-#include "every_op.h"
-#include "model.h"
-#include "passes.h"
 #include "target_run.h"
 
 static const Bound bounds[] = {{0, 1e-13}, {0, 3e-6}}; /* f64, f32 */

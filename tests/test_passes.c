@@ -1,10 +1,12 @@
 /* test_passes.c — each pass alone on graphs given as text (tests/golden/passes), and the pipeline around
  * them.
  *
- * The command of a case is the name of a pass, or `gradient`: the first output is differentiated with respect
- * to all inputs, and what is not needed any more is dropped.
+ * The command of a case is the name of a pass; or `gradient`: the first output is differentiated with respect
+ * to all inputs, and what is not needed any more is dropped; or `kernels`: the listing of `show --kernels`
+ * after all passes.
  */
 #include "golden.h"
+#include "kernel.h"
 #include "passes.h"
 
 static Graph *read_graph(const char *text) {
@@ -37,9 +39,28 @@ static Graph *apply_command(const char *command, Graph *g, FraxError *err) {
     return NULL;
 }
 
+static void list_kernels(Graph *g, Text *out) {
+    FraxError err;
+    bool fits = true;
+    if (run_passes(&g, NULL, &err)) fail_msg("%s", err.message);
+    int count = 0;
+    for (size_t v = 0; v < g->count; v++) count = MAX(count, g->nodes[v].kernel + 1);
+    for (int k = 0; k < count; k++) {
+        Kernel kernel;
+        assert_true(kernel_build(g, k, &kernel, &fits, NULL, &err) && fits);
+        kernel_print(g, &kernel, out);
+        kernel_free(&kernel);
+    }
+    graph_destroy(g);
+}
+
 static void run_case(const char *command, const char *input, Text *out) {
     Graph *g = read_graph(input);
     FraxError err;
+    if (!strcmp(command, "kernels")) {
+        list_kernels(g, out);
+        return;
+    }
     Graph *result = apply_command(command, g, &err);
     if (result && graph_verify(result, &err)) fail_msg("%s", err.message);
     if (result)
