@@ -35,8 +35,11 @@ bool gemm_by_library(const Graph *graph, const Kernel *k) {
     const Node *node = graph_node(graph, k->product);
     if (k->left.is_constant || k->right.is_constant) return false; /* the library needs it in memory */
     bool native = node->type.dtype == FRAX_F32 || node->type.dtype == FRAX_F64;
-    bool awkward = node->attrs->ta && node->attrs->tb; /* neither operand is contiguous along a lane */
-    return native && (awkward || (double)k->m * (double)k->n * (double)k->k >= LIBRARY_PRODUCT);
+    double work = (double)k->m * (double)k->n * (double)k->k;
+    bool scattered = node->attrs->ta && node->attrs->tb; /* neither operand is contiguous along a lane */
+    bool short_dots =
+        node->attrs->tb && k->k < 64 && k->n >= 64; /* sums of a few lanes cost more than the products */
+    return native && (scattered || work >= LIBRARY_PRODUCT || (short_dots && work >= LIBRARY_PRODUCT / 16));
 }
 
 /* ---- Places ---- */
