@@ -1,10 +1,11 @@
 /* test_gradient.c — every op of the table is differentiated as its kind says.
  *
  * Differentiable ops are compared with differences of the reference evaluator, in both modes and to second
- * order; discrete ops must have no tangent. A last test fails if the op table has a row that no case here
- * covers.
+ * order, and the same graphs run compiled and eager; discrete ops must have no tangent. A last test fails if
+ * the op table has a row that no case here covers.
  */
 #include "derivatives.h"
+#include "target_run.h"
 
 typedef struct Case {
     Op op;
@@ -341,6 +342,20 @@ static void test_cases(void **state) {
         if (cases[i].op != OP_stop) check_derivatives(&cases[i].f, i); /* stop: zero by decree, see below */
 }
 
+/* All derivatives of every case, compiled and eager; rounding of a dozen ops relative to the largest element.
+ */
+static void test_compiled_derivatives(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const Function *f = &cases[i].f;
+        Graph *g = derivative_graph(f);
+        bool single = false;
+        for (size_t v = 0; v < g->count; v++) single |= g->nodes[v].type.dtype == FRAX_F32;
+        compare_targets(g, (Fill){i, f->lo, f->hi}, (Bound){0, single ? 1e-6 : 1e-12}, f->name);
+        graph_destroy(g);
+    }
+}
+
 /* The graph of a case alone. */
 static Graph *case_graph(const Case *c, Value *x, Value *y) {
     Graph *g = graph_create(c->f.name, "test");
@@ -580,6 +595,7 @@ static void test_out_of_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_compiled_derivatives),
         cmocka_unit_test(test_discrete_ops_have_no_tangent),
         cmocka_unit_test(test_every_op_is_covered),
         cmocka_unit_test(test_leaves),
