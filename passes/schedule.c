@@ -10,7 +10,7 @@ enum {
     CHUNK = 8192,                 /* elements of a block that is a piece of a long loop */
     BLOCK_WORK = 16384,           /* elements of a block that is a group of rows */
     SPLIT_ROWS = 16,              /* fewer rows than this, and long ones, are cut into chunks */
-    LIBRARY_ROWS = 64,            /* rows of a library product that a block computes, at least; */
+    LIBRARY_ROWS = 256,           /* rows of a library product that a block computes, at least; */
     LIBRARY_PIECES = 16,          /* and the most blocks that its rows are cut into */
     LIBRARY_PRODUCT = 1 << 19     /* multiply-adds from which the library's product wins over ours */
 };
