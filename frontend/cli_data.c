@@ -166,7 +166,9 @@ static FraxStatus load_from(Session *s, const TensorSet *set, FraxError *err) {
     char got[200], wanted[200];
     for (size_t i = 0; i < set->count; i++) {
         size_t index;
-        FraxStatus status = find_value(s, FRAX_PARAM, "load", set->items[i].name, &index, err);
+        char option[300];
+        snprintf(option, sizeof option, "load %s", s->cli->load);
+        FraxStatus status = find_value(s, FRAX_PARAM, option, set->items[i].name, &index, err);
         if (status) return status;
     }
     for (size_t i = 0; i < param_count(s); i++) {

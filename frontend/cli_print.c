@@ -16,6 +16,11 @@ static const int digits[] = {[FRAX_F64] = 17, [FRAX_F32] = 9, [FRAX_BF16] = 4, [
 
 /* ---- Text ---- */
 
+/* printf would show the sign of a NaN, which means nothing. */
+static double unsigned_nan(double value) {
+    return isnan(value) ? (double)NAN : value;
+}
+
 static void print_element(const FraxTensor *tensor, int64_t i, Text *out) {
     double value = element_get(tensor->data, tensor->dtype, i);
     if (tensor->dtype == FRAX_BOOL)
@@ -23,7 +28,7 @@ static void print_element(const FraxTensor *tensor, int64_t i, Text *out) {
     else if (tensor->dtype == FRAX_I32)
         text_printf(out, "%d", (int)value);
     else
-        text_printf(out, "%#.*g", digits[tensor->dtype], value);
+        text_printf(out, "%#.*g", digits[tensor->dtype], unsigned_nan(value));
 }
 
 static void print_nested(const FraxTensor *tensor, int axis, int64_t *next, Text *out) {
@@ -43,17 +48,17 @@ static void print_nested(const FraxTensor *tensor, int axis, int64_t *next, Text
 static void print_summary(const FraxTensor *tensor, int64_t count, Text *out) {
     double min = INFINITY, max = -INFINITY, sum = 0;
     for (int64_t i = 0; i < count; i++) {
-        double value = element_get(tensor->data, tensor->dtype, i);
+        double value = unsigned_nan(element_get(tensor->data, tensor->dtype, i));
         min = value < min || isnan(value) ? value : min;
         max = value > max || isnan(value) ? value : max;
         sum += value;
     }
-    text_printf(out, "min %.6g, mean %.6g, max %.6g: [", min, sum / (double)count, max);
+    text_printf(out, "min %.6g, mean %.6g, max %.6g: [", min, unsigned_nan(sum / (double)count), max);
     for (int64_t i = 0; i < ENDS; i++)
-        text_printf(out, "%.6g, ", element_get(tensor->data, tensor->dtype, i));
+        text_printf(out, "%.6g, ", unsigned_nan(element_get(tensor->data, tensor->dtype, i)));
     text_printf(out, "...");
     for (int64_t i = count - ENDS; i < count; i++)
-        text_printf(out, ", %.6g", element_get(tensor->data, tensor->dtype, i));
+        text_printf(out, ", %.6g", unsigned_nan(element_get(tensor->data, tensor->dtype, i)));
     text_printf(out, "]");
 }
 

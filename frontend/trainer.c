@@ -281,7 +281,8 @@ static FraxStatus step_lbfgs(FraxTrainer *t, double *loss, FraxError *err) {
     scatter(t, lbfgs_point(t->lbfgs));
     if (status != FRAX_DIVERGED) return status;
     if (bad == moving_size(t))
-        return fail(err, FRAX_DIVERGED, "step %lld: the loss is %g", (long long)t->steps, *loss);
+        return fail(err, FRAX_DIVERGED, "step %lld: the loss is %g", (long long)t->steps,
+                    isnan(*loss) ? NAN : *loss);
     return fail(err, FRAX_DIVERGED, "step %lld: the gradient of param %s is not finite (loss %g)",
                 (long long)t->steps, moving_name(t, bad), *loss);
 }
@@ -310,7 +311,8 @@ static FraxStatus check_finite(const FraxTrainer *t, double loss, FraxError *err
                 (long long)t->steps, out->name + strlen(prefix), isnan(loss) ? NAN : loss);
     }
     if (isfinite(loss)) return FRAX_OK;
-    return fail(err, FRAX_DIVERGED, "step %lld: the loss is %g", (long long)t->steps, loss);
+    return fail(err, FRAX_DIVERGED, "step %lld: the loss is %g", (long long)t->steps,
+                isnan(loss) ? NAN : loss);
 }
 
 static FraxStatus step_graph(FraxTrainer *t, double *loss, FraxError *err) {

@@ -233,7 +233,7 @@ typedef struct FraxFitOptions {
     int64_t steps;
     int64_t batch;    /* rows of the inputs' common leading axis in one step; 0: all */
     uint64_t seed;    /* order of the mini-batches */
-    double tolerance; /* lbfgs ends when the gradient's largest entry is at most tolerance * max(1, |loss|) */
+    double tolerance; /* lbfgs ends when all |g_i| * max(1, |p_i|) are at most tolerance * max(1, |loss|) */
     /* Called after each step (evaluations: model evaluations so far); a non-zero result stops the fit. May be
      * NULL. */
     int (*progress)(void *context, int64_t step, int64_t evaluations, double loss);
@@ -250,8 +250,9 @@ typedef struct FraxTrainer FraxTrainer;
    start at their declared initial values with fit->seed.
    With fit->batch each step sees that many rows: the leading size of the first input must be a symbol, which
    options gives its full value; all inputs that lead with it are batched, and it may stand nowhere else in an
-   input or param. Each epoch draws the rows without replacement, in an order that depends on fit->seed and the
-   epoch alone; rows that do not fill a last batch wait for the next epoch's draw. lbfgs takes no batches. */
+   input or param. Each epoch draws the rows without replacement, in an order that depends on fit->seed and
+   the epoch alone; rows that do not fill a last batch wait for the next epoch's draw. lbfgs takes no batches.
+ */
 FRAX_API FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *options,
                                         const FraxFitOptions *fit, FraxTrainer **trainer, FraxError *err);
 FRAX_API void frax_trainer_destroy(FraxTrainer *trainer); /* NULL is fine */

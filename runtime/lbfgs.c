@@ -240,8 +240,13 @@ static FraxStatus evaluate_point(Lbfgs *l, size_t *bad, FraxError *err) {
     return FRAX_OK;
 }
 
+/* The relative gradient (Dennis and Schnabel 1996, section 7.2): the change of the loss, relative to it, for
+   a relative change of an entry. A loss that falls for ever as x grows does not pass it. */
 static bool is_converged(const Lbfgs *l) {
-    return largest(l->gradient, l->n) <= l->options.tolerance * fmax(1, fabs(l->value));
+    double largest_change = 0;
+    for (size_t i = 0; i < l->n; i++)
+        largest_change = fmax(largest_change, fabs(l->gradient[i]) * fmax(1, fabs(l->x[i])));
+    return largest_change <= l->options.tolerance * fmax(1, fabs(l->value));
 }
 
 /* Length of the first trial: the Newton-like step once curvature is known, else a move of length 1 at most,

@@ -25,7 +25,7 @@ const char *lbfgs_outcome_text(LbfgsOutcome outcome);
 typedef struct LbfgsOptions {
     Objective *objective;
     void *context;
-    double tolerance; /* ends when the largest entry of the gradient ≤ tolerance · max(1, |f|) */
+    double tolerance; /* ends when all |g_i| · max(1, |x_i|) ≤ tolerance · max(1, |f|) */
     double rounding;  /* relative error of a computed value: the epsilon of the objective's arithmetic */
 } LbfgsOptions;
 

@@ -389,7 +389,7 @@ static void test_fit(void **state) {
     says("d f64[] = 0.");
     says("3 steps, 3 evaluations: all steps taken\n");
     fails("fit " NILE " --steps 3 --save @/none/p.safetensors", 1, "none/p.safetensors");
-    fails("run @/two.frax --in x=@/ramp.npy --load @/p.safetensors", 1, "has no such param");
+    fails("run @/two.frax --in x=@/ramp.npy --load @/p.safetensors", 1, "p.safetensors d: model");
 }
 
 static void test_fit_in_batches(void **state) {

@@ -85,6 +85,28 @@ static void test_start_that_is_not_finite(void **state) {
     lbfgs_destroy(l);
 }
 
+/* −x³ has no minimum: what is found is no convergence, however steep it is beside the value. */
+static FraxStatus falling(void *context, const double *x, double *value, double *g, FraxError *err) {
+    (void)context;
+    (void)err;
+    *value = -x[0] * x[0] * x[0];
+    g[0] = -3 * x[0] * x[0];
+    return FRAX_OK;
+}
+
+static void test_no_convergence_without_a_minimum(void **state) {
+    (void)state;
+    double x = 3;
+    LbfgsOptions options = {falling, NULL, 1e-9, 0x1p-52};
+    Lbfgs *l = lbfgs_create(1, &x, &options);
+    assert_non_null(l);
+    size_t bad;
+    for (int i = 0; i < 100 && lbfgs_outcome(l) == LBFGS_RUNNING; i++)
+        if (lbfgs_step(l, &bad, NULL)) break;
+    assert_true(lbfgs_outcome(l) != LBFGS_GRADIENT);
+    lbfgs_destroy(l);
+}
+
 static FraxStatus sloped_kink(void *context, const double *x, double *value, double *g, FraxError *err) {
     (void)context;
     (void)err;
@@ -622,6 +644,7 @@ int main(void) {
         cmocka_unit_test(test_rosenbrock),
         cmocka_unit_test(test_steps_back_from_what_is_not_finite),
         cmocka_unit_test(test_start_that_is_not_finite),
+        cmocka_unit_test(test_no_convergence_without_a_minimum),
         cmocka_unit_test(test_ends_where_no_lower_point_is_found),
         cmocka_unit_test(test_optimizers_follow_their_formulas),
         cmocka_unit_test(test_clipping_is_exact),
