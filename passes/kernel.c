@@ -291,23 +291,40 @@ static void build_product(Build *b) {
         unfit(b, "a product left to the library");
 }
 
-/* Nothing above the stores is an input, and no store is an output (whose buffer each run must fill). */
+/* Which values are made anew in each run: those below inputs, and those of a kernel that stores such a value
+   or an output, whose buffer each run must fill. runs: by kernel. */
+static void mark_varying(const Graph *g, bool *varies, bool *runs) {
+    for (size_t i = 0; i < g->noutputs; i++) {
+        int kernel = graph_node(g, g->outputs[i].value)->kernel;
+        if (kernel >= 0) runs[kernel] = true;
+    }
+    for (bool grew = true; grew;) {
+        grew = false;
+        for (size_t v = 0; v < g->count; v++) {
+            const Node *node = &g->nodes[v];
+            bool given = node->op == OP_input || node->op == OP_param || node->op == OP_hole;
+            varies[v] = given || (node->kernel >= 0 && runs[node->kernel]);
+            for (int a = 0; a < node->nargs; a++) varies[v] |= varies[node->args[a]];
+            if (!varies[v] || node->kernel < 0 || runs[node->kernel]) continue;
+            runs[node->kernel] = grew = true;
+        }
+    }
+}
+
+/* Can the kernel run once, before any inputs and outputs are known? */
 static bool is_static(Build *b) {
     const Graph *g = b->graph;
-    bool *varies = mem_calloc(g->count, 1), result = true;
-    if (!varies) {
+    int kernels = b->kernel->id + 1;
+    for (size_t v = 0; v < g->count; v++) kernels = MAX(kernels, g->nodes[v].kernel + 1);
+    bool *varies = mem_calloc(g->count + (size_t)kernels, 1), result = false;
+    if (varies) {
+        bool *runs = varies + g->count;
+        mark_varying(g, varies, runs);
+        result = !runs[b->kernel->id];
+    } else {
         b->out_of_memory = true;
         unfit(b, "out of memory");
-        return false;
     }
-    for (size_t v = 0; v < g->count; v++) {
-        const Node *node = &g->nodes[v];
-        varies[v] = node->op == OP_input || node->op == OP_param || node->op == OP_hole;
-        for (int a = 0; a < node->nargs; a++) varies[v] |= varies[node->args[a]];
-        if (node->kernel == b->kernel->id && varies[v]) result = false;
-    }
-    for (size_t i = 0; i < g->noutputs; i++)
-        if (graph_node(g, g->outputs[i].value)->kernel == b->kernel->id) result = false;
     mem_free(varies);
     return result;
 }

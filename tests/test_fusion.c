@@ -77,6 +77,20 @@ static Shape half(int64_t n) {
     return SHAPE(1, n / 2 + 1);
 }
 
+/* Results that depend on no input, and tables made of them: these need what only a run has, the results'
+ * buffers. */
+static void tables_of_results(Graph *g, FraxDType dtype) {
+    Value x = input(g, dtype, SHAPE(3, 33)), half = g_constant(g, (Type){FRAX_F64, SHAPE(1, 1)}, 0.5);
+    Value weights = g_cast(g, g_grunwald_weights(g, half, 33), dtype);
+    output(g, weights);
+    output(g, g_causal_conv(g, weights, x, 1, ENGINE_FFT));
+    Value zero = g_constant(g, (Type){dtype, SHAPE(1, 33)}, 0);
+    Value ramp = g_iota(g, (Type){dtype, SHAPE(1, 33)}, 1);
+    Value safe = g_select(g, g_binary(g, OP_eq, ramp, zero), g_like(g, ramp, 1), ramp);
+    output(g, zero);
+    output(g, g_causal_conv(g, g_div(g, g_like(g, ramp, 1), safe), x, 1, ENGINE_DIRECT));
+}
+
 /* A reduction before a transform, a transform before a softmax, and the transform of what was reduced. */
 static void transforms_and_reductions(Graph *g, FraxDType dtype) {
     enum { N = 60 };
@@ -156,6 +170,7 @@ static const struct {
     {"softmax", softmax},
     {"layer_norm", layer_norm},
     {"several reductions", several_reductions},
+    {"tables of results", tables_of_results},
     {"transforms and reductions", transforms_and_reductions},
     {"adjoint of a transform", adjoint_of_a_transform},
     {"products with epilogues", products_with_epilogues},
