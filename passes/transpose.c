@@ -302,6 +302,7 @@ static bool node_is_linear(const Span *span, const Node *node) {
     OpKind kind = op_table[node->op].kind;
     bool rest = false;
     if (kind == KIND_LEAF) return true;
+    if (node->op == OP_div) return !depends(span, node->args[1]); /* its jvp in the numerator is a product */
     if (kind != KIND_LINEAR && kind != KIND_BILINEAR) return false;
     for (int i = 1; i < node->nargs; i++) rest |= depends(span, node->args[i]);
     if (kind == KIND_BILINEAR) return !(rest && depends(span, node->args[0]));

@@ -498,24 +498,31 @@ static void test_derivative_of_grunwald_weights(void **state) {
 
 /* ---- Derivatives given by the user ---- */
 
-/* y = x² whose given derivative is 5·dx: the given one counts, in both modes, and x² is not differentiated.
+/* y = x² with a given derivative at x = 3: the given one counts, in both modes, and x² is not differentiated.
  */
-static void test_given_derivative_is_used(void **state) {
-    (void)state;
+static void expect_given_derivative(bool divided, double expected) {
     Graph *g = graph_create("custom", "test");
     Type type = {FRAX_F64, SCALAR};
     Value x = g_input(g, "x", type), hole = g_hole(g, type, 0), dx, dy, one = g_like(g, x, 1);
-    Value y = g_custom(g, g_mul(g, x, x), &x, &hole, 1, g_scale(g, hole, 5));
+    Value given = divided ? g_div(g, hole, g_shift(g, x, 1)) : g_scale(g, hole, 5);
+    Value y = g_custom(g, g_mul(g, x, x), &x, &hole, 1, given);
     double at = 3, *out[2];
     assert_int_equal(gradient(g, y, NO_VALUE, &x, 1, &dx, NULL), FRAX_OK);
     assert_int_equal(jvp(g, &y, 1, &x, &one, 1, &dy, NULL), FRAX_OK);
     graph_output(g, "dx", dx);
     graph_output(g, "dy", dy);
     evaluate(g, (double *[]){&at}, out);
-    assert_true(*out[0] == 5 && *out[1] == 5);
+    assert_true(*out[0] == expected && *out[1] == expected);
     free(out[0]);
     free(out[1]);
     graph_destroy(g);
+}
+
+/* 5·dx, and dx / (x + 1): a quotient is linear in its numerator. */
+static void test_given_derivative_is_used(void **state) {
+    (void)state;
+    expect_given_derivative(false, 5);
+    expect_given_derivative(true, 0.25);
 }
 
 static Value derivative_squared(Graph *g, Value x, Value hole) {
