@@ -24,7 +24,7 @@ typedef struct Em {
 typedef enum IndexOp { INDEX_ADD, INDEX_SUB, INDEX_MUL, INDEX_DIV, INDEX_REM, INDEX_MIN } IndexOp;
 
 typedef struct EmLoop {
-    void *header, *body, *exit, *phi;
+    void *header, *exit, *phi;
     Em index, step;
 } EmLoop;
 

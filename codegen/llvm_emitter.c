@@ -593,7 +593,7 @@ static EmLoop em_loop_begin(Emitter *e, Em first, Em end, int64_t step) {
     LLVMAddIncoming(phi, (LLVMValueRef[]){first.ref}, &before, 1);
     LLVMBuildCondBr(l->builder, LLVMBuildICmp(l->builder, LLVMIntSLT, phi, end.ref, ""), body, exit);
     LLVMPositionBuilderAtEnd(l->builder, body);
-    return (EmLoop){header, body, exit, phi, llvm_value(phi, EM_INDEX, 1), em_index(e, step)};
+    return (EmLoop){header, exit, phi, llvm_value(phi, EM_INDEX, 1), em_index(e, step)};
 }
 
 static void em_loop_end(Emitter *e, EmLoop *loop) {

@@ -84,15 +84,14 @@ static void begin_reductions(Rows *r) {
         Em start = o->splat(r->e, o->constant(r->e, red->type, neutral(op, red->type)), accumulator_lanes(r));
         for (int c = 0; c < r->unroll; c++) o->set(r->e, red->best[c], start);
         if (red->op == OP_argmax)
-            o->set(r->e, red->place[0], o->splat(r->e, o->constant(r->e, EM_I32, -1), accumulator_lanes(r)));
+            o->set(r->e, red->place, o->splat(r->e, o->constant(r->e, EM_I32, -1), accumulator_lanes(r)));
     }
 }
 
 /* Keeps the first of equal maxima; a NaN counts as the greatest. */
 static void accumulate_argmax(Rows *r, Reduction *red, Em value, int lanes) {
     const EmitterOps *o = r->e->ops;
-    Em best = o->get(r->e, red->best[0], red->type, lanes),
-       place = o->get(r->e, red->place[0], EM_I32, lanes);
+    Em best = o->get(r->e, red->best[0], red->type, lanes), place = o->get(r->e, red->place, EM_I32, lanes);
     Em here = o->index_lanes(r->e, rows_row_position(r), r->across ? 0 : 1, lanes);
     here = o->splat(r->e, o->convert(r->e, here, EM_I32), lanes);
     Em nan = o->arith(r->e, OP_and, o->arith(r->e, OP_ne, value, value), o->arith(r->e, OP_eq, best, best));
@@ -100,7 +99,7 @@ static void accumulate_argmax(Rows *r, Reduction *red, Em value, int lanes) {
     better = o->arith(r->e, OP_or, better, o->arith(r->e, OP_lt, place, o->constant(r->e, EM_I32, 0)));
     if (r->mask.ref) better = o->arith(r->e, OP_and, better, r->mask);
     o->set(r->e, red->best[0], o->select(r->e, better, value, best));
-    o->set(r->e, red->place[0], o->select(r->e, better, here, place));
+    o->set(r->e, red->place, o->select(r->e, better, here, place));
 }
 
 static void accumulate(Rows *r, Reduction *red, int copy) {
@@ -119,7 +118,7 @@ static void accumulate(Rows *r, Reduction *red, int copy) {
 
 static Em finish_argmax(Rows *r, Reduction *red, Em best, int lanes) {
     const EmitterOps *o = r->e->ops;
-    Em place = o->get(r->e, red->place[0], EM_I32, lanes);
+    Em place = o->get(r->e, red->place, EM_I32, lanes);
     if (r->across || lanes == 1) return place;
     Em greatest = o->reduce(r->e, OP_reduce_max, best);
     Em both_nan =
@@ -429,7 +428,7 @@ static void make_accumulators(Rows *r) {
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
         for (int c = 0; c < MAX_UNROLL; c++) red->best[c] = r->e->ops->variable(r->e, red->type, lanes);
-        if (red->op == OP_argmax) red->place[0] = r->e->ops->variable(r->e, EM_I32, lanes);
+        if (red->op == OP_argmax) red->place = r->e->ops->variable(r->e, EM_I32, lanes);
     }
 }
 

@@ -44,8 +44,8 @@ typedef struct Reduction {
     int item;
     Op op;
     EmType type;
-    Em best[MAX_UNROLL];  /* variables */
-    Em place[MAX_UNROLL]; /* argmax: where the best was found */
+    Em best[MAX_UNROLL]; /* variables */
+    Em place;            /* argmax: where the best was found */
 } Reduction;
 
 /* items.c */

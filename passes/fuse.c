@@ -15,7 +15,6 @@ enum { MAX_USERS = 64, CHEAP_OPS = 8, TINY = 64 };
 
 typedef struct Fuse {
     Graph *g;
-    int *kernel;     /* of each node's store; mirrors node.kernel while undecided */
     bool *is_static; /* depends on no input */
     bool *pinned;    /* must be stored: outputs, tables, operands of products */
     Value **users;   /* nodes that read a node, ended by NO_VALUE */
@@ -253,7 +252,7 @@ static int shared_loads(const Kernel *a, const Kernel *b) {
 
 /* Marks every kernel that `from` reaches downstream, not entering `except` at the first step. */
 static void mark_downstream(const Fuse *f, int from, int except, bool *reached) {
-    for (bool grew = true, first = true; grew; first = false) {
+    for (bool grew = true; grew;) {
         grew = false;
         for (size_t v = 0; v < f->g->count; v++) {
             int k = graph_node(f->g, (Value)v)->kernel, readers[MAX_USERS];
@@ -265,7 +264,6 @@ static void mark_downstream(const Fuse *f, int from, int except, bool *reached) 
                 reached[r] = grew = true;
             }
         }
-        if (first && !grew) return;
     }
 }
 
@@ -284,9 +282,9 @@ static bool makes_cycle(Fuse *f, int a, int b) {
     return cycle;
 }
 
-static void rename_kernel(Fuse *f, int from, int to, const Kernel *stores) {
-    (void)from;
-    for (size_t i = 0; i < stores->nstores; i++) set_kernel(f, stores->stores[i].node, to);
+/* Gives the stores of a kernel to kernel `to`. */
+static void move_stores(Fuse *f, const Kernel *kernel, int to) {
+    for (size_t i = 0; i < kernel->nstores; i++) set_kernel(f, kernel->stores[i].node, to);
 }
 
 static bool same_size(const Kernel *a, const Kernel *b) {
@@ -303,17 +301,17 @@ static bool worth_joining(const Kernel *a, const Kernel *b) {
 /* Joins b into a if the result fits; then kernels[b] is empty. */
 static void try_join(Fuse *f, Kernel *kernels, int a, int b) {
     if (!kernels[a].nstores || !kernels[b].nstores || !worth_joining(&kernels[a], &kernels[b])) return;
-    rename_kernel(f, b, a, &kernels[b]);
+    move_stores(f, &kernels[b], a);
     Kernel joined;
     bool fits = false;
     if (!kernel_build(f->g, a, &joined, &fits, NULL, f->err)) f->failed = true;
-    rename_kernel(f, a, b, &kernels[b]);
+    move_stores(f, &kernels[b], b);
     if (!fits) return;
     if (makes_cycle(f, a, b)) {
         kernel_free(&joined);
         return;
     }
-    rename_kernel(f, b, a, &kernels[b]);
+    move_stores(f, &kernels[b], a);
     kernel_free(&kernels[a]);
     kernel_free(&kernels[b]);
     kernels[a] = joined;
