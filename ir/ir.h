@@ -75,7 +75,9 @@ typedef enum OpKind {
     X(A_TA, ta, uint8_t, "ta", flag)                                                                         \
     X(A_TB, tb, uint8_t, "tb", flag)                                                                         \
     X(A_PART, part, uint8_t, "part", part)                                                                   \
-    X(A_ENGINE, engine, uint8_t, "engine", engine)
+    X(A_ENGINE, engine, uint8_t, "engine", engine)                                                           \
+    X(A_M, m, int64_t, "m", integer)                                                                         \
+    X(A_LAG, lag, int64_t, "lag", integer)
 
 enum {
 #define X(flag, field, type, label, form) flag##_BIT,
@@ -122,7 +124,7 @@ extern const char *const part_names[PART_COUNT],
 typedef struct Attrs {
     const char *name;
     double value, value2;
-    int64_t n;
+    int64_t n, m, lag;
     int64_t lo[MAX_RANK], hi[MAX_RANK], step[MAX_RANK];
     uint32_t axes, sum;
     uint8_t perm[MAX_RANK];

@@ -14,7 +14,7 @@ typedef struct Printer {
 } Printer;
 
 /* Attributes that are left out when they are zero. */
-enum { OPTIONAL_ATTRS = A_VALUE2 | A_TA | A_TB | A_ENGINE | A_SUM };
+enum { OPTIONAL_ATTRS = A_VALUE2 | A_TA | A_TB | A_ENGINE | A_SUM | A_M | A_LAG };
 
 static bool is_plain_name(const char *s) {
     static const char first[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
