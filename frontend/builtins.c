@@ -56,7 +56,7 @@ typedef struct Param {
 } Param;
 
 typedef struct Signature {
-    char text[256];
+    char text[384];
     Param params[MAX_PARAMS];
     int count;
 } Signature;
@@ -79,7 +79,7 @@ static void read_signature(const Builtin *row, Signature *s) {
 }
 
 static bool takes_word(const char *param) {
-    static const char *const words[] = {"kind", "engine", "dtype", "approximate"};
+    static const char *const words[] = {"kind", "scheme", "engine", "dtype", "approximate"};
     for (size_t i = 0; i < COUNT(words); i++)
         if (!strcmp(words[i], param)) return true;
     return false;

@@ -123,7 +123,7 @@ static inline const Shape *shape_of(const Lower *lw, Value v) {
 
 /* ---- Calls of built-ins ---- */
 
-enum { MAX_PARAMS = 14 };
+enum { MAX_PARAMS = 20 };
 
 typedef struct Args {
     const struct Builtin *builtin;
