@@ -88,12 +88,35 @@ static inline void inputs_like(Graph *g, const char *name, const Value *x, int n
     }
 }
 
+/* Appends to g, whose first n inputs are x and whose output 0 is y(x), the inputs v…, u…, ct and all results.
+ */
+static inline void append_derivatives(Graph *g, int n, const char *name) {
+    Value x[MOST_INPUTS], v[MOST_INPUTS], u[MOST_INPUTS], grads[MOST_INPUTS], second[MOST_INPUTS], ct,
+        out[RESULTS] = {g->outputs[0].value};
+    FraxError err;
+    memcpy(x, g->inputs, (size_t)n * sizeof *x);
+    inputs_like(g, "v", x, n, v);
+    inputs_like(g, "u", x, n, u);
+    inputs_like(g, "ct", &out[Y], 1, &ct);
+    if (jvp(g, &out[Y], 1, x, v, (size_t)n, &out[TANGENT], &err)) fail_msg("%s: %s", name, err.message);
+    if (out[TANGENT] == NO_VALUE) out[TANGENT] = g_like(g, out[Y], 0);
+    if (gradient(g, out[Y], ct, x, (size_t)n, grads, &err)) fail_msg("%s: %s", name, err.message);
+    out[LEFT] = dot(g, ct, out[TANGENT]);
+    out[RIGHT] = dots(g, grads, v, n);
+    out[SLOPE] = dots(g, grads, u, n);
+    if (gradient(g, out[SLOPE], NO_VALUE, x, (size_t)n, second, &err)) fail_msg("%s: %s", name, err.message);
+    out[CURVE_REVERSE] = dots(g, second, v, n);
+    if (jvp(g, &out[SLOPE], 1, x, v, (size_t)n, &out[CURVE_FORWARD], &err))
+        fail_msg("%s: %s", name, err.message);
+    if (out[CURVE_FORWARD] == NO_VALUE) out[CURVE_FORWARD] = g_like(g, out[SLOPE], 0);
+    for (int i = TANGENT; i < RESULTS; i++) graph_output(g, (char[]){(char)('a' + i), 0}, out[i]);
+    if (graph_status(g, &err)) fail_msg("%s: %s", name, err.message);
+}
+
 /* The graph with all results of f as outputs; inputs x…, v…, u…, ct. */
 static inline Graph *derivative_graph(const Function *f) {
     Graph *g = graph_create(f->name, "test");
-    Value x[MOST_INPUTS], v[MOST_INPUTS], u[MOST_INPUTS], grads[MOST_INPUTS], second[MOST_INPUTS], ct,
-        out[RESULTS];
-    size_t n = (size_t)f->n;
+    Value x[MOST_INPUTS];
     FraxError err;
     assert_non_null(g);
     for (int i = 0; i < f->n; i++) {
@@ -101,23 +124,9 @@ static inline Graph *derivative_graph(const Function *f) {
         snprintf(name, sizeof name, "x%d", i);
         x[i] = g_input(g, name, (Type){FRAX_F64, f->shapes[i]});
     }
-    inputs_like(g, "v", x, f->n, v);
-    inputs_like(g, "u", x, f->n, u);
-    out[Y] = f->build(g, x, f->context);
+    graph_output(g, "a", f->build(g, x, f->context));
     if (graph_status(g, &err)) fail_msg("%s: %s", f->name, err.message);
-    inputs_like(g, "ct", &out[Y], 1, &ct);
-    if (jvp(g, &out[Y], 1, x, v, n, &out[TANGENT], &err)) fail_msg("%s: %s", f->name, err.message);
-    if (out[TANGENT] == NO_VALUE) out[TANGENT] = g_like(g, out[Y], 0);
-    if (gradient(g, out[Y], ct, x, n, grads, &err)) fail_msg("%s: %s", f->name, err.message);
-    out[LEFT] = dot(g, ct, out[TANGENT]);
-    out[RIGHT] = dots(g, grads, v, f->n);
-    out[SLOPE] = dots(g, grads, u, f->n);
-    if (gradient(g, out[SLOPE], NO_VALUE, x, n, second, &err)) fail_msg("%s: %s", f->name, err.message);
-    out[CURVE_REVERSE] = dots(g, second, v, f->n);
-    if (jvp(g, &out[SLOPE], 1, x, v, n, &out[CURVE_FORWARD], &err)) fail_msg("%s: %s", f->name, err.message);
-    if (out[CURVE_FORWARD] == NO_VALUE) out[CURVE_FORWARD] = g_like(g, out[SLOPE], 0);
-    for (int i = 0; i < RESULTS; i++) graph_output(g, (char[]){(char)('a' + i), 0}, out[i]);
-    if (graph_status(g, &err)) fail_msg("%s: %s", f->name, err.message);
+    append_derivatives(g, f->n, f->name);
     return g;
 }
 
@@ -165,24 +174,32 @@ static inline void add_difference(const Graph *g, const Function *f, double *con
     for (int i = 0; i < RESULTS; i++) free(out[i]);
 }
 
-/* Compares all derivatives of f at one random point; relative tolerance 1e-6 against differences (their
+/* Compares all derivatives in g at one random point; relative tolerance 1e-6 against differences (their
    error, h⁴ + ε/h, is far below) and 1e-12 between the modes (rounding). */
-static inline void check_derivatives(const Function *f, uint64_t seed) {
+static inline void compare_derivatives(const Graph *g, const Function *f, uint64_t seed) {
     const double h = 1e-3, steps[] = {-2, -1, 1, 2}, weights[] = {1, -8, 8, -1};
     double *in[MOST_TENSORS], *out[RESULTS], ds = 0;
-    Graph *g = derivative_graph(f);
     int64_t ny = shape_size(&graph_type(g, g->outputs[Y].value)->shape);
     double *dy = calloc((size_t)ny + 1, sizeof *dy);
     assert_non_null(dy);
     draw_inputs(g, f, &seed, in);
     evaluate(g, in, out);
     for (int i = 0; i < 4; i++) add_difference(g, f, in, steps[i] * h, weights[i] / (12 * h), dy, &ds);
+    if (!f->kinks) {
+        expect_close(f->name, "J·v against differences", out[TANGENT], dy, ny, 1e-6);
+        expect_close(f->name, "second order against differences", out[CURVE_REVERSE], &ds, 1, 1e-6);
+    }
     expect_close(f->name, "⟨Jᵀct, v⟩ against ⟨ct, Jv⟩", out[RIGHT], out[LEFT], 1, 1e-12);
     expect_close(f->name, "second order, forward against reverse", out[CURVE_FORWARD], out[CURVE_REVERSE], 1,
                  1e-12);
     for (size_t i = 0; i < g->ninputs; i++) free(in[i]);
     for (int i = 0; i < RESULTS; i++) free(out[i]);
     free(dy);
+}
+
+static inline void check_derivatives(const Function *f, uint64_t seed) {
+    Graph *g = derivative_graph(f);
+    compare_derivatives(g, f, seed);
     graph_destroy(g);
 }
 
