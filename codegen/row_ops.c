@@ -419,13 +419,18 @@ static Em weight_at(Rows *r, const Table *w, FraxDType dtype, Em j) {
     return o->load(r->e, rows_base(r, w->node), dtype, at, 0, 1, (Em){0});
 }
 
+static int64_t conv_taps(const Rows *r, int row) {
+    const Node *node = row_node(r, row);
+    return graph_type(r->graph, node->args[0])->shape.dims[node->attrs->axis];
+}
+
 /* y[n] = Σ_{j≤n} w[j] x[n−j] for CONV_VECTORS vectors of n at a time; terms with j > n meet the zeros before
  * the row. */
 static void run_conv(Rows *r, int row) {
     const EmitterOps *o = r->e->ops;
     FraxDType dtype = row_dtype(r, row);
     EmType type = em_type_of(dtype);
-    int64_t length = kernel_inner_size(r->k);
+    int64_t length = kernel_inner_size(r->k), taps = conv_taps(r, row);
     int lanes = vector_lanes(r, dtype, length);
     Em sums[CONV_VECTORS], x = scratch_at(r, r->row[row][0]), y = scratch_at(r, r->result[row]),
                            lead = index_of(r, r->lead[row]);
@@ -434,7 +439,7 @@ static void run_conv(Rows *r, int row) {
     for (int v = 0; v < CONV_VECTORS; v++)
         o->set(r->e, sums[v], o->splat(r->e, o->constant(r->e, type, 0), lanes));
     Em end = index_op(r, INDEX_ADD, outer.index, index_of(r, CONV_VECTORS * lanes));
-    EmLoop inner = o->loop_begin(r->e, index_of(r, 0), index_op(r, INDEX_MIN, end, index_of(r, length)), 1);
+    EmLoop inner = o->loop_begin(r->e, index_of(r, 0), index_op(r, INDEX_MIN, end, index_of(r, taps)), 1);
     Em w = o->splat(r->e, weight_at(r, &r->k->rows[row].tables[0], dtype, inner.index), lanes);
     Em start = index_op(r, INDEX_SUB, index_op(r, INDEX_ADD, outer.index, lead), inner.index);
     for (int v = 0; v < CONV_VECTORS; v++) {
@@ -451,21 +456,33 @@ static void run_conv(Rows *r, int row) {
 
 /* ---- Weights ---- */
 
-/* w_0 = 1, w_j = w_{j−1}(j−1−α)/j (Podlubny 1999, eq. 7.23): a product recursion, accurate at any length. */
+/* w_0 = 1, w_j = w_{j−1}(j−1−α)/j (Podlubny 1999, eq. 7.23): a product recursion, accurate at any length. Its
+   m-th derivative in α runs beside those below it: w^(m)_j = w^(m)_{j−1}(j−1−α)/j − m w^(m−1)_{j−1}/j. */
 static void run_weights(Rows *r, int row) {
     const EmitterOps *o = r->e->ops;
+    int order = (int)row_node(r, row)->attrs->m;
     Em alpha = rows_value(r, r->k->rows[row].inputs[0]), y = scratch_at(r, r->result[row]),
-       w = o->variable(r->e, EM_F64, 1);
-    Em one = o->constant(r->e, EM_F64, 1);
-    o->set(r->e, w, one);
-    o->store(r->e, y, FRAX_F64, index_of(r, 0), 1, one, (Em){0});
+       one = o->constant(r->e, EM_F64, 1), w[MAX_WEIGHTS_ORDER + 1];
+    for (int m = 0; m <= order; m++) {
+        Em start = o->constant(r->e, EM_F64, m == 0);
+        w[m] = o->variable(r->e, EM_F64, 1);
+        o->set(r->e, w[m], start);
+        if (m == order) o->store(r->e, y, FRAX_F64, index_of(r, 0), 1, start, (Em){0});
+    }
     EmLoop loop = o->loop_begin(r->e, index_of(r, 1), index_of(r, kernel_inner_size(r->k)), 1);
     Em j = o->convert(r->e, loop.index, EM_F64);
     Em factor = o->arith(r->e, OP_sub, o->arith(r->e, OP_sub, j, one), alpha);
     factor = o->arith(r->e, OP_div, factor, j);
-    Em next = o->arith(r->e, OP_mul, o->get(r->e, w, EM_F64, 1), factor);
-    o->set(r->e, w, next);
-    o->store(r->e, y, FRAX_F64, loop.index, 1, next, (Em){0});
+    Em share = o->arith(r->e, OP_div, o->constant(r->e, EM_F64, -1), j);
+    for (int m = order; m >= 0; m--) {
+        Em next = o->arith(r->e, OP_mul, o->get(r->e, w[m], EM_F64, 1), factor);
+        if (m > 0) {
+            Em below = o->arith(r->e, OP_mul, share, o->constant(r->e, EM_F64, m));
+            next = o->fma(r->e, below, o->get(r->e, w[m - 1], EM_F64, 1), next);
+        }
+        o->set(r->e, w[m], next);
+    }
+    o->store(r->e, y, FRAX_F64, loop.index, 1, o->get(r->e, w[order], EM_F64, 1), (Em){0});
     o->loop_end(r->e, &loop);
 }
 

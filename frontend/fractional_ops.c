@@ -1,11 +1,13 @@
 /* fractional_ops.c — the built-ins of fractional calculus: frac, and its parts for use on their own. */
 #include "fractional.h"
 
-/* w brought to n entries along `axis`: what lies beyond cannot reach any sample, what is missing is 0. */
+/* w with at most n entries along `axis`: what lies beyond cannot reach any sample; no weights at all are one
+ * 0. */
 static Value fit_length(Lower *lw, Value w, int axis, int64_t n) {
     int64_t lo[MAX_RANK] = {0}, hi[MAX_RANK] = {0}, zero = 0, have = shape_of(lw, w)->dims[axis];
     if (have > n) return slice_axis(lw, w, axis, &zero, &n, 1);
-    hi[axis] = n - have;
+    if (have > 0 || n == 0) return w;
+    hi[axis] = 1;
     return g_pad(lw->g, w, lo, hi, NULL);
 }
 

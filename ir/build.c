@@ -176,7 +176,11 @@ Value g_causal_conv(Graph *g, Value w, Value x, int axis, Engine engine) {
 }
 
 Value g_grunwald_weights(Graph *g, Value alpha, int64_t n) {
-    return graph_emit(g, OP_grunwald_weights, &alpha, 1, &(Attrs){.n = n}, NULL);
+    return g_grunwald_derivative(g, alpha, n, 0);
+}
+
+Value g_grunwald_derivative(Graph *g, Value alpha, int64_t n, int64_t m) {
+    return graph_emit(g, OP_grunwald_weights, &alpha, 1, &(Attrs){.n = n, .m = m}, NULL);
 }
 
 Value g_custom(Graph *g, Value y, const Value *x, const Value *holes, int n, Value dy) {

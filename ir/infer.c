@@ -344,9 +344,12 @@ static FraxStatus infer_causal_conv(const Infer *in) {
     int axis = in->attrs->axis, rank = in->args[1]->shape.rank;
     if (dtype != FRAX_F64 && dtype != FRAX_F32) return wrong_dtype(in, "f64 or f32");
     if (axis >= rank) return fail(in->err, FRAX_SHAPE, "causal_conv: axis %d is outside rank %d", axis, rank);
-    if (in->args[1]->dtype != dtype ||
-        !fits_with_ones(&in->args[0]->shape, &in->args[1]->shape, ~(1u << axis)))
-        return wrong_pair(in, 0, 1, "weights of the signal's dtype and shape, or size 1 off the axis");
+    Shape taps = in->args[1]->shape;
+    int64_t n = taps.dims[axis], given = in->args[0]->shape.rank == rank ? in->args[0]->shape.dims[axis] : 0;
+    taps.dims[axis] = MAX(MIN(given, n), MIN(n, 1));
+    if (in->args[1]->dtype != dtype || !fits_with_ones(&in->args[0]->shape, &taps, ~(1u << axis)))
+        return wrong_pair(
+            in, 0, 1, "weights of the signal's dtype and shape, or size 1 off the axis and fewer along it");
     *in->type = *in->args[1];
     return FRAX_OK;
 }
@@ -357,6 +360,9 @@ static FraxStatus infer_weights(const Infer *in) {
         return wrong_dtype(in, "f64[…,1]");
     if (in->attrs->n < 0)
         return fail(in->err, FRAX_SHAPE, "%s: length %lld", op_name(in), (long long)in->attrs->n);
+    if (in->attrs->m < 0 || in->attrs->m > MAX_WEIGHTS_ORDER)
+        return fail(in->err, FRAX_VALUE, "%s: derivative of order %lld in alpha, expected 0…%d", op_name(in),
+                    (long long)in->attrs->m, MAX_WEIGHTS_ORDER);
     *in->type = *in->args[0];
     in->type->shape.dims[alpha->rank - 1] = in->attrs->n;
     return FRAX_OK;

@@ -14,7 +14,7 @@
 #include "base.h"
 
 typedef int32_t Value;
-enum { NO_VALUE = -1, VARIADIC = -1, MAX_RANK = FRAX_MAX_RANK, MAX_POLYGAMMA = 32 };
+enum { NO_VALUE = -1, VARIADIC = -1, MAX_RANK = FRAX_MAX_RANK, MAX_POLYGAMMA = 32, MAX_WEIGHTS_ORDER = 8 };
 
 /* ---- Types ---- */
 
@@ -288,6 +288,7 @@ Value g_spectral(Graph *g, Value x, Value k_re, Value k_im, uint32_t axes);
 Value g_cross_spectrum(Graph *g, Value x, Value y, uint32_t axes, uint32_t sum, Part part);
 Value g_causal_conv(Graph *g, Value w, Value x, int axis, Engine engine);
 Value g_grunwald_weights(Graph *g, Value alpha, int64_t n);
+Value g_grunwald_derivative(Graph *g, Value alpha, int64_t n, int64_t m); /* the m-th, in alpha */
 Value g_custom(Graph *g, Value y, const Value *x, const Value *holes, int n, Value dy);
 
 /* Shorthands for the commonest pointwise ops. */

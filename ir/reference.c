@@ -383,7 +383,7 @@ static FraxStatus eval_cross_spectrum(const Eval *e) {
 /* y_n = Σ_{j≤n} w_j x_{n−j} along the axis, history before the first sample zero. */
 static FraxStatus eval_causal_conv(const Eval *e) {
     int axis = e->node->attrs->axis;
-    int64_t length = result_shape(e)->dims[axis];
+    int64_t length = result_shape(e)->dims[axis], taps = operand_shape(e, 0)->dims[axis];
     Shape lines = without(result_shape(e), 1u << axis);
     Strides ws, xs;
     broadcast_strides(operand_shape(e, 0), ws);
@@ -395,21 +395,25 @@ static FraxStatus eval_causal_conv(const Eval *e) {
         double *y = e->out + locate(&lines, i, xs);
         for (int64_t n = 0; n < length; n++) {
             long double sum = 0;
-            for (int64_t j = 0; j <= n; j++) sum += (long double)w[j * ws[axis]] * x[(n - j) * xs[axis]];
+            for (int64_t j = 0; j <= MIN(n, taps - 1); j++)
+                sum += (long double)w[j * ws[axis]] * x[(n - j) * xs[axis]];
             y[n * xs[axis]] = (double)sum;
         }
     }
     return FRAX_OK;
 }
 
-/* w_0 = 1, w_j = w_{j−1} (j−1−α)/j: the coefficients of (1−z)^α. */
+/* The m-th derivative in α of the coefficients of (1−z)^α. w_0 = 1, w_j = w_{j−1} (j−1−α)/j, so that
+   w^(m)_j = (w^(m)_{j−1} (j−1−α) − m w^(m−1)_{j−1})/j. */
 static FraxStatus eval_weights(const Eval *e) {
-    int64_t n = e->node->attrs->n, rows = shape_size(operand_shape(e, 0));
+    int64_t n = e->node->attrs->n, order = e->node->attrs->m, rows = shape_size(operand_shape(e, 0));
     for (int64_t r = 0; r < rows; r++) {
-        long double w = 1, alpha = operand(e, 0)[r];
+        long double w[MAX_WEIGHTS_ORDER + 1] = {1}, alpha = operand(e, 0)[r];
         for (int64_t j = 0; j < n; j++) {
-            if (j) w *= ((long double)j - 1 - alpha) / (long double)j;
-            e->out[r * n + j] = (double)w;
+            for (int64_t m = order; j && m >= 0; m--)
+                w[m] = (w[m] * ((long double)j - 1 - alpha) - (m ? (long double)m * w[m - 1] : 0)) /
+                       (long double)j;
+            e->out[r * n + j] = (double)w[order];
         }
     }
     return FRAX_OK;

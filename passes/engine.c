@@ -2,8 +2,8 @@
  *
  * Runs after differentiation, so engines need no derivative rules. The choice is one row of the table below;
  * `direct` stays a causal_conv node for the history kernel, `fft` becomes spectral nodes: with both signals
- * padded by zeros to an even P ≥ 2n − 1, the circular convolution of length P agrees with the causal one on
- * the first n samples.
+ * padded by zeros to an even P ≥ n + j − 1 for j weights, the circular convolution of length P agrees with
+ * the causal one on the first n samples.
  */
 #include "passes.h"
 #include "rewrite.h"
@@ -15,15 +15,15 @@ static Value keep_direct(Graph *g, const Node *node) {
     return g_causal_conv(g, node->args[0], node->args[1], node->attrs->axis, ENGINE_DIRECT);
 }
 
-/* A good length P ≥ 2n − 1: a power of two where transforms are generated code (codegen/fft.c), which more
+/* A good length P ≥ least: a power of two where transforms are generated code (codegen/fft.c), which more
    than makes up for a longer row; else the smallest even 2^a 3^b 5^c, which every FFT library transforms
    fast. */
-static int64_t padded_length(int64_t n) {
+static int64_t padded_length(int64_t least) {
     enum { SHORTEST = 32, LONGEST = 65536 };
     int64_t power = SHORTEST;
-    while (power < 2 * n - 1) power *= 2;
+    while (power < least) power *= 2;
     if (power <= LONGEST) return power;
-    for (int64_t length = 2 * n;; length += 2) {
+    for (int64_t length = least + least % 2;; length += 2) {
         int64_t rest = length;
         while (rest % 2 == 0) rest /= 2;
         while (rest % 3 == 0) rest /= 3;
@@ -43,7 +43,9 @@ static Value by_fft(Graph *g, const Node *node) {
     int axis = node->attrs->axis;
     uint32_t axes = 1u << axis;
     Shape shape = node->type.shape;
-    int64_t from[MAX_RANK] = {0}, length = padded_length(shape.dims[axis]);
+    if (g->failed) return NO_VALUE;
+    int64_t taps = graph_type(g, node->args[0])->shape.dims[axis];
+    int64_t from[MAX_RANK] = {0}, length = padded_length(shape.dims[axis] + taps - 1);
     Value w = pad_end(g, node->args[0], axis, length), x = pad_end(g, node->args[1], axis, length);
     Value y = g_spectral(g, x, g_rfft(g, w, axes, PART_RE), g_rfft(g, w, axes, PART_IM), axes);
     return g_slice(g, y, from, shape.dims, NULL);

@@ -173,18 +173,11 @@ static Value jvp_reduce_min(const Site *s, int i) {
     return share_extremum(s, i);
 }
 
-/* d/dα (1−z)^α = log(1−z)·(1−z)^α: ∂w = L ∗ w, L = (0, −1, −1/2, −1/3, …). */
+/* The next derivative in α by the recursion; it equals L ∗ y, L = (0, −1, −1/2, −1/3, …), as log(1−z) has it.
+ */
 static Value jvp_grunwald_weights(const Site *s, int i) {
-    Graph *g = s->g;
-    Type row = {s->node.type.dtype, s->node.type.shape};
-    int last = row.shape.rank - 1;
-    for (int axis = 0; axis < last; axis++) row.shape.dims[axis] = 1;
-    Value j = g_iota(g, row, last);
-    Value first = g_binary(g, OP_eq, j, g_like(g, j, 0));
-    Value numerator = g_select(g, first, g_like(g, j, 0), g_like(g, j, -1));
-    Value log_series = g_div(g, numerator, g_binary(g, OP_max, j, g_like(g, j, 1)));
-    Value factor = g_causal_conv(g, log_series, s->y, last, ENGINE_AUTO);
-    return g_mul(g, g_broadcast(g, s->dx[i], s->node.type.shape), factor);
+    Value factor = g_grunwald_derivative(s->g, s->x[0], s->node.attrs->n, s->node.attrs->m + 1);
+    return g_mul(s->g, g_broadcast(s->g, s->dx[i], s->node.type.shape), factor);
 }
 
 static TangentRule *const rules[OP_COUNT] = {

@@ -265,14 +265,18 @@ static void transpose_cross_spectrum(const Site *s) {
     }
 }
 
-/* Correlation as convolution in reversed time: Σ_n ct_n x_{n−j} = flip(x ∗ flip(ct))_j. */
+/* Correlation as convolution in reversed time: Σ_n ct_n x_{n−j} = flip(x ∗ flip(ct))_j, at the J lags of the
+   weights. */
 static void transpose_causal_conv(const Site *s) {
     Graph *g = s->g;
     int axis = s->node.attrs->axis;
     Engine engine = (Engine)s->node.attrs->engine;
     Value reversed = g_flip(g, s->ct, 1u << axis);
     if (wanted(s, 0)) {
-        Value dw = g_flip(g, g_causal_conv(g, s->x[1], reversed, axis, engine), 1u << axis);
+        Value dw = g_causal_conv(g, s->x[1], reversed, axis, engine);
+        int64_t lo[MAX_RANK] = {0};
+        lo[axis] = s->node.type.shape.dims[axis] - operand_type(s, 0).shape.dims[axis];
+        dw = g_flip(g, g_slice(g, dw, lo, s->node.type.shape.dims, NULL), 1u << axis);
         accumulate(s, 0, sum_to_operand(s, 0, dw));
     }
     if (wanted(s, 1))

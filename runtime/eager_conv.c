@@ -7,16 +7,16 @@
 
 enum { OUTPUTS = 64, LAGS = 64 };
 
-/* y_n = Σ_{j≤n} w_j x_{n−j}, n < length. x has OUTPUTS zeros before it, and after it up to a whole tile. A
-   tile is four vectors of 64 bytes. */
+/* y_n = Σ_{j≤n} w_j x_{n−j}, n < length, j < taps. x has OUTPUTS zeros before it, and after it up to a whole
+   tile. A tile is four vectors of 64 bytes. */
 #define CONVOLVE(name, T)                                                                                    \
     typedef T name##_vector __attribute__((vector_size(64), aligned(sizeof(T)), may_alias));                 \
-    FOR_EACH_VECTOR_WIDTH static void name(const T *w, const T *x, T *y, int64_t length) {                   \
+    FOR_EACH_VECTOR_WIDTH static void name(const T *w, int64_t taps, const T *x, T *y, int64_t length) {     \
         typedef name##_vector Vector;                                                                        \
         enum { LANES = 64 / sizeof(T), ACROSS = 4 * LANES };                                                 \
         for (int64_t start = 0; start < length; start += ACROSS) {                                           \
             double total[ACROSS] = {0};                                                                      \
-            int64_t lags = MIN(length, start + ACROSS);                                                      \
+            int64_t lags = MIN(MIN(taps, length), start + ACROSS);                                           \
             for (int64_t lag = 0; lag < lags; lag += LAGS) {                                                 \
                 Vector a = {0}, b = {0}, c = {0}, d = {0};                                                   \
                 for (int64_t j = lag; j < MIN(lags, lag + LAGS); j++) {                                      \
@@ -39,19 +39,19 @@ typedef struct Direct {
     const char *w, *x; /* x: the first sample of the first padded row */
     char *y;
     const int64_t *w_of_row;
-    int64_t rows, length, row_size, per_chunk;
+    int64_t rows, taps, length, row_size, per_chunk;
 } Direct;
 
 static void direct_chunk(const void *context, int64_t chunk) {
     const Direct *d = context;
     int64_t end = MIN(d->rows, (chunk + 1) * d->per_chunk), size = (int64_t)frax_dtype_size(d->dtype);
     for (int64_t r = chunk * d->per_chunk; r < end; r++) {
-        const void *w = d->w + d->w_of_row[r] * d->length * size, *x = d->x + r * d->row_size * size;
+        const void *w = d->w + d->w_of_row[r] * d->taps * size, *x = d->x + r * d->row_size * size;
         void *y = d->y + r * d->length * size;
         if (d->dtype == FRAX_F64)
-            convolve_f64(w, x, y, d->length);
+            convolve_f64(w, d->taps, x, y, d->length);
         else
-            convolve_f32(w, x, y, d->length);
+            convolve_f32(w, d->taps, x, y, d->length);
     }
 }
 
@@ -86,15 +86,17 @@ static FraxStatus convolve_directly(Run *run, Value v, const uint8_t *perm, Buff
     if (!status) status = view_create(run, dtype, &x.shape, &y);
     if (!status) {
         int64_t length = node->type.shape.dims[node->attrs->axis];
+        int64_t taps = w.shape.dims[w.shape.rank - 1];
         Direct d = {.dtype = dtype,
                     .w = dense.data,
                     .x = padded.data + OUTPUTS * frax_dtype_size(dtype),
                     .y = y.data,
                     .w_of_row = (int64_t *)rows->data,
                     .rows = count,
+                    .taps = taps,
                     .length = length,
                     .row_size = padded.shape.dims[padded.shape.rank - 1],
-                    .per_chunk = MAX(1, CHUNK / MAX(1, length * length / 16))};
+                    .per_chunk = MAX(1, CHUNK / MAX(1, length * taps / 16))};
         for_chunks(run->eager->threads, chunks_of(count, d.per_chunk), direct_chunk, &d);
         run->values[v] = view_unpermuted(&y, perm);
     }
@@ -103,7 +105,7 @@ static FraxStatus convolve_directly(Run *run, Value v, const uint8_t *perm, Buff
     return status;
 }
 
-/* ---- By transforms of at least 2n − 1 points; the result is a view of the first n ---- */
+/* ---- By transforms of at least n + taps − 1 points; the result is a view of the first n ---- */
 
 static FraxStatus convolve_spectra(Run *run, Value v, const uint8_t *perm, Buffer *rows) {
     const Node *node = graph_node(run->graph, v);
@@ -162,15 +164,19 @@ typedef struct Weights {
     const double *alpha;
     double *out;
     int64_t n;
+    int m; /* order of the derivative */
 } Weights;
 
-/* w_0 = 1, w_j = w_{j−1} (j−1−α)/j: the coefficients of (1−z)^α. */
+/* w_0 = 1, w_j = w_{j−1} (j−1−α)/j: the coefficients of (1−z)^α; their m-th derivatives in α are
+   w^(m)_j = w^(m)_{j−1} (j−1−α)/j − m w^(m−1)_{j−1}/j. */
 static void weights_row(const void *context, int64_t row) {
     const Weights *w = context;
-    double *out = w->out + row * w->n, value = 1, alpha = w->alpha[row];
+    double *out = w->out + row * w->n, value[MAX_WEIGHTS_ORDER + 1] = {1}, alpha = w->alpha[row];
     for (int64_t j = 0; j < w->n; j++) {
-        if (j) value *= ((double)j - 1 - alpha) / (double)j;
-        out[j] = value;
+        double factor = ((double)j - 1 - alpha) / (double)j, share = 1 / (double)j;
+        for (int m = w->m; j && m > 0; m--) value[m] = value[m] * factor - m * share * value[m - 1];
+        if (j) value[0] *= factor;
+        out[j] = value[w->m];
     }
 }
 
@@ -181,7 +187,7 @@ FraxStatus eager_weights(Run *run, Value v) {
     status = view_result(run, v);
     if (!status) {
         Weights w = {(const double *)alpha.data, (double *)run->values[v].data,
-                     graph_node(run->graph, v)->attrs->n};
+                     graph_node(run->graph, v)->attrs->n, (int)graph_node(run->graph, v)->attrs->m};
         for_chunks(run->eager->threads, shape_size(&alpha.shape), weights_row, &w);
     }
     view_drop(run, &alpha);

@@ -90,11 +90,12 @@ static void find_spectra(Eager *eager, Value v) {
     if (node->op == OP_cross_spectrum)
         found[1] = find_spectrum(eager, source_of(eager->graph, args[1]), axes, 0);
     if (node->op == OP_causal_conv && !convolves_directly(node)) {
-        int64_t n = node->type.shape.dims[node->attrs->axis];
+        int64_t n = node->type.shape.dims[node->attrs->axis],
+                taps = graph_type(eager->graph, args[0])->shape.dims[node->attrs->axis];
         if (n == 0) return;
         for (int i = 0; i < 2; i++)
             found[i] = find_spectrum(eager, source_of(eager->graph, args[i]), 1u << node->attrs->axis,
-                                     good_length(2 * n - 1));
+                                     good_length(n + taps - 1));
     }
 }
 

@@ -235,14 +235,18 @@ static Value make_causal_conv(Growth *r) {
     int axis = pick_axis(r, x);
     uint32_t rows = ((1u << shape_of(r, x).rank) - 1) & ~(1u << axis);
     if (below(r, 2)) w = mean(r->g, w, rows);
-    return g_unary(r->g, OP_tanh, g_causal_conv(r->g, w, x, axis, (Engine)below(r, 3)));
+    int64_t lo[MAX_RANK] = {0}, hi[MAX_RANK];
+    memcpy(hi, shape_of(r, w).dims, sizeof hi);
+    hi[axis] -= below(r, (int)hi[axis]); /* any number of weights from 1 up */
+    w = g_slice(r->g, w, lo, hi, NULL);
+    return g_unary(r->g, OP_tanh, g_causal_conv(r->g, w, x, axis, (Engine)below(r, ENGINE_COUNT)));
 }
 
 static Value make_weights(Growth *r) {
     Value x = pick(r);
     Shape shape = shape_of(r, x);
     Value alpha = g_unary(r->g, OP_tanh, mean(r->g, x, 1u << (shape.rank - 1)));
-    return g_grunwald_weights(r->g, alpha, shape.dims[shape.rank - 1]);
+    return g_grunwald_derivative(r->g, alpha, shape.dims[shape.rank - 1], below(r, 3));
 }
 
 static Value make_custom(Growth *r) {

@@ -496,6 +496,8 @@ static void test_causal_conv(void **state) {
                 graph_output(g, "back", g_flip(g, g_causal_conv(g, w, g_flip(g, y, 2), 1, engines[e]), 2));
                 graph_output(g, "each", g_causal_conv(g, each, x, 1, engines[e]));
                 graph_output(g, "square", g_causal_conv(g, line, line, 0, engines[e]));
+                Value few = input(&b, dtype, SHAPE(3, (n + 2) / 3, 1));
+                graph_output(g, "few", g_causal_conv(g, few, x, 1, engines[e]));
                 check(&b, "causal_conv");
             }
 }
@@ -504,7 +506,11 @@ static void test_grunwald_weights(void **state) {
     (void)state;
     for (int64_t n = 0; n < 4000; n = 3 * n + 1) {
         Bench b = start(-1.5, 2.5, 0);
-        check_value(&b, g_grunwald_weights(b.g, input(&b, FRAX_F64, SHAPE(3, 1)), n), "grunwald_weights");
+        Value alpha = input(&b, FRAX_F64, SHAPE(3, 1));
+        graph_output(b.g, "w", g_grunwald_weights(b.g, alpha, n));
+        graph_output(b.g, "slope", g_grunwald_derivative(b.g, alpha, n, 1));
+        graph_output(b.g, "high", g_grunwald_derivative(b.g, alpha, n, MAX_WEIGHTS_ORDER));
+        check(&b, "grunwald_weights");
     }
 }
 

@@ -131,12 +131,23 @@ static Value build_cross_spectrum(Graph *g, const Value *x, const void *context)
     return g_cross_spectrum(g, x[0], x[1], t->axes, t->sum, t->part);
 }
 
+typedef struct Convolved {
+    int axis;
+    Engine engine;
+} Convolved;
+
 static Value build_causal_conv(Graph *g, const Value *x, const void *context) {
-    return g_causal_conv(g, x[0], x[1], *(const int *)context, ENGINE_AUTO);
+    const Convolved *c = context;
+    return g_causal_conv(g, x[0], x[1], c->axis, c->engine);
 }
 
+typedef struct Weighted {
+    int64_t n, m;
+} Weighted;
+
 static Value build_weights(Graph *g, const Value *x, const void *context) {
-    return g_grunwald_weights(g, x[0], *(const int *)context);
+    const Weighted *w = context;
+    return g_grunwald_derivative(g, x[0], w->n, w->m);
 }
 
 /* x0³·x1 with the derivative of x0² ·x1 spelt out, so that a test can tell whether the given one is used. */
@@ -215,16 +226,18 @@ static Value build_custom(Graph *g, const Value *x, const void *context) {
                 TRANSFORMED(axes, sum, PART_IM)                                                              \
         }                                                                                                    \
     }
-#define CONV(w, x, axis)                                                                                     \
+#define CONV_BY(engine, w, x, axis)                                                                          \
     {                                                                                                        \
         OP_causal_conv, {                                                                                    \
-            "causal_conv " #w " " #x, 2, {w, x}, -1, 1, build_causal_conv, CONTEXT(int, axis)                \
+            "causal_conv " #engine " " #w " " #x, 2, {w, x}, -1, 1, build_causal_conv,                       \
+                CONTEXT(Convolved, axis, ENGINE_##engine)                                                    \
         }                                                                                                    \
     }
-#define WEIGHTS(shape, n)                                                                                    \
+#define CONV(w, x, axis) CONV_BY(AUTO, w, x, axis), CONV_BY(DIRECT, w, x, axis), CONV_BY(FFT, w, x, axis)
+#define WEIGHTS(shape, n, m)                                                                                 \
     {                                                                                                        \
         OP_grunwald_weights, {                                                                               \
-            "grunwald_weights " #n, 1, {shape}, -1, 2, build_weights, CONTEXT(int, n)                        \
+            "grunwald_weights " #n " " #m, 1, {shape}, -1, 2, build_weights, CONTEXT(Weighted, n, m)         \
         }                                                                                                    \
     }
 #define REDUCE(op, shape, axes)                                                                              \
@@ -324,9 +337,14 @@ static const Case cases[] = {
     CONV(SHAPE(1, 4), SHAPE(3, 4), 1),
     CONV(SHAPE(4, 1), SHAPE(4, 3), 0),
     CONV(SHAPE(2, 1, 1), SHAPE(2, 3, 1), 2),
-    WEIGHTS(SHAPE(1), 6),
-    WEIGHTS(SHAPE(2, 1), 1),
-    WEIGHTS(SHAPE(3, 1), 9),
+    CONV(SHAPE(3), SHAPE(7), 0),
+    CONV(SHAPE(3, 1), SHAPE(3, 5), 1),
+    CONV(SHAPE(2, 1, 2), SHAPE(5, 3, 2), 0),
+    CONV(SHAPE(1), SHAPE(1), 0),
+    WEIGHTS(SHAPE(1), 6, 0),
+    WEIGHTS(SHAPE(2, 1), 1, 0),
+    WEIGHTS(SHAPE(3, 1), 9, 0),
+    WEIGHTS(SHAPE(2, 1), 7, 3),
     {OP_custom, {"custom", 2, {SHAPE(3), SHAPE(3)}, -1, 1, build_custom, NULL}},
 };
 

@@ -349,6 +349,8 @@ static void test_convolutions(void **state) {
                 output(g, g_mul(g, y, y));
                 output(g, g_flip(g, g_causal_conv(g, each, g_flip(g, x, 2), 1, (Engine)engine), 2));
                 output(g, g_causal_conv(g, row, row, 0, (Engine)engine));
+                for (int64_t taps = 1; taps <= n; taps = 3 * taps + 2)
+                    output(g, g_causal_conv(g, input(g, dtype, SHAPE(3, taps, 1)), x, 1, (Engine)engine));
                 snprintf(name, sizeof name, "convolution of %lld, %s", (long long)n, engine_names[engine]);
                 check(g, sums(dtype, 4 * (double)n), name);
             }

@@ -261,6 +261,10 @@ static void build_causal_conv(Case *c, Op op) {
             output(c, g_causal_conv(c->g, w, x, axis, (Engine)engine));
             output(c, g_causal_conv(c->g, each, x, axis, (Engine)engine));
         }
+        one.dims[axis] = (one.dims[axis] + 2) / 3; /* fewer weights than samples */
+        Value short_w = input(c, c->dtype, one);
+        for (int engine = 0; engine < ENGINE_COUNT; engine++)
+            output(c, g_causal_conv(c->g, short_w, x, axis, (Engine)engine));
     }
 }
 
@@ -273,6 +277,7 @@ static void build_weights(Case *c, Op op) {
     Value alpha = input(c, FRAX_F64, orders);
     output(c, g_grunwald_weights(c->g, alpha, n));
     output(c, g_grunwald_weights(c->g, alpha, 3 * n + 1));
+    for (int64_t m = 1; m <= MAX_WEIGHTS_ORDER; m += 3) output(c, g_grunwald_derivative(c->g, alpha, n, m));
 }
 
 static void build_custom(Case *c, Op op) {

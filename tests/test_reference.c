@@ -496,10 +496,14 @@ static void causal_conv(const double *w, Shape ws, const double *x, Shape xs, in
     evaluate(g, g_causal_conv(g, vw, vx, axis, ENGINE_AUTO), (const double *[]){w, x}, y);
 }
 
-static void weights(double alpha, int64_t n, double *w) {
+static void weights_derivative(double alpha, int64_t n, int64_t m, double *w) {
     Graph *g = start();
     Value a = g_input(g, "alpha", f64(SHAPE(1)));
-    evaluate(g, g_grunwald_weights(g, a, n), (const double *[]){&alpha}, w);
+    evaluate(g, g_grunwald_derivative(g, a, n, m), (const double *[]){&alpha}, w);
+}
+
+static void weights(double alpha, int64_t n, double *w) {
+    weights_derivative(alpha, n, 0, w);
 }
 
 static void test_causal_conv(void **state) {
@@ -514,6 +518,10 @@ static void test_causal_conv(void **state) {
     expect_near(y, (double[]){1, 10, 5, 60}, 4, 0); /* weights of their own along axis 0 for each column */
     causal_conv((double[]){1, 2}, SHAPE(2, 1), (double[]){1, 2, 3, 4}, SHAPE(2, 2), 0, y);
     expect_near(y, (double[]){1, 2, 5, 8}, 4, 0);
+    causal_conv((double[]){1, -1}, SHAPE(2), (double[]){1, 4, 9, 16, 25}, SHAPE(5), 0, y);
+    expect_near(y, (double[]){1, 3, 5, 7, 9}, 5, 0); /* fewer weights than samples: differences */
+    causal_conv((double[]){1, 2, 3}, SHAPE(3, 1), (double[]){1, 2, 3, 4, 5, 6}, SHAPE(3, 2), 1, y);
+    expect_near(y, (double[]){1, 2, 6, 8, 15, 18}, 6, 0); /* one weight a row */
 }
 
 static void test_grunwald_weights(void **state) {
@@ -541,6 +549,24 @@ static void test_grunwald_weights(void **state) {
     causal_conv(l, SHAPE(101), w, SHAPE(101), 0, derivative);
     expect_near((double[]){derivative[1], derivative[2], derivative[3], derivative[100]},
                 (double[]){-1, 0, 1.0 / 24, 0.00129081457003}, 4, 1e-14);
+    for (int m = 1; m <= MAX_WEIGHTS_ORDER; m++) { /* and each further derivative is L ∗ the one before */
+        for (int j = 0; j <= 100; j++) v[j] = m == 1 ? w[j] : product[j];
+        causal_conv(l, SHAPE(101), v, SHAPE(101), 0, derivative);
+        weights_derivative(0.5, 101, m, product);
+        expect_near(product, derivative, 101, 1e-12);
+    }
+}
+
+static void test_weights_faults(void **state) {
+    (void)state;
+    for (int64_t m = -1; m <= MAX_WEIGHTS_ORDER + 1; m += MAX_WEIGHTS_ORDER + 2) {
+        Graph *g = start();
+        FraxError err;
+        g_grunwald_derivative(g, g_input(g, "alpha", f64(SHAPE(1))), 4, m);
+        assert_int_equal(graph_status(g, &err), FRAX_VALUE);
+        assert_non_null(strstr(err.message, "expected 0…8"));
+        graph_destroy(g);
+    }
 }
 
 /* Fractional derivatives of t², order ½: Grünwald–Letnikov and Caputo's L1 with step 0.05, and a long series.
@@ -625,6 +651,7 @@ int main(void) {
         cmocka_unit_test(test_spectral_adjoints),
         cmocka_unit_test(test_causal_conv),
         cmocka_unit_test(test_grunwald_weights),
+        cmocka_unit_test(test_weights_faults),
         cmocka_unit_test(test_derivatives_of_powers),
         cmocka_unit_test(test_custom_and_hole),
         cmocka_unit_test(test_memory_runs_out),
