@@ -6,9 +6,11 @@
 #ifndef FRAX_TESTS_PUBLIC_RUN_H
 #define FRAX_TESTS_PUBLIC_RUN_H
 
+#include "base.h"
 #include "half.h"
 #include <frax.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -74,11 +76,9 @@ static inline FraxStatus run_executable(const FraxExecutable *exe, const double 
     return status;
 }
 
-/* Compiles and runs; after a failure there are no results. */
-static inline FraxStatus try_model(const char *text, const RunOptions *options, const double *const *inputs,
-                                   Results *out, FraxError *err) {
-    FraxModel *model = NULL;
-    FraxExecutable *exe = NULL;
+static inline FraxStatus try_compile(const char *text, const RunOptions *options, FraxExecutable **exe,
+                                     FraxError *err) {
+    FraxModel *model;
     FraxOptions o = frax_default_options();
     o.target = options->target;
     o.no_cache = 1;
@@ -86,17 +86,32 @@ static inline FraxStatus try_model(const char *text, const RunOptions *options, 
     o.wrt = options->wrt;
     while (o.nwrt < 4 && options->wrt[o.nwrt]) o.nwrt++;
     if (o.nwrt) o.mode = FRAX_REVERSE;
-    out->count = 0;
+    *exe = NULL;
     FraxStatus status = frax_model_parse(text, "test.frax", NULL, &model, err);
-    if (!status) status = frax_compile(model, &o, &exe, err);
-    if (!status) status = run_executable(exe, inputs, out, err);
-    if (status) out->count = 0;
-    frax_executable_destroy(exe);
+    if (!status) status = frax_compile(model, &o, exe, err);
     frax_model_destroy(model);
     return status;
 }
 
+/* Compiles and runs; after a failure there are no results. */
+static inline FraxStatus try_model(const char *text, const RunOptions *options, const double *const *inputs,
+                                   Results *out, FraxError *err) {
+    FraxExecutable *exe;
+    FraxStatus status = try_compile(text, options, &exe, err);
+    if (!status) status = run_executable(exe, inputs, out, err);
+    if (status) out->count = 0;
+    frax_executable_destroy(exe);
+    return status;
+}
+
 /* The same where nothing may fail. */
+static inline FraxExecutable *compile_model(const char *text, const RunOptions *options) {
+    FraxExecutable *exe;
+    FraxError err;
+    if (try_compile(text, options, &exe, &err)) fail_msg("%s\n%s", err.message, text);
+    return exe;
+}
+
 static inline Results run_model(const char *text, const RunOptions *options, const double *const *inputs) {
     Results out;
     FraxError err;
