@@ -183,6 +183,18 @@ Value g_grunwald_derivative(Graph *g, Value alpha, int64_t n, int64_t m) {
     return graph_emit(g, OP_grunwald_weights, &alpha, 1, &(Attrs){.n = n, .m = m}, NULL);
 }
 
+static Value exponential(Graph *g, Op op, const Value *args, Exponential how) {
+    return graph_emit(g, op, args, 3, &(Attrs){.axis = (uint8_t)how.axis, .n = how.n, .lag = how.lag}, NULL);
+}
+
+Value g_exponential_conv(Graph *g, Value x, Value c, Value r, Exponential how) {
+    return exponential(g, OP_exponential_conv, (Value[]){x, c, r}, how);
+}
+
+Value g_exponential_correlation(Graph *g, Value x, Value y, Value r, Exponential how) {
+    return exponential(g, OP_exponential_correlation, (Value[]){x, y, r}, how);
+}
+
 Value g_custom(Graph *g, Value y, const Value *x, const Value *holes, int n, Value dy) {
     if (g->failed) return NO_VALUE;
     Value *args = arena_alloc(&g->arena, sizeof *args * (size_t)(2 * n + 2));

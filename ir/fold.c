@@ -89,8 +89,17 @@ static Value fold_chain(Graph *g, const Node *node) {
     return NO_VALUE;
 }
 
+/* An exponential kernel that starts after the last sample, or has no modes. */
+static bool reaches_nothing(const Graph *g, const Node *node) {
+    if (node->op != OP_exponential_conv && node->op != OP_exponential_correlation) return false;
+    int axis = node->attrs->axis;
+    return graph_type(g, node->args[2])->shape.dims[axis] == 0 ||
+           node->attrs->lag >= graph_type(g, node->args[0])->shape.dims[axis] - node->attrs->n;
+}
+
 Value fold_node(Graph *g, const Node *node) {
     if (node->nargs == 0) return NO_VALUE;
+    if (reaches_nothing(g, node)) return g_constant(g, node->type, 0);
     Value v = fold_constants(g, node);
     if (v != NO_VALUE || g->failed) return v;
     if (is_identity(g, node)) return node->args[0];

@@ -368,6 +368,63 @@ static FraxStatus infer_weights(const Infer *in) {
     return FRAX_OK;
 }
 
+/* ---- Exponential kernels ---- */
+
+static FraxStatus exponential_attrs(const Infer *in) {
+    const Attrs *at = in->attrs;
+    FraxDType dtype = in->args[0]->dtype;
+    if (dtype != FRAX_F64 && dtype != FRAX_F32) return wrong_dtype(in, "f64 or f32");
+    if (at->axis >= in->args[0]->shape.rank)
+        return fail(in->err, FRAX_SHAPE, "%s: axis %d is outside rank %d", op_name(in), at->axis,
+                    in->args[0]->shape.rank);
+    if (at->lag < 0)
+        return fail(in->err, FRAX_VALUE, "%s: lag is %lld, expected 0 or more", op_name(in),
+                    (long long)at->lag);
+    if (at->n < 0 || at->n > MAX_CASCADE)
+        return fail(in->err, FRAX_VALUE, "%s: order %lld, expected 0…%d", op_name(in), (long long)at->n,
+                    MAX_CASCADE);
+    return FRAX_OK;
+}
+
+/* Operand i holds f64 modes along the axis, and fits the signal off it. */
+static FraxStatus modes_fit(const Infer *in, int i, int64_t modes) {
+    Shape expected = in->args[0]->shape;
+    char got[176], signal[176];
+    if (in->attrs->axis < expected.rank) expected.dims[in->attrs->axis] = modes;
+    if (in->args[i]->dtype == FRAX_F64 &&
+        fits_with_ones(&in->args[i]->shape, &expected, ~(1u << in->attrs->axis)))
+        return FRAX_OK;
+    return fail(
+        in->err, in->args[i]->dtype == FRAX_F64 ? FRAX_SHAPE : FRAX_TYPE,
+        "%s: operand %d is %s; expected f64 of the rank of %s, %lld modes along axis %d, and off it the "
+        "same sizes or 1",
+        op_name(in), i, type_text(in->args[i], got), type_text(in->args[0], signal), (long long)modes,
+        in->attrs->axis);
+}
+
+static int64_t mode_count(const Infer *in) {
+    int axis = in->attrs->axis;
+    return axis < in->args[2]->shape.rank ? in->args[2]->shape.dims[axis] : 0;
+}
+
+static FraxStatus infer_exponential_conv(const Infer *in) {
+    FraxStatus status = exponential_attrs(in);
+    for (int i = 1; i < 3 && !status; i++) status = modes_fit(in, i, mode_count(in));
+    *in->type = *in->args[0];
+    return status;
+}
+
+static FraxStatus infer_exponential_correlation(const Infer *in) {
+    FraxStatus status = exponential_attrs(in);
+    if (!status && !same_type(in->args[0], in->args[1]))
+        return wrong_pair(in, 0, 1, "operands of one dtype and shape");
+    if (!status) status = modes_fit(in, 2, mode_count(in));
+    if (status) return status;
+    *in->type = (Type){FRAX_F64, in->args[0]->shape};
+    in->type->shape.dims[in->attrs->axis] = mode_count(in);
+    return FRAX_OK;
+}
+
 /* ---- Differentiation ---- */
 
 static FraxStatus infer_custom(const Infer *in) {

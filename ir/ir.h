@@ -14,7 +14,8 @@
 #include "base.h"
 
 typedef int32_t Value;
-enum { NO_VALUE = -1, VARIADIC = -1, MAX_RANK = FRAX_MAX_RANK, MAX_POLYGAMMA = 32, MAX_WEIGHTS_ORDER = 8 };
+enum { NO_VALUE = -1, VARIADIC = -1, MAX_RANK = FRAX_MAX_RANK };
+enum { MAX_POLYGAMMA = 32, MAX_WEIGHTS_ORDER = 8, MAX_CASCADE = 32 }; /* orders of derivatives */
 
 /* ---- Types ---- */
 
@@ -54,6 +55,7 @@ typedef enum OpKind {
     KIND_NONLINEAR,
     KIND_LINEAR,
     KIND_BILINEAR,
+    KIND_PARAMETRIC,
     KIND_OPAQUE
 } OpKind;
 
@@ -289,6 +291,13 @@ Value g_cross_spectrum(Graph *g, Value x, Value y, uint32_t axes, uint32_t sum, 
 Value g_causal_conv(Graph *g, Value w, Value x, int axis, Engine engine);
 Value g_grunwald_weights(Graph *g, Value alpha, int64_t n);
 Value g_grunwald_derivative(Graph *g, Value alpha, int64_t n, int64_t m); /* the m-th, in alpha */
+/* How an exponential op stands: along `axis`, kernel of order n (≤ MAX_CASCADE), first at `lag`. */
+typedef struct Exponential {
+    int axis;
+    int64_t n, lag;
+} Exponential;
+Value g_exponential_conv(Graph *g, Value x, Value c, Value r, Exponential how);
+Value g_exponential_correlation(Graph *g, Value x, Value y, Value r, Exponential how);
 Value g_custom(Graph *g, Value y, const Value *x, const Value *holes, int n, Value dy);
 
 /* Shorthands for the commonest pointwise ops. */

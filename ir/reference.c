@@ -419,6 +419,79 @@ static FraxStatus eval_weights(const Eval *e) {
     return FRAX_OK;
 }
 
+/* The states of one mode, of which s_n[t] = Σ_{k≥lag} C(k−lag, n) r^{k−lag−n} x_{t−k}:
+   s_0[t] = r s_0[t−1] + x_{t−lag}, s_i[t] = r s_i[t−1] + s_{i−1}[t−1]. */
+static long double advance(long double *s, int64_t n, long double r, long double x) {
+    for (int64_t i = n; i > 0; i--) s[i] = r * s[i] + s[i - 1];
+    s[0] = r * s[0] + x;
+    return s[n];
+}
+
+/* One line of an exponential op: what it reads and writes, each with its stride along the axis. */
+typedef struct Line {
+    const double *x, *other, *r; /* other: c or y */
+    double *out;
+    int64_t dx, dother, dr, dout, length, modes, n, lag;
+} Line;
+
+static void conv_line(const Line *l, long double *states) {
+    for (int64_t t = 0; t < l->length; t++) {
+        long double x = t >= l->lag ? l->x[(t - l->lag) * l->dx] : 0, sum = 0;
+        for (int64_t m = 0; m < l->modes; m++)
+            sum += l->other[m * l->dother] * advance(states + m * (l->n + 1), l->n, l->r[m * l->dr], x);
+        l->out[t * l->dout] = (double)sum;
+    }
+}
+
+static void correlation_line(const Line *l, long double *states) {
+    for (int64_t m = 0; m < l->modes; m++) {
+        long double sum = 0;
+        for (int64_t t = 0; t < l->length; t++) {
+            long double x = t >= l->lag ? l->x[(t - l->lag) * l->dx] : 0;
+            sum += l->other[t * l->dother] * advance(states + m * (l->n + 1), l->n, l->r[m * l->dr], x);
+        }
+        l->out[m * l->dout] = (double)sum;
+    }
+}
+
+static FraxStatus for_each_line(const Eval *e, void (*run)(const Line *, long double *)) {
+    const Attrs *at = e->node->attrs;
+    int axis = at->axis;
+    Shape lines = without(operand_shape(e, 0), 1u << axis);
+    Strides s[4];
+    for (int i = 0; i < 3; i++) broadcast_strides(operand_shape(e, i), s[i]);
+    broadcast_strides(result_shape(e), s[3]);
+    Line l = {.length = operand_shape(e, 0)->dims[axis],
+              .modes = operand_shape(e, 2)->dims[axis],
+              .n = at->n,
+              .lag = at->lag,
+              .dx = s[0][axis],
+              .dother = s[1][axis],
+              .dr = s[2][axis],
+              .dout = s[3][axis]};
+    size_t bytes = sizeof(long double) * (size_t)(l.modes * (l.n + 1));
+    long double *states = mem_alloc(bytes);
+    if (!states) return fail_memory(e->err, "evaluating a recurrence");
+    for (int64_t i = 0; i < shape_size(&lines); i++) {
+        l.x = operand(e, 0) + locate(&lines, i, s[0]);
+        l.other = operand(e, 1) + locate(&lines, i, s[1]);
+        l.r = operand(e, 2) + locate(&lines, i, s[2]);
+        l.out = e->out + locate(&lines, i, s[3]);
+        memset(states, 0, bytes);
+        run(&l, states);
+    }
+    mem_free(states);
+    return FRAX_OK;
+}
+
+static FraxStatus eval_exponential_conv(const Eval *e) {
+    return for_each_line(e, conv_line);
+}
+
+static FraxStatus eval_exponential_correlation(const Eval *e) {
+    return for_each_line(e, correlation_line);
+}
+
 /* A function with a derivative of its own has the value of its first operand. */
 static FraxStatus eval_custom(const Eval *e) {
     return eval_reshape(e);

@@ -180,6 +180,32 @@ static Value jvp_grunwald_weights(const Site *s, int i) {
     return g_mul(s->g, g_broadcast(s->g, s->dx[i], s->node.type.shape), factor);
 }
 
+/* a ∘ b of ranks that agree and sizes that agree or are 1. */
+static Value mul_broadcast(Graph *g, Value a, Value b) {
+    Shape joint;
+    if (g->failed) return NO_VALUE;
+    shape_broadcast(&graph_type(g, a)->shape, &graph_type(g, b)->shape, &joint);
+    return g_mul(g, g_broadcast(g, a, joint), g_broadcast(g, b, joint));
+}
+
+/* ∂/∂r C(k, n) r^{k−n} = (n + 1) C(k, n+1) r^{k−(n+1)}: the kernel of the next order, times n + 1. */
+static Exponential next_order(const Site *s) {
+    const Attrs *at = s->node.attrs;
+    return (Exponential){.axis = at->axis, .n = at->n + 1, .lag = at->lag};
+}
+
+static Value jvp_exponential_conv(const Site *s, int i) {
+    Exponential next = next_order(s);
+    Value c = g_scale(s->g, mul_broadcast(s->g, s->x[1], s->dx[i]), (double)next.n);
+    return g_exponential_conv(s->g, s->x[0], c, s->x[i], next);
+}
+
+static Value jvp_exponential_correlation(const Site *s, int i) {
+    Exponential next = next_order(s);
+    Value q = g_exponential_correlation(s->g, s->x[0], s->x[1], s->x[i], next);
+    return g_scale(s->g, mul_broadcast(s->g, q, s->dx[i]), (double)next.n);
+}
+
 static TangentRule *const rules[OP_COUNT] = {
 #define RULE_LEAF(name)
 #define RULE_DISCRETE(name)
@@ -187,6 +213,7 @@ static TangentRule *const rules[OP_COUNT] = {
 #define RULE_BILINEAR(name)
 #define RULE_OPAQUE(name)
 #define RULE_NONLINEAR(name)                [OP_##name] = jvp_##name,
+#define RULE_PARAMETRIC(name)               [OP_##name] = jvp_##name,
 #define OP(name, arity, kind, infer, attrs) RULE_##kind(name)
 #include "ops.def"
 };
@@ -253,6 +280,18 @@ static Value bilinear_tangent(const Site *s) {
     return add_tangents(s->g, dy, again(s, args));
 }
 
+/* op(dx₀, x₁, x₂) + op(x₀, dx₁, x₂) + the rule for dx₂ */
+static Value parametric_tangent(const Site *s) {
+    Value dy = NO_VALUE;
+    for (int i = 0; i < 2; i++) {
+        Value args[] = {s->x[0], s->x[1], s->x[2]};
+        if (s->dx[i] == NO_VALUE) continue;
+        args[i] = s->dx[i];
+        dy = add_tangents(s->g, dy, again(s, args));
+    }
+    return s->dx[2] == NO_VALUE ? dy : add_tangents(s->g, dy, rules[s->node.op](s, 2));
+}
+
 static Value no_rule(const Site *s) {
     return graph_fail(s->g, FRAX_NOT_DIFFERENTIABLE, "%s has no derivative rule", op_table[s->node.op].name);
 }
@@ -272,9 +311,13 @@ static Value custom_tangent(const Site *s) {
 
 static Value tangent_of(const Site *s) {
     static Value (*const by_kind[])(const Site *) = {
-        [KIND_LEAF] = zero_tangent,           [KIND_DISCRETE] = zero_tangent,
-        [KIND_NONLINEAR] = nonlinear_tangent, [KIND_LINEAR] = linear_tangent,
-        [KIND_BILINEAR] = bilinear_tangent,   [KIND_OPAQUE] = no_rule,
+        [KIND_LEAF] = zero_tangent,
+        [KIND_DISCRETE] = zero_tangent,
+        [KIND_NONLINEAR] = nonlinear_tangent,
+        [KIND_LINEAR] = linear_tangent,
+        [KIND_BILINEAR] = bilinear_tangent,
+        [KIND_PARAMETRIC] = parametric_tangent,
+        [KIND_OPAQUE] = no_rule,
     };
     if (s->node.op == OP_custom) return custom_tangent(s);
     return by_kind[op_table[s->node.op].kind](s);

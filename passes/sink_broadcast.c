@@ -103,6 +103,21 @@ static Value sink_weights(Graph *g, const Node *node) {
     return g_causal_conv(g, shrink(g, node->args[0], axes), node->args[1], axis, (Engine)node->attrs->engine);
 }
 
+static Value sink_modes(Graph *g, const Node *node) {
+    Exponential how = {.axis = node->attrs->axis, .n = node->attrs->n, .lag = node->attrs->lag};
+    const Value x = node->args[0];
+    Value args[] = {node->args[1], node->args[2]};
+    bool shrunk = false;
+    for (int i = node->op == OP_exponential_conv ? 0 : 1; i < 2; i++) {
+        uint32_t axes = common_axes(g, &args[i], 1, 1u << how.axis);
+        shrunk |= axes != 0;
+        if (axes) args[i] = shrink(g, args[i], axes);
+    }
+    if (!shrunk) return NO_VALUE;
+    return node->op == OP_exponential_conv ? g_exponential_conv(g, x, args[0], args[1], how)
+                                           : g_exponential_correlation(g, x, args[0], args[1], how);
+}
+
 static Value sink(Graph *g, const Node *node) {
     if (op_is_pointwise(node->op)) return compute_small(g, node, 0);
     switch (node->op) {
@@ -110,6 +125,8 @@ static Value sink(Graph *g, const Node *node) {
     case OP_reshape: return sink_reshape(g, node);
     case OP_spectral: return sink_multiplier(g, node);
     case OP_causal_conv: return sink_weights(g, node);
+    case OP_exponential_conv:
+    case OP_exponential_correlation: return sink_modes(g, node);
     case OP_rfft: return compute_small(g, node, node->attrs->axes);
     case OP_grunwald_weights: return compute_small(g, node, 1u << (node->type.shape.rank - 1));
     default: return NO_VALUE;

@@ -2,8 +2,8 @@
  * holes.
  *
  * y = Σ Aᵢxᵢ is walked from y back to the holes xᵢ: the cotangent of a node, summed over its uses, gives
- * those of its operands by the rule of its op. Only LINEAR and BILINEAR ops have rules; jvp.c makes no others
- * depend on a tangent. Cotangent nodes go to the end of the graph and depend on no hole.
+ * those of its operands by the rule of its op. Only LINEAR, BILINEAR and PARAMETRIC ops have rules; jvp.c
+ * makes no others depend on a tangent. Cotangent nodes go to the end of the graph and depend on no hole.
  *
  * Invariant: holes come before everything that depends on them, so marks cover [first hole, y] only.
  */
@@ -283,6 +283,34 @@ static void transpose_causal_conv(const Site *s) {
         accumulate(s, 1, g_flip(g, g_causal_conv(g, s->x[0], reversed, axis, engine), 1u << axis));
 }
 
+static Exponential same_kernel(const Site *s) {
+    const Attrs *at = s->node.attrs;
+    return (Exponential){.axis = at->axis, .n = at->n, .lag = at->lag};
+}
+
+/* Both cotangents run the recurrence on the reversed cotangent, which they can share:
+   Σ_t ct_t s_{m,t}[x] = Σ_t x_t p_{m,t} with p the states of the reversed recurrence on ct. */
+static void transpose_exponential_conv(const Site *s) {
+    Graph *g = s->g;
+    uint32_t along = 1u << s->node.attrs->axis;
+    Value reversed = g_flip(g, s->ct, along);
+    if (wanted(s, 0))
+        accumulate(s, 0, g_flip(g, g_exponential_conv(g, reversed, s->x[1], s->x[2], same_kernel(s)), along));
+    if (!wanted(s, 1)) return;
+    Value dc = g_exponential_correlation(g, reversed, g_flip(g, s->x[0], along), s->x[2], same_kernel(s));
+    accumulate(s, 1, sum_to_operand(s, 1, dc));
+}
+
+/* ct takes the place of c: in y forward in time, in x backward. */
+static void transpose_exponential_correlation(const Site *s) {
+    Graph *g = s->g;
+    uint32_t along = 1u << s->node.attrs->axis;
+    if (wanted(s, 1)) accumulate(s, 1, g_exponential_conv(g, s->x[0], s->ct, s->x[2], same_kernel(s)));
+    if (!wanted(s, 0)) return;
+    Value reversed = g_flip(g, s->x[1], along);
+    accumulate(s, 0, g_flip(g, g_exponential_conv(g, reversed, s->ct, s->x[2], same_kernel(s)), along));
+}
+
 /* For completeness: jvp follows the given derivative, so what depends on a tangent is never behind custom. */
 static void transpose_custom(const Site *s) {
     accumulate(s, 0, s->ct);
@@ -295,6 +323,7 @@ static TransposeRule *const rules[OP_COUNT] = {
 #define RULE_OPAQUE(name)
 #define RULE_LINEAR(name)                   [OP_##name] = transpose_##name,
 #define RULE_BILINEAR(name)                 [OP_##name] = transpose_##name,
+#define RULE_PARAMETRIC(name)               [OP_##name] = transpose_##name,
 #define OP(name, arity, kind, infer, attrs) RULE_##kind(name)
 #include "ops.def"
 };
@@ -307,6 +336,9 @@ static bool node_is_linear(const Span *span, const Node *node) {
     bool rest = false;
     if (kind == KIND_LEAF) return true;
     if (node->op == OP_div) return !depends(span, node->args[1]); /* its jvp in the numerator is a product */
+    if (kind == KIND_PARAMETRIC)
+        return !depends(span, node->args[2]) &&
+               !(depends(span, node->args[0]) && depends(span, node->args[1]));
     if (kind != KIND_LINEAR && kind != KIND_BILINEAR) return false;
     for (int i = 1; i < node->nargs; i++) rest |= depends(span, node->args[i]);
     if (kind == KIND_BILINEAR) return !(rest && depends(span, node->args[0]));

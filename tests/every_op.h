@@ -57,6 +57,9 @@ static inline void add_fractional_ops(Graph *g, Value *total, Value x) {
     gather_result(g, total, g_cross_spectrum(g, x, g_neg(g, x), 3, 0, PART_IM));
     gather_result(g, total, g_causal_conv(g, w, x, 1, ENGINE_AUTO));
     gather_result(g, total, g_causal_conv(g, w, x, 1, ENGINE_FFT));
+    Value r = g_scale(g, alpha, 0.5);
+    gather_result(g, total, g_exponential_conv(g, x, alpha, r, (Exponential){1, 0, 2}));
+    gather_result(g, total, g_exponential_correlation(g, x, g_neg(g, x), r, (Exponential){1, 1, 0}));
     Value hole = g_hole(g, *graph_type(g, x), 0);
     gather_result(g, total, g_custom(g, g_unary(g, OP_exp, x), &x, &hole, 1, g_mul(g, hole, x)));
 }

@@ -150,6 +150,14 @@ static Value build_weights(Graph *g, const Value *x, const void *context) {
     return g_grunwald_derivative(g, x[0], w->n, w->m);
 }
 
+static Value build_exponential_conv(Graph *g, const Value *x, const void *context) {
+    return g_exponential_conv(g, x[0], x[1], x[2], *(const Exponential *)context);
+}
+
+static Value build_exponential_correlation(Graph *g, const Value *x, const void *context) {
+    return g_exponential_correlation(g, x[0], x[1], x[2], *(const Exponential *)context);
+}
+
 /* x0³·x1 with the derivative of x0² ·x1 spelt out, so that a test can tell whether the given one is used. */
 static Value build_custom(Graph *g, const Value *x, const void *context) {
     (void)context;
@@ -238,6 +246,21 @@ static Value build_custom(Graph *g, const Value *x, const void *context) {
     {                                                                                                        \
         OP_grunwald_weights, {                                                                               \
             "grunwald_weights " #n " " #m, 1, {shape}, -1, 2, build_weights, CONTEXT(Weighted, n, m)         \
+        }                                                                                                    \
+    }
+#define EXPONENTIAL(x, c, r, ...)                                                                            \
+    {OP_exponential_conv,                                                                                    \
+     {"exponential_conv " #x " " #c " " #r,                                                                  \
+      3,                                                                                                     \
+      {x, c, r},                                                                                             \
+      -0.9,                                                                                                  \
+      0.9,                                                                                                   \
+      build_exponential_conv,                                                                                \
+      CONTEXT(Exponential, __VA_ARGS__)}},                                                                   \
+    {                                                                                                        \
+        OP_exponential_correlation, {                                                                        \
+            "exponential_correlation " #x " " #r, 3, {x, x, r}, -0.9, 0.9, build_exponential_correlation,    \
+                CONTEXT(Exponential, __VA_ARGS__)                                                            \
         }                                                                                                    \
     }
 #define REDUCE(op, shape, axes)                                                                              \
@@ -345,6 +368,11 @@ static const Case cases[] = {
     WEIGHTS(SHAPE(2, 1), 1, 0),
     WEIGHTS(SHAPE(3, 1), 9, 0),
     WEIGHTS(SHAPE(2, 1), 7, 3),
+    EXPONENTIAL(SHAPE(9), SHAPE(3), SHAPE(3), 0, 0, 0),
+    EXPONENTIAL(SHAPE(9), SHAPE(2), SHAPE(2), 0, 2, 3),
+    EXPONENTIAL(SHAPE(1), SHAPE(3), SHAPE(3), 0, 0, 0),
+    EXPONENTIAL(SHAPE(3, 6), SHAPE(1, 2), SHAPE(3, 2), 1, 0, 1),
+    EXPONENTIAL(SHAPE(6, 3), SHAPE(2, 3), SHAPE(2, 1), 0, 1, 0),
     {OP_custom, {"custom", 2, {SHAPE(3), SHAPE(3)}, -1, 1, build_custom, NULL}},
 };
 

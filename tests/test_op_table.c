@@ -280,6 +280,25 @@ static void build_weights(Case *c, Op op) {
     for (int64_t m = 1; m <= MAX_WEIGHTS_ORDER; m += 3) output(c, g_grunwald_derivative(c->g, alpha, n, m));
 }
 
+/* One row of modes for all rows, and one for each; kernels of orders 0 and 1, at once and after a lag. */
+static void build_exponential(Case *c, Op op) {
+    if (!is_wide_float(c->dtype)) return;
+    Value x = operand(c), y = operand(c);
+    for (int axis = 0; axis < c->shape.rank; axis++)
+        for (int form = 0; form < 4; form++) {
+            Exponential how = {.axis = axis, .n = form % 2, .lag = form / 2 * 3};
+            Shape all = c->shape, each = c->shape;
+            each.dims[axis] = form == 2 ? 19 : 5;
+            for (int i = 0; i < all.rank; i++) all.dims[i] = i == axis ? each.dims[axis] : 1;
+            Value modes = input(c, FRAX_F64, form < 2 ? each : all), r = input(c, FRAX_F64, all);
+            if (form == 1) r = g_broadcast(c->g, r, each);
+            if (op == OP_exponential_conv)
+                output(c, g_exponential_conv(c->g, x, modes, r, how));
+            else
+                output(c, g_cast(c->g, g_exponential_correlation(c->g, x, y, r, how), c->dtype));
+        }
+}
+
 static void build_custom(Case *c, Op op) {
     (void)op;
     if (!dtype_is_float(c->dtype)) return;
@@ -363,6 +382,8 @@ static const OpCase cases[OP_COUNT] = {
     [OP_cross_spectrum] = {build_cross_spectrum, SUM, -1, 1},
     [OP_causal_conv] = {build_causal_conv, SUM, -1, 1},
     [OP_grunwald_weights] = {build_weights, SUM, -1.5, 2.5},
+    [OP_exponential_conv] = {build_exponential, SUM, -0.9, 0.9},
+    [OP_exponential_correlation] = {build_exponential, SUM, -0.9, 0.9},
     [OP_custom] = {build_custom, EXACT, -4, 4},
 };
 

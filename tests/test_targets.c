@@ -17,13 +17,18 @@ static Type narrowed(Type type) {
     return type;
 }
 
-/* Orders and weights stay f64, between casts. */
+/* Orders, weights and modes stay f64, between casts. */
 static Value narrow(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
     (void)context;
     const Node *node = graph_node(from, v);
     Type type = narrowed(node->type);
     if (node->op == OP_grunwald_weights)
         return g_cast(to, g_grunwald_weights(to, g_cast(to, args[0], FRAX_F64), node->attrs->n), FRAX_F32);
+    if (node->op == OP_exponential_conv || node->op == OP_exponential_correlation) {
+        Value y = node->op == OP_exponential_conv ? g_cast(to, args[1], FRAX_F64) : args[1];
+        Value all[] = {args[0], y, g_cast(to, args[2], FRAX_F64)};
+        return g_cast(to, graph_emit(to, node->op, all, 3, node->attrs, NULL), FRAX_F32);
+    }
     if (node->op == OP_input) return g_input(to, node->attrs->name, type);
     return graph_emit(to, node->op, args, node->nargs, node->attrs, &type);
 }
