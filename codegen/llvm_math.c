@@ -3,6 +3,7 @@
  * them.
  */
 #include "llvm_internal.h"
+#include "special.h"
 #include <dlfcn.h>
 #include <math.h>
 #include <pthread.h>
@@ -10,16 +11,16 @@
 
 /* ---- Functions that generated code may call ---- */
 
-/* lgamma without its global sign. */
-static double kernel_lgamma(double x) {
-    int sign;
-    return lgamma_r(x, &sign);
+static double kernel_polygamma(double n, double x) {
+    return polygamma((int64_t)n, x);
 }
 
-static double kernel_polygamma(double n, double x) {
-    Attrs attrs = {.n = (int64_t)n};
-    Node node = {.op = OP_polygamma, .attrs = &attrs};
-    return reference_pointwise(&node, &x);
+static double kernel_complex_lgamma(double n, double part, double x, double y) {
+    return complex_lgamma(x, y, (int64_t)n, (Part)part);
+}
+
+static double kernel_mittag_leffler(double n, double m, double alpha, double beta, double z) {
+    return mittag_leffler(alpha, beta, z, (int64_t)n, (int64_t)m);
 }
 
 static void *vector_library;
@@ -39,19 +40,23 @@ bool vector_function_exists(const char *symbol) {
 }
 
 void *math_symbol(const char *name) {
-    if (!strcmp(name, "frax_kernel_lgamma")) return (void *)kernel_lgamma;
+    if (!strcmp(name, "frax_kernel_lgamma")) return (void *)log_gamma;
     if (!strcmp(name, "frax_kernel_polygamma")) return (void *)kernel_polygamma;
+    if (!strcmp(name, "frax_kernel_complex_lgamma")) return (void *)kernel_complex_lgamma;
+    if (!strcmp(name, "frax_kernel_mittag_leffler")) return (void *)kernel_mittag_leffler;
     return vector_function(name);
 }
 
 /* ---- Calls ---- */
+
+enum { MOST_SCALARS = 5 }; /* arguments of a function */
 
 static LlvmEmitter *self(Emitter *e) {
     return (LlvmEmitter *)e;
 }
 
 static LLVMValueRef call(LlvmEmitter *l, const char *name, LLVMTypeRef type, LLVMValueRef *args, int nargs) {
-    LLVMTypeRef types[3] = {type, type, type};
+    LLVMTypeRef types[MOST_SCALARS] = {type, type, type, type, type};
     LLVMTypeRef signature = LLVMFunctionType(type, types, (unsigned)nargs, 0);
     LLVMValueRef f = LLVMGetNamedFunction(l->module, name);
     if (!f) f = LLVMAddFunction(l->module, name, signature);
@@ -131,21 +136,42 @@ static Em call_math(Emitter *e, const char *name, const Em *args, int nargs) {
     return r;
 }
 
-/* A runtime function of doubles, lane by lane; `extra` (may be NULL) is a constant first argument. */
-static Em call_scalar(Emitter *e, const char *name, const double *extra, Em x) {
+/* A runtime function of doubles, lane by lane: the constants first, then the operands. */
+typedef struct ScalarCall {
+    const char *name;
+    int nconstants, nargs;
+    double constants[2];
+} ScalarCall;
+
+static Em call_scalar(Emitter *e, const ScalarCall *f, const Em *operands) {
     LlvmEmitter *l = self(e);
     LLVMTypeRef f64 = llvm_type(l, EM_F64, 1);
-    EmType type = x.type;
-    x = e->ops->convert(e, x, EM_F64);
-    Em r = x;
-    r.ref = x.lanes > 1 ? LLVMGetPoison(llvm_type(l, EM_F64, x.lanes)) : NULL;
-    for (int i = 0; i < x.lanes; i++) {
-        LLVMValueRef args[2] = {lanes_of(l, x, i, 1)};
-        if (extra) args[1] = args[0], args[0] = LLVMConstReal(f64, *extra);
-        LLVMValueRef y = call(l, name, f64, args, extra ? 2 : 1);
-        r.ref = x.lanes == 1 ? y : put_lanes(l, r, y, i, 1);
+    LLVMValueRef args[MOST_SCALARS];
+    Em x[3], r = {0};
+    for (int a = 0; a < f->nargs; a++) x[a] = e->ops->convert(e, operands[a], EM_F64);
+    for (int c = 0; c < f->nconstants; c++) args[c] = LLVMConstReal(f64, f->constants[c]);
+    r = x[0];
+    r.ref = r.lanes > 1 ? LLVMGetPoison(llvm_type(l, EM_F64, r.lanes)) : NULL;
+    for (int i = 0; i < r.lanes; i++) {
+        for (int a = 0; a < f->nargs; a++) args[f->nconstants + a] = lanes_of(l, x[a], i, 1);
+        LLVMValueRef y = call(l, f->name, f64, args, f->nconstants + f->nargs);
+        r.ref = r.lanes == 1 ? y : put_lanes(l, r, y, i, 1);
     }
-    return e->ops->convert(e, r, type);
+    return e->ops->convert(e, r, operands[0].type);
+}
+
+static Em special_function(Emitter *e, const Node *node, const Em *args) {
+    double n = (double)node->attrs->n;
+    switch (node->op) {
+    case OP_lgamma: return call_scalar(e, &(ScalarCall){"frax_kernel_lgamma", 0, 1, {0}}, args);
+    case OP_polygamma: return call_scalar(e, &(ScalarCall){"frax_kernel_polygamma", 1, 1, {n}}, args);
+    case OP_complex_lgamma:
+        return call_scalar(e, &(ScalarCall){"frax_kernel_complex_lgamma", 2, 2, {n, node->attrs->part}},
+                           args);
+    default:
+        return call_scalar(e, &(ScalarCall){"frax_kernel_mittag_leffler", 2, 3, {n, (double)node->attrs->m}},
+                           args);
+    }
 }
 
 /* ---- Ops ---- */
@@ -307,9 +333,10 @@ Em llvm_pointwise(Emitter *e, const Node *node, const Em *given) {
     case OP_rsqrt:
         return llvm_arith(e, OP_div, constant_like(e, args[0], 1), intrinsic1(e, "llvm.sqrt", args[0]));
     case OP_sigmoid: return sigmoid(e, args[0]);
-    case OP_lgamma: return call_scalar(e, "frax_kernel_lgamma", NULL, args[0]);
+    case OP_lgamma:
     case OP_polygamma:
-        return call_scalar(e, "frax_kernel_polygamma", &(double){(double)node->attrs->n}, args[0]);
+    case OP_complex_lgamma:
+    case OP_mittag_leffler: return special_function(e, node, args);
     case OP_not: return not_(e, args[0]);
     case OP_cast: return e->ops->convert(e, args[0], em_type_of(node->type.dtype));
     case OP_stop: return args[0];

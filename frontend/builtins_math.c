@@ -21,6 +21,18 @@ static Item digamma_rule(Lower *lw, const Args *args) {
     return item_value(g_polygamma(lw->g, 0, float_arg(lw, args, 0)));
 }
 
+/* Beyond 0 < α ≤ 2 the function is not computed. */
+static Item mittag_leffler_rule(Lower *lw, const Args *args) {
+    const Item *alpha = &args->items[0];
+    if (!failed(lw) && (is_number(alpha) || alpha->kind == ITEM_VALUE)) {
+        const Node *node = is_number(alpha) ? NULL : graph_node(lw->g, alpha->value);
+        double order = !node ? alpha->number.value : node->op == OP_constant ? node->attrs->value : 1;
+        if (!(order > 0 && order <= 2))
+            return item_value(arg_fail(lw, args, 0, FRAX_VALUE, "is %g, expected 0 < alpha <= 2", order));
+    }
+    return pointwise(lw, args->builtin->name, OP_mittag_leffler, args->items, 3);
+}
+
 static Value relu_value(Lower *lw, Value x) {
     /* A comparison, not max(x, 0): its slope at 0 is 0, and NaN passes. */
     return replace_where(lw, g_binary(lw->g, OP_le, x, g_like(lw->g, x, 0)), 0, x);
@@ -133,6 +145,8 @@ const Builtin math_builtins[] = {
     {"pow", "x, y", pow_rule, 0, "x ^ y", "pointwise"},
     {"lgamma", "x", unary_rule, OP_lgamma, "log |Gamma(x)|", "pointwise"},
     {"digamma", "x", digamma_rule, OP_polygamma, "derivative of lgamma", "pointwise"},
+    {"mittag_leffler", "alpha, beta, z", mittag_leffler_rule, OP_mittag_leffler,
+     "two-parameter Mittag-Leffler function, 0 < alpha <= 2", "pointwise"},
     {"where", "condition, a, b", where_rule, 0, "a where the condition holds, else b", "pointwise"},
     {"cast", "x, dtype", cast_rule, 0, "x converted to f64, f32, bf16, f16, i32 or bool", "pointwise"},
     {"stop_gradient", "x", stop_rule, 0, "x, taken as constant by differentiation", "pointwise"},

@@ -57,6 +57,15 @@ Value g_polygamma(Graph *g, int64_t n, Value x) {
     return graph_emit(g, OP_polygamma, &x, 1, &(Attrs){.n = n}, NULL);
 }
 
+Value g_complex_lgamma(Graph *g, int64_t n, Part part, Value x, Value y) {
+    return graph_emit(g, OP_complex_lgamma, (Value[]){x, y}, 2, &(Attrs){.n = n, .part = (uint8_t)part},
+                      NULL);
+}
+
+Value g_mittag_leffler(Graph *g, int64_t n, int64_t m, Value alpha, Value beta, Value z) {
+    return graph_emit(g, OP_mittag_leffler, (Value[]){alpha, beta, z}, 3, &(Attrs){.n = n, .m = m}, NULL);
+}
+
 Value g_cast(Graph *g, Value x, FraxDType dtype) {
     return graph_emit(g, OP_cast, &x, 1, NULL, &(Type){.dtype = dtype});
 }

@@ -81,11 +81,18 @@ static FraxStatus infer_given(const Infer *in) {
     return FRAX_OK;
 }
 
+/* Of the derivatives that the op's attributes n and m count. */
+static int64_t highest_order(Op op) {
+    if (op == OP_polygamma || op == OP_complex_lgamma) return MAX_POLYGAMMA;
+    return op == OP_mittag_leffler ? MAX_MITTAG_LEFFLER : 0;
+}
+
 static FraxStatus infer_floating(const Infer *in) {
     if (!dtype_is_float(in->args[0]->dtype)) return wrong_dtype(in, "a floating dtype");
-    if (in->op == OP_polygamma && (in->attrs->n < 0 || in->attrs->n > MAX_POLYGAMMA))
-        return fail(in->err, FRAX_VALUE, "polygamma: order %lld, expected 0…%d", (long long)in->attrs->n,
-                    MAX_POLYGAMMA);
+    int64_t order = MAX(in->attrs->n, in->attrs->m), most = highest_order(in->op);
+    if (MIN(in->attrs->n, in->attrs->m) < 0 || order > most)
+        return fail(in->err, FRAX_VALUE, "%s: order %lld, expected 0…%lld", op_name(in),
+                    (long long)(order > most ? order : MIN(in->attrs->n, in->attrs->m)), (long long)most);
     return operands_agree(in);
 }
 

@@ -15,7 +15,12 @@
 
 typedef int32_t Value;
 enum { NO_VALUE = -1, VARIADIC = -1, MAX_RANK = FRAX_MAX_RANK };
-enum { MAX_POLYGAMMA = 32, MAX_WEIGHTS_ORDER = 8, MAX_CASCADE = 32 }; /* orders of derivatives */
+enum { /* orders of derivatives */
+       MAX_POLYGAMMA = 32,
+       MAX_MITTAG_LEFFLER = 12,
+       MAX_WEIGHTS_ORDER = 8,
+       MAX_CASCADE = 32
+};
 
 /* ---- Types ---- */
 
@@ -270,6 +275,8 @@ Value g_unary(Graph *g, Op op, Value x);
 Value g_binary(Graph *g, Op op, Value a, Value b); /* equal shapes and dtypes */
 Value g_select(Graph *g, Value condition, Value yes, Value no);
 Value g_polygamma(Graph *g, int64_t n, Value x);
+Value g_complex_lgamma(Graph *g, int64_t n, Part part, Value x, Value y);
+Value g_mittag_leffler(Graph *g, int64_t n, int64_t m, Value alpha, Value beta, Value z);
 Value g_cast(Graph *g, Value x, FraxDType dtype);
 
 Value g_reshape(Graph *g, Value x, Shape shape);

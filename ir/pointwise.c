@@ -1,64 +1,7 @@
 /* pointwise.c — pointwise ops on scalars: their meaning, in f64. Used by folding and by the reference
  * evaluator. */
-#include "ir.h"
+#include "special.h"
 #include <math.h>
-
-/* ψ^{(n)}(x) for x > 0: recurrence up to x ≥ 15 + n, then the asymptotic series
-   (Abramowitz & Stegun 6.4.11; Bernoulli numbers B_2 … B_24). */
-static double polygamma_positive(int64_t n, double x) {
-    static const double bernoulli[] = {1.0 / 6,       -1.0 / 30,       1.0 / 42,       -1.0 / 30,
-                                       5.0 / 66,      -691.0 / 2730,   7.0 / 6,        -3617.0 / 510,
-                                       43867.0 / 798, -174611.0 / 330, 854513.0 / 138, -236364091.0 / 2730};
-    double shifted = 0, factorial = tgamma((double)n + 1), sign = n % 2 ? 1 : -1; /* (−1)^{n+1} */
-    for (; x < 15 + (double)n; x += 1) shifted += pow(x, -(double)(n + 1));
-    double scaled = 1; /* n!/x^n, whose factors alone may over- or underflow */
-    for (int64_t i = 1; i <= n; i++) scaled *= (double)i / x;
-    double tail = (n ? scaled / (double)n : -log(x)) + scaled / (2 * x);
-    double term = scaled * (double)(n + 1) / (2 * x * x); /* (2k+n−1)! / ((2k)! x^{2k+n}) */
-    for (size_t k = 1; k <= COUNT(bernoulli); k++) {
-        double m = 2 * (double)k;
-        tail += bernoulli[k - 1] * term;
-        term *= (m + (double)n + 1) * (m + (double)n) / ((m + 2) * (m + 1) * x * x);
-    }
-    return sign * (factorial * shifted + tail);
-}
-
-/* cot πx, by exact reductions to |πr| ≤ π/4: near a zero the polynomials below need its relative accuracy. */
-static double cotangent(double x) {
-    double r = x - round(x);
-    if (fabs(r) <= 0.25) return 1 / tan(M_PI * r);
-    return copysign(tan(M_PI * (0.5 - fabs(r))), r);
-}
-
-/* d^n/dx^n of π cot πx, by the polynomial recurrence in c = cot πx: P_0 = c, P' = −π(1 + c²) dP/dc. */
-static double cotangent_derivative(int64_t n, double x) {
-    double p[MAX_POLYGAMMA + 2] = {0, 1}, c = cotangent(x), value = 0;
-    for (int64_t d = 0; d < n; d++) {
-        double next[MAX_POLYGAMMA + 2] = {0};
-        for (int i = 1; i <= d + 1; i++) {
-            next[i - 1] -= M_PI * i * p[i];
-            next[i + 1] -= M_PI * i * p[i];
-        }
-        for (int i = 0; i <= d + 2; i++) p[i] = next[i];
-    }
-    for (int64_t i = n + 1; i >= 0; i--) value = value * c + p[i];
-    return M_PI * value;
-}
-
-/* Reflection for x < 0: (−1)^n ψ^{(n)}(1−x) − ψ^{(n)}(x) = d^n/dx^n π cot πx. Poles at 0, −1, −2, … give NaN.
- */
-static double polygamma(int64_t n, double x) {
-    if (isnan(x) || (x <= 0 && x == floor(x))) return NAN;
-    if (x == INFINITY) return n ? 0 : INFINITY;
-    if (x > 0) return polygamma_positive(n, x);
-    return (n % 2 ? -1 : 1) * polygamma_positive(n, 1 - x) - cotangent_derivative(n, x);
-}
-
-/* lgamma stores a sign in a global; this one may run in many threads. */
-static double log_gamma(double x) {
-    int sign;
-    return lgamma_r(x, &sign);
-}
 
 static double sigmoid(double x) {
     return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
@@ -127,6 +70,8 @@ double reference_pointwise(const Node *node, const double *a) {
     case OP_abs: return fabs(a[0]);
     case OP_lgamma: return log_gamma(a[0]);
     case OP_polygamma: return polygamma(node->attrs->n, a[0]);
+    case OP_complex_lgamma: return complex_lgamma(a[0], a[1], node->attrs->n, node->attrs->part);
+    case OP_mittag_leffler: return mittag_leffler(a[0], a[1], a[2], node->attrs->n, node->attrs->m);
     case OP_sign: return sign(a[0]);
     case OP_floor: return floor(a[0]);
     case OP_not: return a[0] == 0;

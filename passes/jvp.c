@@ -100,7 +100,28 @@ static Value jvp_polygamma(const Site *s, int i) {
     return times_tangent(s, i, g_polygamma(s->g, s->node.attrs->n + 1, s->x[0]));
 }
 
-/* ---- Rules of pointwise ops with two operands ---- */
+/* ---- Rules of pointwise ops with several operands ---- */
+
+/* f^{(n)}(x + iy): ∂x = f^{(n+1)}, ∂y = i f^{(n+1)} */
+static Value jvp_complex_lgamma(const Site *s, int i) {
+    const Attrs *at = s->node.attrs;
+    bool real = at->part == PART_RE;
+    Value next =
+        g_complex_lgamma(s->g, at->n + 1, i ? (real ? PART_IM : PART_RE) : (Part)at->part, s->x[0], s->x[1]);
+    return times_tangent(s, i, i && real ? g_neg(s->g, next) : next);
+}
+
+/* ∂z^n ∂β^m E: orders in z and β rise by one; ∂α E = z ∂z∂β E, whose n-th derivative in z is
+   z {n+1, m+1} + n {n, m+1}. */
+static Value jvp_mittag_leffler(const Site *s, int i) {
+    Graph *g = s->g;
+    int64_t n = s->node.attrs->n, m = s->node.attrs->m;
+    Value alpha = s->x[0], beta = s->x[1], z = s->x[2];
+    if (i) return times_tangent(s, i, g_mittag_leffler(g, n + (i == 2), m + (i == 1), alpha, beta, z));
+    Value factor = g_mul(g, z, g_mittag_leffler(g, n + 1, m + 1, alpha, beta, z));
+    if (n) factor = g_add(g, factor, g_scale(g, g_mittag_leffler(g, n, m + 1, alpha, beta, z), (double)n));
+    return times_tangent(s, i, factor);
+}
 
 /* y = a/b: ∂a = 1/b, ∂b = −y/b */
 static Value jvp_div(const Site *s, int i) {

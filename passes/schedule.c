@@ -313,6 +313,8 @@ bool op_is_dear(Op op) {
     case OP_erf:
     case OP_lgamma:
     case OP_polygamma:
+    case OP_complex_lgamma:
+    case OP_mittag_leffler:
     case OP_pow:
     case OP_atan2: return true;
     default: return op_is_reduction(op) || !op_is_pointwise(op);

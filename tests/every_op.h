@@ -27,6 +27,8 @@ static inline void add_pointwise_ops(Graph *g, Value *total, Value x, Value y) {
     gather_result(g, total, g_binary(g, OP_or, less, greater));
     gather_result(g, total, g_select(g, less, x, y));
     gather_result(g, total, g_polygamma(g, 2, x));
+    gather_result(g, total, g_complex_lgamma(g, 1, PART_IM, x, y));
+    gather_result(g, total, g_mittag_leffler(g, 1, 2, g_unary(g, OP_sigmoid, x), y, x));
     gather_result(g, total, g_cast(g, x, FRAX_I32));
     gather_result(g, total, g_shift(g, x, -0.1));
 }

@@ -95,6 +95,8 @@ rows = [
     ("pow(p, x)", p ** x), ("lgamma(p)", special.gammaln(p)), ("lgamma(x)", special.gammaln(x)),
     ("digamma(p)", special.digamma(p)), ("where(x > y, x, 0)", np.where(x > y, x, 0)),
     ("where(x > 0 and not (x > 1) or y < -1, 1, y)", np.where((x > 0) & ~(x > 1) | (y < -1), 1, y)),
+    ("mittag_leffler(0.5, 1, -p)", special.erfcx(p)), ("mittag_leffler(2, 1, -p)", np.cos(np.sqrt(p))),
+    ("mittag_leffler(1, x * 0 + 2, y)", np.broadcast_to(np.expm1(y) / y, (2, 3))),
     ("cast(x > 0, f64)", (x > 0) * 1.0), ("cast(3 * x, i32)", (3 * x).astype(np.int32)), ("stop_gradient(x)", x),
     # operators
     ("-x^2", -(x ** 2)), ("2^-x", 2 ** -x), ("x^3 - x^2 / 2", x ** 3 - x ** 2 / 2), ("p^0.5", np.sqrt(p)),

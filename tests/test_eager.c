@@ -169,8 +169,9 @@ static const Shape sizes[] = {{.rank = 0},
 static void domain(Op op, double *lo, double *hi) {
     *lo = -4, *hi = 4;
     if (op == OP_log || op == OP_sqrt || op == OP_rsqrt || op == OP_pow || op == OP_lgamma ||
-        op == OP_polygamma)
+        op == OP_polygamma || op == OP_complex_lgamma || op == OP_mittag_leffler)
         *lo = 0.25;
+    if (op == OP_mittag_leffler) *hi = 2;
     if (op == OP_log1p) *lo = -0.75;
     if (op == OP_div) *lo = 0.5;
 }
@@ -183,6 +184,11 @@ static Value pointwise(Bench *b, Op op, FraxDType dtype, Shape shape) {
         return g_select(b->g, c, yes, input(b, dtype, shape));
     }
     Value x = input(b, dtype, shape);
+    if (op == OP_mittag_leffler) {
+        Value beta = input(b, dtype, shape);
+        return g_mittag_leffler(b->g, 0, 1, x, beta, input(b, dtype, shape));
+    }
+    if (op == OP_complex_lgamma) return g_complex_lgamma(b->g, 0, PART_IM, x, input(b, dtype, shape));
     if (op == OP_polygamma) return g_polygamma(b->g, 0, x);
     if (op_table[op].arity == 1) return g_unary(b->g, op, x);
     return g_binary(b->g, op, x, input(b, dtype, shape));

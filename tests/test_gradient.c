@@ -38,6 +38,19 @@ static Value build_polygamma(Graph *g, const Value *x, const void *context) {
     return g_polygamma(g, *(const int *)context, x[0]);
 }
 
+static Value build_complex_lgamma(Graph *g, const Value *x, const void *context) {
+    (void)context;
+    Value re = g_complex_lgamma(g, 0, PART_RE, x[0], x[1]);
+    return g_mul(g, re, g_complex_lgamma(g, 1, PART_IM, x[0], x[1]));
+}
+
+/* α, β and z in (0, 2], (½, 3½) and (−5, 2) from operands in (0.1, 0.9); context: n, m */
+static Value build_mittag_leffler(Graph *g, const Value *x, const void *context) {
+    const int *order = context;
+    Value beta = g_shift(g, g_scale(g, x[1], 3), 0.5), z = g_shift(g, g_scale(g, x[2], -7), 2);
+    return g_mittag_leffler(g, order[0], order[1], g_scale(g, x[0], 2), beta, z);
+}
+
 static Value build_cast(Graph *g, const Value *x, const void *context) {
     (void)context;
     Value narrow = g_cast(g, g_mul(g, x[0], x[0]), FRAX_F32);
@@ -270,6 +283,16 @@ static Value build_custom(Graph *g, const Value *x, const void *context) {
         }                                                                                                    \
     }
 
+#define MITTAG_LEFFLER(n, m)                                                                                 \
+    {                                                                                                        \
+        OP_mittag_leffler, {                                                                                 \
+            "mittag_leffler " #n #m, 3, {SHAPE(7), SHAPE(7), SHAPE(7)}, 0.1, 0.9, build_mittag_leffler,      \
+                (const int[]) {                                                                              \
+                n, m                                                                                         \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+
 static const Case cases[] = {
     UNARY(neg, -1, 1),
     UNARY(exp, -1, 1),
@@ -292,6 +315,12 @@ static const Case cases[] = {
     UNARY(stop, -1, 1),
     {OP_polygamma, {"digamma", 1, {SHAPE(3)}, 0.5, 4, build_polygamma, CONTEXT(int, 0)}},
     {OP_polygamma, {"polygamma 2", 1, {SHAPE(3)}, 0.5, 4, build_polygamma, CONTEXT(int, 2)}},
+    {OP_complex_lgamma, {"complex_lgamma", 2, {SHAPE(5), SHAPE(5)}, 0.3, 4, build_complex_lgamma, NULL}},
+    {OP_complex_lgamma,
+     {"complex_lgamma left", 2, {SHAPE(5), SHAPE(5)}, -2.5, -0.5, build_complex_lgamma, NULL}},
+    MITTAG_LEFFLER(0, 0),
+    MITTAG_LEFFLER(1, 0),
+    MITTAG_LEFFLER(2, 1),
     {OP_cast, {"cast", 1, {SHAPE(3)}, -1, 1, build_cast, NULL}},
     BINARY(add, -1, 1),
     BINARY(sub, -1, 1),

@@ -70,6 +70,20 @@ static void build_polygamma(Case *c, Op op) {
     for (int64_t n = 0; n < 3; n++) output(c, g_polygamma(c->g, n, x));
 }
 
+static void build_complex_lgamma(Case *c, Op op) {
+    (void)op;
+    Value x = operand(c), y = operand(c);
+    for (int64_t n = 0; n < 3; n++)
+        for (int part = 0; part < PART_COUNT; part++) output(c, g_complex_lgamma(c->g, n, (Part)part, x, y));
+}
+
+static void build_mittag_leffler(Case *c, Op op) {
+    (void)op;
+    Value alpha = operand(c), beta = operand(c), z = operand(c);
+    for (int64_t n = 0; n < 2; n++)
+        for (int64_t m = 0; m < 2; m++) output(c, g_mittag_leffler(c->g, n, m, alpha, beta, g_neg(c->g, z)));
+}
+
 static void build_cast(Case *c, Op op) {
     (void)op;
     Value x = operand(c);
@@ -364,6 +378,8 @@ static const OpCase cases[OP_COUNT] = {
     [OP_ge] = {build_compare, EXACT, -4, 4},
     [OP_and] = {build_binary, EXACT, 0, 1},
     [OP_or] = {build_binary, EXACT, 0, 1},
+    [OP_complex_lgamma] = {build_complex_lgamma, NEAR_ZEROS, -3.9, 30},
+    [OP_mittag_leffler] = {build_mittag_leffler, NEAR_ZEROS, 0.1, 2},
     [OP_select] = {build_select, EXACT, -4, 4},
     [OP_reshape] = {build_reshape, EXACT, -4, 4},
     [OP_transpose] = {build_transpose, EXACT, -4, 4},
