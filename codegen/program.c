@@ -45,6 +45,7 @@ static size_t live_bytes(const Program *p) {
             for (int r = k; r < p->nkernels && !read_later; r++)
                 read_later = kernel_reads(&p->kernels[r].kernel, (Value)v);
             for (size_t i = 0; i < g->noutputs; i++) read_later |= g->outputs[i].value == (Value)v;
+            for (size_t i = 0; i < g->nchecks; i++) read_later |= graph_checked(g, i) == (Value)v;
             if (node->kernel == k || read_later) live += type_bytes(graph_type(g, (Value)v));
         }
         largest = MAX(largest, live);

@@ -121,6 +121,19 @@ static Item stop_rule(Lower *lw, const Args *args) {
                                       : item_value(g_unary(lw->g, OP_stop, array_arg(lw, args, 0)));
 }
 
+static Item guard_rule(Lower *lw, const Args *args) {
+    Value x = float_arg(lw, args, 0);
+    double lo = number_arg(lw, args, 1), hi = number_arg(lw, args, 2);
+    char expected[96], low[32], high[32];
+    if (failed(lw)) return (Item){0};
+    if (!(lo <= hi)) {
+        arg_fail(lw, args, 2, FRAX_VALUE, "is %g, expected at least lo = %g", hi, lo);
+        return (Item){0};
+    }
+    snprintf(expected, sizeof expected, "%s <= x <= %s", double_text(lo, low), double_text(hi, high));
+    return item_value(g_guard(lw->g, x, lo, hi, "guard: x", expected));
+}
+
 const Builtin math_builtins[] = {
     {"exp", "x", unary_rule, OP_exp, "e to the x", "pointwise"},
     {"expm1", "x", unary_rule, OP_expm1, "exp(x) - 1, exact for small x", "pointwise"},
@@ -149,6 +162,8 @@ const Builtin math_builtins[] = {
      "two-parameter Mittag-Leffler function, 0 < alpha <= 2", "pointwise"},
     {"where", "condition, a, b", where_rule, 0, "a where the condition holds, else b", "pointwise"},
     {"cast", "x, dtype", cast_rule, 0, "x converted to f64, f32, bf16, f16, i32 or bool", "pointwise"},
+    {"guard", "x, lo, hi", guard_rule, OP_guard, "x; a run in which an element is outside lo ... hi fails",
+     "pointwise"},
     {"stop_gradient", "x", stop_rule, 0, "x, taken as constant by differentiation", "pointwise"},
 };
 const size_t math_builtin_count = COUNT(math_builtins);

@@ -15,6 +15,12 @@
 #include <math.h>
 #include <string.h>
 
+/* Copies of the donated buffers, one after the other: what a step overwrites. */
+typedef struct Snapshot {
+    char *data;
+    bool taken;
+} Snapshot;
+
 struct FraxTrainer {
     FraxFitOptions fit;
     FraxExecutable exe;
@@ -27,6 +33,7 @@ struct FraxTrainer {
     void **owned; /* buffers, to be freed: inputs from counts[FRAX_INPUT] on, then outputs that are not
                      donated */
     size_t nowned;
+    Snapshot now, before; /* at the start of this step and of the last good one; empty without guards */
     Lbfgs *lbfgs;
     size_t *moving; /* lbfgs: positions among the graph's inputs of the params that move */
     size_t nmoving;
@@ -36,7 +43,7 @@ struct FraxTrainer {
 };
 
 static const char *const no_more_steps = "all steps taken", *const stopped = "stopped by the caller",
-                         *const diverged = "diverged";
+                         *const diverged = "diverged", *const left_range = "a guarded value left its range";
 
 /* ---- Options ---- */
 
@@ -144,6 +151,65 @@ static FraxStatus compile_step(FraxTrainer *t, const FraxModel *model, const Fra
     return status;
 }
 
+/* ---- Snapshots: a step that a guard fails leaves nothing behind ---- */
+
+typedef void CopyBuffer(void *buffer, char *copy, size_t bytes);
+
+static void save(void *buffer, char *copy, size_t bytes) {
+    memcpy(copy, buffer, bytes);
+}
+
+static void restore(void *buffer, char *copy, size_t bytes) {
+    memcpy(buffer, copy, bytes);
+}
+
+/* Calls `copy` (may be NULL) for each donated buffer and its part of `data`; returns the size of it all. */
+static size_t each_donated(const FraxTrainer *t, CopyBuffer *copy, char *data) {
+    const Graph *g = executable_graph(t->exe.exe);
+    size_t at = 0;
+    for (size_t o = 0; o < g->noutputs; o++) {
+        if (g->outputs[o].donated == NO_VALUE) continue;
+        size_t bytes = type_bytes(graph_type(g, g->outputs[o].value));
+        if (copy && bytes) copy(t->outputs[o], data + at, bytes);
+        at += bytes;
+    }
+    return at;
+}
+
+static bool has_guards(const Graph *g) {
+    bool found = false;
+    for (size_t v = 0; v < g->count && !found; v++) found = g->nodes[v].op == OP_guard;
+    return found;
+}
+
+static FraxStatus allocate_snapshots(FraxTrainer *t, FraxError *err) {
+    size_t bytes = each_donated(t, NULL, NULL);
+    if (!bytes || !has_guards(executable_graph(t->exe.exe))) return FRAX_OK;
+    t->now.data = mem_alloc(bytes);
+    t->before.data = mem_alloc(bytes);
+    return t->now.data && t->before.data ? FRAX_OK : fail_memory(err, "the trainer's state");
+}
+
+static void take_snapshot(FraxTrainer *t) {
+    if (!t->now.data) return;
+    each_donated(t, save, t->now.data);
+    t->now.taken = true;
+}
+
+/* Where the model could last be evaluated: the start of the step before, whose result is out of range. */
+static void settle_snapshot(FraxTrainer *t, FraxStatus status) {
+    if (!t->now.data) return;
+    if (status) {
+        bool back = status == FRAX_VALUE && t->before.taken;
+        each_donated(t, restore, back ? t->before.data : t->now.data);
+        t->before.taken = false;
+        return;
+    }
+    Snapshot good = t->now;
+    t->now = t->before;
+    t->before = good;
+}
+
 /* ---- Buffers ---- */
 
 static void *new_buffer(FraxTrainer *t, const Type *type) {
@@ -179,7 +245,8 @@ static FraxStatus allocate(FraxTrainer *t, FraxError *err) {
 #define X(name) t->name = find_scalar(t, "step." #name);
     STEP_SCALARS(X)
 #undef X
-    return batches_allocate(t->batches, g, err);
+    FraxStatus status = allocate_snapshots(t, err);
+    return status ? status : batches_allocate(t->batches, g, err);
 }
 
 static void *param_buffer(const FraxTrainer *t, size_t i) {
@@ -219,9 +286,10 @@ static FraxStatus evaluate(void *context, const double *x, double *value, double
     const Graph *g = executable_graph(t->exe.exe);
     scatter(t, x);
     FraxStatus status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
+    if (status) return status;
     *value = element_get(t->outputs[0], graph_type(g, g->outputs[0].value)->dtype, 0);
     gather(t, (const void *const *)t->outputs + 1, grad);
-    return status;
+    return FRAX_OK;
 }
 
 /* The current params as one vector; NULL when out of memory. */
@@ -318,10 +386,13 @@ static FraxStatus check_finite(const FraxTrainer *t, double loss, FraxError *err
 static FraxStatus step_graph(FraxTrainer *t, double *loss, FraxError *err) {
     const Graph *g = executable_graph(t->exe.exe);
     set_scalars(t);
+    take_snapshot(t);
     FraxStatus status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
+    settle_snapshot(t, status);
     t->evaluations++;
+    if (status) return status;
     *loss = element_get(t->outputs[0], graph_type(g, g->outputs[0].value)->dtype, 0);
-    return status ? status : check_finite(t, *loss, err);
+    return check_finite(t, *loss, err);
 }
 
 /* ---- Public ---- */
@@ -359,6 +430,8 @@ void frax_trainer_destroy(FraxTrainer *t) {
     mem_free(t->owned);
     mem_free(t->inputs);
     mem_free(t->outputs);
+    mem_free(t->now.data);
+    mem_free(t->before.data);
     mem_free(t->moving);
     lbfgs_destroy(t->lbfgs);
     batches_destroy(t->batches);
@@ -382,6 +455,7 @@ FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *
     batches_next(t->batches, t->inputs);
     FraxStatus status = t->lbfgs ? step_lbfgs(t, &t->loss, err) : step_graph(t, &t->loss, err);
     if (status == FRAX_DIVERGED) t->outcome = diverged;
+    if (status == FRAX_VALUE) t->outcome = left_range;
     if (loss) *loss = t->loss;
     return status;
 }
@@ -442,5 +516,6 @@ FraxStatus frax_trainer_set_param(FraxTrainer *t, size_t i, const void *data, Fr
     FraxStatus status = check_param(t, i, data, err);
     if (status) return status;
     memcpy(param_buffer(t, i), data, param_bytes(t, i));
+    t->before.taken = false;
     return t->lbfgs ? start_lbfgs(t, err) : FRAX_OK;
 }

@@ -198,9 +198,10 @@ typedef struct FraxMemory {
 
 FRAX_API FraxMemory frax_executable_memory(const FraxExecutable *exe);
 
-/* Runs once. inputs, params, outputs: one pointer per value in the order of the signature, each to a dense
-   row-major array of exactly that type, owned by the caller; outputs must not overlap anything else. May be
-   called from many threads at once. */
+/* Runs once. FRAX_VALUE where an order or another guarded value is out of its range; the outputs' values are
+   not defined then. inputs, params, outputs: one pointer per value in the order of the signature, each to a
+   dense row-major array of exactly that type, owned by the caller; outputs must not overlap anything else.
+   May be called from many threads at once. */
 FRAX_API FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                              void *const *outputs, FraxError *err);
 
@@ -258,8 +259,11 @@ FRAX_API FraxStatus frax_trainer_create(const FraxModel *model, const FraxOption
 FRAX_API void frax_trainer_destroy(FraxTrainer *trainer); /* NULL is fine */
 /* One optimizer step on `inputs` (full arrays; the trainer draws the mini-batch). *loss (may be NULL) is the
    loss before the update. FRAX_DIVERGED names the step and the parameter that left the finite numbers; all
-   params are to be set before another step then. lbfgs expects the same values in `inputs` at each step, and
-   does nothing once it has converged. A trainer belongs to one thread at a time. */
+   params are to be set before another step then. FRAX_VALUE says which order or other guarded value has left
+   its range; the params are then those of the last step at which all were inside. lbfgs steps back from such
+   points as from a loss that is not finite, so that only the first one can fail. It expects the same values
+   in `inputs` at each step, and does nothing once it has converged. A trainer belongs to one thread at a
+   time. */
 FRAX_API FraxStatus frax_trainer_step(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                       FraxError *err);
 /* fit->steps steps, or until the optimizer has converged or fit->progress has asked to stop. *loss (may be

@@ -70,6 +70,13 @@ Value g_cast(Graph *g, Value x, FraxDType dtype) {
     return graph_emit(g, OP_cast, &x, 1, NULL, &(Type){.dtype = dtype});
 }
 
+Value g_guard(Graph *g, Value x, double lo, double hi, const char *name, const char *expected) {
+    Attrs attrs = {.value = lo, .value2 = hi};
+    attrs.name = graph_intern(g, name);
+    attrs.expected = graph_intern(g, expected);
+    return g->failed ? NO_VALUE : graph_emit(g, OP_guard, &x, 1, &attrs, NULL);
+}
+
 /* ---- Shape ---- */
 
 Value g_reshape(Graph *g, Value x, Shape shape) {

@@ -77,6 +77,20 @@ static bool is_identity(const Graph *g, const Node *node) {
     }
 }
 
+/* A constant is judged now; a guard of a guard of the same range adds nothing. */
+static Value fold_guard(Graph *g, const Node *node) {
+    const Node *inner = graph_node(g, node->args[0]);
+    FraxError err;
+    if (inner->op == OP_constant) {
+        if (!shape_size(&inner->type.shape) || !guard_test(NULL, node, inner->attrs->value, 0, 1, &err))
+            return node->args[0];
+        return graph_fail(g, err.status, "%s", err.message);
+    }
+    bool same = inner->op == OP_guard && inner->attrs->value == node->attrs->value &&
+                inner->attrs->value2 == node->attrs->value2;
+    return same ? node->args[0] : NO_VALUE;
+}
+
 static Value fold_chain(Graph *g, const Node *node) {
     if (node->op == OP_reshape) {
         const Node *inner = graph_node(g, node->args[0]);
@@ -111,5 +125,6 @@ Value fold_node(Graph *g, const Node *node) {
         if (condition->op == OP_constant) return node->args[condition->attrs->value != 0 ? 1 : 2];
         if (node->args[1] == node->args[2]) return node->args[1];
     }
+    if (node->op == OP_guard) return fold_guard(g, node);
     return fold_chain(g, node);
 }

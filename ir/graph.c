@@ -27,6 +27,8 @@ void graph_destroy(Graph *g) {
     mem_free(g->nodes);
     mem_free(g->outputs);
     mem_free(g->inputs);
+    mem_free(g->checks);
+    mem_free(g->words);
     mem_free(g->buckets);
     mem_free(g);
 }
@@ -55,13 +57,13 @@ static Value graph_fail_memory(Graph *g) {
 }
 
 const char *graph_intern(Graph *g, const char *s) {
-    for (size_t i = 0; i < g->ninputs; i++) {
-        const char *name = graph_node(g, g->inputs[i])->attrs->name;
-        if (!strcmp(name, s)) return name;
-    }
+    for (size_t i = 0; i < g->nwords; i++)
+        if (!strcmp(g->words[i], s)) return g->words[i];
     const char *copy = arena_strndup(&g->arena, s, strlen(s));
-    if (!copy) graph_fail_memory(g);
-    return copy;
+    if (copy && mem_grow(&g->words, &g->words_capacity, g->nwords + 1, sizeof *g->words))
+        return g->words[g->nwords++] = copy;
+    graph_fail_memory(g);
+    return NULL;
 }
 
 void graph_output_donated(Graph *g, const char *name, Value value, Value donated) {
@@ -76,6 +78,22 @@ void graph_output_donated(Graph *g, const char *name, Value value, Value donated
 
 void graph_output(Graph *g, const char *name, Value value) {
     graph_output_donated(g, name, value, NO_VALUE);
+}
+
+void graph_check(Graph *g, Value guard) {
+    if (g->failed || guard == NO_VALUE) return;
+    for (size_t i = 0; i < g->nchecks; i++)
+        if (g->checks[i] == guard) return;
+    if (!mem_grow(&g->checks, &g->checks_capacity, g->nchecks + 1, sizeof *g->checks))
+        graph_fail_memory(g);
+    else
+        g->checks[g->nchecks++] = guard;
+}
+
+Value graph_checked(const Graph *g, size_t i) {
+    Value v = graph_node(g, g->checks[i])->args[0];
+    while (graph_node(g, v)->op == OP_reshape) v = graph_node(g, v)->args[0];
+    return v;
 }
 
 /* ---- Hash-consing ---- */
@@ -214,6 +232,7 @@ void graph_live(const Graph *g, bool *live) {
     memset(live, 0, g->count);
     for (size_t i = 0; i < g->noutputs; i++) live[g->outputs[i].value] = true;
     for (size_t i = 0; i < g->ninputs; i++) live[g->inputs[i]] = true;
+    for (size_t i = 0; i < g->nchecks; i++) live[g->checks[i]] = true;
     for (size_t v = g->count; v-- > 0;) {
         const Node *node = &g->nodes[v];
         if (live[v])
@@ -227,6 +246,8 @@ Value graph_copy_node(Graph *to, const Graph *from, Value v, const Value *args) 
         return graph_emit(to, node->op, args, node->nargs, node->attrs, &node->type);
     Attrs attrs = *node->attrs;
     attrs.name = graph_intern(to, node->attrs->name);
+    if (attrs.expected) attrs.expected = graph_intern(to, node->attrs->expected);
+    if (to->failed) return NO_VALUE;
     return graph_emit(to, node->op, args, node->nargs, &attrs, &node->type);
 }
 
@@ -245,6 +266,10 @@ static void rewrite_nodes(Graph *to, const Graph *from, const bool *live, Value 
         to->loc = node->loc;
         map[v] = rewrite ? rewrite(to, from, (Value)v, args, context) : NO_VALUE;
         if (map[v] == NO_VALUE) map[v] = graph_copy_node(to, from, (Value)v, args);
+    }
+    for (size_t i = 0; i < from->nchecks && !to->failed; i++) {
+        Value check = map[from->checks[i]]; /* its operand, once that is known to be in range */
+        if (graph_node(to, check)->op == OP_guard) graph_check(to, check);
     }
     for (size_t i = 0; i < from->noutputs && !to->failed; i++) {
         const Output *out = &from->outputs[i];

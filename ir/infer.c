@@ -122,6 +122,17 @@ static FraxStatus infer_same(const Infer *in) {
     return operands_agree(in);
 }
 
+static FraxStatus infer_guard(const Infer *in) {
+    const Attrs *at = in->attrs;
+    if (!dtype_is_float(in->args[0]->dtype)) return wrong_dtype(in, "a floating dtype");
+    if (!at->name || !at->expected)
+        return fail(in->err, FRAX_NAME, "guard: it has no %s",
+                    at->name ? "text of what is expected" : "name");
+    if (!(at->value <= at->value2))
+        return fail(in->err, FRAX_VALUE, "guard: the range %g to %g is empty", at->value, at->value2);
+    return operands_agree(in);
+}
+
 static FraxStatus infer_select(const Infer *in) {
     if (in->args[0]->dtype != FRAX_BOOL) return wrong_dtype(in, "a bool condition");
     if (!same_type(in->args[1], in->args[2])) return wrong_pair(in, 1, 2, "branches of one dtype and shape");

@@ -84,7 +84,8 @@ typedef enum OpKind {
     X(A_PART, part, uint8_t, "part", part)                                                                   \
     X(A_ENGINE, engine, uint8_t, "engine", engine)                                                           \
     X(A_M, m, int64_t, "m", integer)                                                                         \
-    X(A_LAG, lag, int64_t, "lag", integer)
+    X(A_LAG, lag, int64_t, "lag", integer)                                                                   \
+    X(A_EXPECTED, expected, const char *, "expected", word)
 
 enum {
 #define X(flag, field, type, label, form) flag##_BIT,
@@ -129,7 +130,7 @@ extern const char *const part_names[PART_COUNT],
 
 /* Attributes of a node: axes and sum are bit sets of axes; lo, hi, step, perm have one entry per axis. */
 typedef struct Attrs {
-    const char *name;
+    const char *name, *expected;
     double value, value2;
     int64_t n, m, lag;
     int64_t lo[MAX_RANK], hi[MAX_RANK], step[MAX_RANK];
@@ -184,6 +185,10 @@ typedef struct Graph {
     size_t noutputs, outputs_capacity;
     Value *inputs; /* input and param nodes in the order of the signature: inputs first, then params */
     size_t ninputs, inputs_capacity;
+    Value *checks; /* guard nodes that are kept although nothing reads them; see passes/guard.c */
+    size_t nchecks, checks_capacity;
+    const char **words; /* the names and messages of the nodes, each once: equal ones have equal pointers */
+    size_t nwords, words_capacity;
     Value *buckets; /* hash-consing */
     size_t nbuckets;
     Loc loc; /* stamped on the nodes that are built next */
@@ -205,12 +210,19 @@ static inline const Type *graph_type(const Graph *graph, Value v) {
     return &graph->nodes[v].type;
 }
 
-/* The name of `s` inside the graph's arena. */
+/* The copy of `s` inside the graph, the same for equal strings. */
 const char *graph_intern(Graph *graph, const char *s);
 
 void graph_output(Graph *graph, const char *name, Value value);
 /* As graph_output; the result may be written over `donated`, an input or param of the same type. */
 void graph_output_donated(Graph *graph, const char *name, Value value, Value donated);
+
+/* Keeps a guard node alive without an output that needs it: a run checks its operand. */
+void graph_check(Graph *graph, Value guard);
+/* The value that check i looks at: its guard's operand, before any reshapes. */
+Value graph_checked(const Graph *graph, size_t i);
+/* FRAX_VALUE if element `i` of a guard's n elements, v, is outside its range. */
+FraxStatus guard_test(const Graph *graph, const Node *guard, double v, int64_t i, int64_t n, FraxError *err);
 
 /* ---- Whole graphs ---- */
 
@@ -221,7 +233,7 @@ typedef Value GraphRewrite(Graph *to, const Graph *from, Value node, const Value
 Graph *graph_rewrite(const Graph *from, GraphRewrite *rewrite, void *context, FraxError *err);
 /* Emits a copy of node v of `from` with new operands into `to`. */
 Value graph_copy_node(Graph *to, const Graph *from, Value v, const Value *args);
-/* Sets live[v] for every node that an output or the signature needs, and clears the others. */
+/* Sets live[v] for every node that an output, a check or the signature needs, and clears the others. */
 void graph_live(const Graph *graph, bool *live);
 
 /* The node of the graph that agrees with `node` in op, type, operands and attributes, or NO_VALUE. */
@@ -236,11 +248,13 @@ FraxStatus graph_verify(const Graph *graph, FraxError *err);
        %0: f64[100] = input {name=x} @2:12
        %1: f64[] = param {name=d, init=constant, value=0.1} @3:5
        %7: f64[32,128] = spectral %5, %6, %8 {axes=[1]} k3 arena+4096 @4:9
+       check %8
        return loss = %9, d.next = %12 -> %1
      }
 
    A node is its number, type, op, operands, the attributes its op lists, the kernel that stores it, region
-   and offset, line and column in the file; `->` names the input whose buffer an output may overwrite. Names
+   and offset, line and column in the file; `check` lists the guards that nothing reads; `->` names the
+   input whose buffer an output may overwrite. Names
    that are not [A-Za-z_][A-Za-z0-9_.]* are quoted. `#` starts a comment. graph_read takes any text: a fault
    is reported with its line and a caret. */
 void graph_print(const Graph *graph, Text *out);
@@ -278,6 +292,10 @@ Value g_polygamma(Graph *g, int64_t n, Value x);
 Value g_complex_lgamma(Graph *g, int64_t n, Part part, Value x, Value y);
 Value g_mittag_leffler(Graph *g, int64_t n, int64_t m, Value alpha, Value beta, Value z);
 Value g_cast(Graph *g, Value x, FraxDType dtype);
+/* x, of a floating dtype; a run in which an element is NaN or outside [lo, hi] fails with "NAME is 1.2 at
+   element 3, expected EXPECTED". For an open end, the next number inside it: nextafter(0, 1). A constant x is
+   judged at once. */
+Value g_guard(Graph *g, Value x, double lo, double hi, const char *name, const char *expected);
 
 Value g_reshape(Graph *g, Value x, Shape shape);
 Value g_transpose(Graph *g, Value x, const uint8_t *perm);

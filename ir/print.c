@@ -139,6 +139,15 @@ static void print_node(Printer *p, Value v) {
     text_printf(p->out, "\n");
 }
 
+static void print_checks(Printer *p) {
+    const Graph *g = p->graph;
+    if (!g->nchecks) return;
+    text_printf(p->out, "  check");
+    for (size_t i = 0; i < g->nchecks; i++)
+        text_printf(p->out, i ? ", %%%d" : " %%%d", p->number[g->checks[i]]);
+    text_printf(p->out, "\n");
+}
+
 static void print_outputs(Printer *p) {
     text_printf(p->out, "  return");
     for (size_t i = 0; i < p->graph->noutputs; i++) {
@@ -166,6 +175,7 @@ void graph_print(const Graph *g, Text *out) {
             p.number[v] = live[v] ? next++ : NO_VALUE;
             if (live[v]) print_node(&p, (Value)v);
         }
+        print_checks(&p);
         print_outputs(&p);
         text_printf(out, "}\n");
     } else {

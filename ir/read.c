@@ -467,6 +467,18 @@ static bool read_node(Reader *r) {
     return annotate(r, v, (size_t)v >= before, &a) && define(r, v, &type);
 }
 
+/* %guard */
+static bool read_check(Reader *r) {
+    Loc loc = here(r);
+    Value v;
+    if (!read_value(r, &v)) return false;
+    const Node *node = graph_node(r->graph, v);
+    if (node->op != OP_guard)
+        return fault(r, FRAX_VALUE, loc, "a check of %s, expected a guard", op_table[node->op].name);
+    graph_check(r->graph, v);
+    return builder_agrees(r, loc);
+}
+
 /* name = %value [ -> %input ] */
 static bool read_output(Reader *r) {
     Loc loc = here(r);
@@ -491,11 +503,16 @@ static bool read_header(Reader *r) {
     return !r->status;
 }
 
-/* graph name @file { nodes return outputs } */
+/* graph name @file { nodes [ check guards ] return outputs } */
 static bool read_graph(Reader *r) {
     if (!read_header(r)) return false;
     while (peek(r) == '%')
         if (!read_node(r)) return false;
+    if (accept_word(r, "check")) {
+        do {
+            if (!read_check(r)) return false;
+        } while (accept(r, ","));
+    }
     if (!accept_word(r, "return")) return unexpected(r, "return");
     if (peek(r) != '}') {
         do {

@@ -101,6 +101,16 @@ static FraxStatus eval_pointwise(const Eval *e) {
     return FRAX_OK;
 }
 
+static FraxStatus eval_guard(const Eval *e) {
+    int64_t n = shape_size(result_shape(e));
+    for (int64_t i = 0; i < n; i++) {
+        e->out[i] = operand(e, 0)[i];
+        FraxStatus status = guard_test(e->graph, e->node, e->out[i], i, n, e->err);
+        if (status) return status;
+    }
+    return FRAX_OK;
+}
+
 /* ---- Shape ---- */
 
 static FraxStatus eval_reshape(const Eval *e) {
@@ -518,6 +528,7 @@ static EvalRule *const eval_rules[OP_COUNT] = {
 static void mark_needed(const Graph *g, bool *needed) {
     memset(needed, 0, g->count);
     for (size_t i = 0; i < g->noutputs; i++) needed[g->outputs[i].value] = true;
+    for (size_t i = 0; i < g->nchecks; i++) needed[g->checks[i]] = true;
     for (size_t v = g->count; v-- > 0;) {
         const Node *node = &g->nodes[v];
         int nargs = node->op == OP_custom ? 1 : node->nargs;

@@ -182,6 +182,19 @@ static FraxStatus check_outputs(const Graph *g, FraxError *err) {
     return FRAX_OK;
 }
 
+static FraxStatus check_checks(const Graph *g, FraxError *err) {
+    for (size_t i = 0; i < g->nchecks; i++) {
+        if (!in_range(g, g->checks[i]) || graph_node(g, g->checks[i])->op != OP_guard)
+            return fail(err, FRAX_INTERNAL, "graph %s: check %zu is %%%d, which is no guard", g->name, i,
+                        g->checks[i]);
+        for (size_t k = 0; k < i; k++)
+            if (g->checks[k] == g->checks[i])
+                return fail(err, FRAX_INTERNAL, "graph %s: guard %%%d is checked twice", g->name,
+                            g->checks[i]);
+    }
+    return FRAX_OK;
+}
+
 static FraxStatus check_inputs(const Graph *g, FraxError *err) {
     size_t found = 0;
     for (size_t v = 0; v < g->count; v++) found += is_signature(g->nodes[v].op);
@@ -211,6 +224,7 @@ FraxStatus graph_verify(const Graph *g, FraxError *err) {
     for (size_t v = 0; v < g->count && !status; v++) status = check_node(g, (Value)v, err);
     if (!status) status = check_schedule(g, err);
     if (!status) status = check_inputs(g, err);
+    if (!status) status = check_checks(g, err);
     if (!status) status = check_outputs(g, err);
     return status;
 }

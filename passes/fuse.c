@@ -9,6 +9,7 @@
  */
 #include "kernel.h"
 #include "passes.h"
+#include "rewrite.h"
 #include <string.h>
 
 enum { MAX_USERS = 64, CHEAP_OPS = 8, TINY = 64 };
@@ -49,6 +50,11 @@ static Value lower_node(Graph *to, const Graph *from, Value v, const Value *args
     const Node *node = graph_node(from, v);
     if (node->op == OP_cross_spectrum && !shape_size(&graph_type(from, node->args[0])->shape))
         return g_constant(to, node->type, 0);
+    if (node->op == OP_guard) { /* passes since then may have made its operand a copy */
+        Node guard = *node;
+        guard.args = args;
+        return guard_to_check(to, &guard);
+    }
     if (node->op != OP_pad) return NO_VALUE;
     Value x = args[0];
     const Shape *shape = &graph_type(from, node->args[0])->shape;
@@ -95,7 +101,8 @@ static void pin_operands(Fuse *f, const Node *node) {
         pin(f, node->args[1]);
         pin(f, node->args[2]);
         break;
-    case OP_causal_conv: pin(f, node->args[0]); break;
+    case OP_causal_conv:
+    case OP_guard: pin(f, node->args[0]); break;
     default: break;
     }
 }
@@ -137,7 +144,8 @@ static void start(Fuse *f) {
         const Node *node = &g->nodes[v];
         f->is_static[v] = !is_given(node) && node->op != OP_hole;
         for (int a = 0; a < node->nargs; a++) f->is_static[v] &= f->is_static[node->args[a]];
-        bool stored = f->pinned[v] || (!is_given(node) && !is_leaf(node) && !only_moves(node));
+        bool computed = !is_given(node) && !is_leaf(node) && !only_moves(node) && node->op != OP_guard;
+        bool stored = f->pinned[v] || computed;
         set_kernel(f, (Value)v, stored ? f->nkernels++ : -1);
     }
 }
@@ -346,9 +354,10 @@ static void drop_unread_stores(Fuse *f) {
     for (size_t v = 0; !f->failed && v < f->g->count; v++) {
         int own = graph_node(f->g, (Value)v)->kernel, kernels[MAX_USERS];
         if (own < 0 || reading_kernels(f, (Value)v, kernels, 0) != 1 || kernels[0] != own) continue;
-        bool is_output = false;
-        for (size_t i = 0; i < f->g->noutputs; i++) is_output |= f->g->outputs[i].value == (Value)v;
-        if (is_output) continue;
+        bool is_wanted = false; /* by the caller, or after the run */
+        for (size_t i = 0; i < f->g->noutputs; i++) is_wanted |= f->g->outputs[i].value == (Value)v;
+        for (size_t i = 0; i < f->g->nchecks; i++) is_wanted |= graph_checked(f->g, i) == (Value)v;
+        if (is_wanted) continue;
         set_kernel(f, (Value)v, -1);
         if (!worth(f, own, (Value)v, false)) set_kernel(f, (Value)v, own);
     }

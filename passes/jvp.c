@@ -100,6 +100,11 @@ static Value jvp_polygamma(const Site *s, int i) {
     return times_tangent(s, i, g_polygamma(s->g, s->node.attrs->n + 1, s->x[0]));
 }
 
+/* The tangent is no less right outside the range, and the value is judged already. */
+static Value jvp_guard(const Site *s, int i) {
+    return s->dx[i];
+}
+
 /* ---- Rules of pointwise ops with several operands ---- */
 
 /* f^{(n)}(x + iy): ∂x = f^{(n+1)}, ∂y = i f^{(n+1)} */

@@ -41,6 +41,7 @@ FraxStatus optimizer_append(Graph *g, const FraxFitOptions *fit, const Value *pa
     X(simplify, "algebraic rules; custom derivatives and gradient stops are resolved")                       \
     X(cse, "common subexpressions become one node")                                                          \
     X(dce, "nodes that no output needs are dropped")                                                         \
+    X(guard, "guards become checks that the run makes outside its kernels")                                  \
     X(sink_broadcast, "pointwise ops move above broadcasts, onto fewer elements")                            \
     X(layout, "transposes are absorbed into matmul operands and into each other")                            \
     X(engine, "each causal convolution gets its engine; fft becomes padded spectral nodes")                  \

@@ -1,6 +1,7 @@
 /* pipeline.c — the passes in the order they run. Each is checked by the verifier before the next one starts.
  */
 #include "passes.h"
+#include "source.h"
 #include <string.h>
 
 const PassInfo pass_table[] = {
@@ -30,6 +31,8 @@ static FraxStatus unknown_pass(const char *name, FraxError *err) {
 static FraxStatus run_pass(const PassInfo *pass, Graph **graph, FraxError *err) {
     FraxError inner = {0};
     Graph *next = pass->run(*graph, &inner);
+    if (!next && inner.line > 0 && inner.status != FRAX_MEMORY) /* the model's fault, found only now */
+        locate_error(&inner, &(Source){.file = (*graph)->file}, (Loc){inner.line, inner.column});
     graph_destroy(*graph);
     *graph = next;
     if (!next) {

@@ -66,6 +66,10 @@ static void place_outputs(Plan *p) {
         Value v = p->g->outputs[i].value;
         if (p->g->nodes[v].kernel < 0) p->last_read[v] = p->nkernels;
     }
+    for (size_t i = 0; i < p->g->nchecks; i++) { /* an input is checked before the run, the others after it */
+        Value v = graph_checked(p->g, i);
+        if (p->g->nodes[v].kernel >= 0) p->last_read[v] = p->nkernels;
+    }
     for (size_t i = 0; i < p->g->noutputs; i++) {
         const Output *out = &p->g->outputs[i];
         Node *node = &p->g->nodes[out->value];

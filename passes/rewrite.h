@@ -32,6 +32,9 @@ static inline uint32_t grown_axes(const Shape *small, const Shape *large) {
     return axes;
 }
 
+/* What a guard lets through, with a check in its place; see guard.c. */
+Value guard_to_check(Graph *g, const Node *guard);
+
 /* transpose(transpose(x)) as one, without moving x where the inner node is a transpose. */
 Value transpose_composed(Graph *g, Value x, const uint8_t *perm);
 

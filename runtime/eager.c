@@ -24,7 +24,7 @@ static int operands_read(const Node *node) {
 
 /* The same elements in the same order. */
 static bool passes_on(Op op) {
-    return op == OP_reshape || op == OP_stop || op == OP_custom;
+    return op == OP_reshape || op == OP_stop || op == OP_guard || op == OP_custom;
 }
 
 static bool is_view(Op op) {
@@ -33,6 +33,7 @@ static bool is_view(Op op) {
 
 static void count_uses(Eager *eager) {
     const Graph *g = eager->graph;
+    for (size_t i = 0; i < g->nchecks; i++) eager->needed[g->checks[i]] = true;
     for (size_t i = 0; i < g->noutputs; i++) {
         eager->needed[g->outputs[i].value] = true;
         eager->uses[g->outputs[i].value]++;
@@ -102,7 +103,7 @@ static void find_partners(Eager *eager) {
 /* Bytes that reading v from memory takes: repeated elements count once. */
 static size_t stored_bytes(const Graph *g, Value v) {
     const Node *node = graph_node(g, v);
-    while (node->op == OP_broadcast || node->op == OP_stop || node->op == OP_custom)
+    while (node->op == OP_broadcast || node->op == OP_stop || node->op == OP_guard || node->op == OP_custom)
         node = graph_node(g, node->args[0]);
     if (node->op == OP_constant) return 0;
     size_t size = frax_dtype_size(node->type.dtype);

@@ -176,7 +176,7 @@ bool convolves_directly(const Node *node);
 /* ---- Rules, one for each infer rule of the op table ---- */
 
 typedef FraxStatus EagerRule(Run *run, Value v);
-EagerRule eager_given, eager_pointwise, eager_cast, eager_same, eager_reshape, eager_transpose,
+EagerRule eager_given, eager_pointwise, eager_cast, eager_same, eager_guard, eager_reshape, eager_transpose,
     eager_broadcast, eager_slice, eager_pad, eager_concat, eager_flip, eager_reduce, eager_argmax,
     eager_matmul, eager_rfft, eager_spectral, eager_cross_spectrum, eager_causal_conv, eager_weights,
     eager_exponential_conv, eager_exponential_correlation,

@@ -46,6 +46,25 @@ FraxStatus eager_same(Run *run, Value v) {
     return FRAX_OK;
 }
 
+FraxStatus eager_guard(Run *run, Value v) {
+    enum { PIECE = 64 };
+    const View *x = run_operand(run, v, 0);
+    const Node *node = graph_node(run->graph, v);
+    Walk walk = walk_create(x);
+    int64_t n = shape_size(&x->shape);
+    double piece[PIECE]; /* room for the widest dtype */
+    for (int64_t start = 0; start < n; start += PIECE) {
+        int64_t count = MIN(PIECE, n - start);
+        walk_read(&walk, start, count, piece);
+        for (int64_t i = 0; i < count; i++) {
+            FraxStatus status =
+                guard_test(run->graph, node, element_get(piece, x->dtype, i), start + i, n, run->err);
+            if (status) return status;
+        }
+    }
+    return eager_same(run, v);
+}
+
 /* A function with a derivative of its own has the value of its first operand. */
 FraxStatus eager_custom(Run *run, Value v) {
     return eager_same(run, v);

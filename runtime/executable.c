@@ -8,6 +8,7 @@
 #include "blas.h"
 #include "cache.h"
 #include "fft.h"
+#include "half.h"
 #include "jit.h"
 #include "passes.h"
 #include <omp.h>
@@ -150,6 +151,31 @@ static void copy_outputs(const Executable *exe, const KernelContext *c) {
     }
 }
 
+/* Which values a run looks at before its kernels, and which after them; tables are judged once. */
+typedef enum Moment { AT_CREATION, BEFORE, AFTER } Moment;
+
+static Moment moment_of(const Graph *g, size_t check) {
+    Region region = graph_node(g, graph_checked(g, check))->region;
+    return region == REGION_INPUT ? BEFORE : region == REGION_STATIC ? AT_CREATION : AFTER;
+}
+
+/* Judges the values whose moment it is, in the order of the graph's guards. */
+static FraxStatus run_checks(const Executable *exe, const KernelContext *c, Moment moment, FraxError *err) {
+    const Graph *g = exe->graph;
+    for (size_t i = 0; i < g->nchecks; i++) {
+        if (moment_of(g, i) != moment) continue;
+        const Type *type = graph_type(g, graph_checked(g, i));
+        const char *data = value_address(exe, c, graph_checked(g, i));
+        int64_t n = shape_size(&type->shape);
+        for (int64_t k = 0; k < n; k++) {
+            double v = element_get(data, type->dtype, k);
+            FraxStatus status = guard_test(g, graph_node(g, g->checks[i]), v, k, n, err);
+            if (status) return status;
+        }
+    }
+    return FRAX_OK;
+}
+
 static KernelContext context_of(const Executable *exe, char *memory, const void *const *inputs,
                                 void *const *outputs) {
     return (KernelContext){.arena = memory,
@@ -169,10 +195,15 @@ static FraxStatus run_program(const Executable *exe, const void *const *inputs, 
     char *memory = take_memory(exe);
     if (!memory) return fail(err, FRAX_MEMORY, "out of memory: a run needs %zu bytes", exe->run_bytes);
     KernelContext c = context_of(exe, memory, inputs, outputs);
-    run_kernels(exe, &c, memory + scratch_offset(exe), false);
-    copy_outputs(exe, &c);
+    bool checked = exe->graph->nchecks > 0;
+    FraxStatus status = checked ? run_checks(exe, &c, BEFORE, err) : FRAX_OK;
+    if (!status) {
+        run_kernels(exe, &c, memory + scratch_offset(exe), false);
+        if (checked) status = run_checks(exe, &c, AFTER, err);
+    }
+    if (!status) copy_outputs(exe, &c);
     give_memory(exe, memory);
-    return FRAX_OK;
+    return status;
 }
 
 /* ---- Making a program ---- */
@@ -251,8 +282,9 @@ static FraxStatus run_static(Executable *exe, FraxError *err) {
     }
     KernelContext c = context_of(exe, memory, NULL, NULL);
     run_kernels(exe, &c, memory + scratch_offset(exe), true);
+    FraxStatus status = run_checks(exe, &c, AT_CREATION, err);
     give_memory(exe, memory);
-    return FRAX_OK;
+    return status;
 }
 
 /* The library's own threads would change the order of additions with their number. */

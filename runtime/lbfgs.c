@@ -123,6 +123,10 @@ static FraxStatus evaluate_trial(Lbfgs *l, double step, Point *point, FraxError 
     l->evaluations++;
     FraxStatus status =
         l->options.objective(l->options.context, l->trial_x, &point->value, l->trial_gradient, err);
+    if (status == FRAX_VALUE) {
+        point->value = INFINITY;
+        return FRAX_OK;
+    }
     point->slope = dot(l->trial_gradient, l->direction, l->n);
     if (!isfinite(point->value) || !isfinite(point->slope)) point->value = INFINITY;
     return status;

@@ -4,7 +4,8 @@
 
 #include "base.h"
 
-/* Writes f(x) and its gradient. Either may come out non-finite: the line search then steps back. */
+/* Writes f(x) and its gradient. Either may come out non-finite, or FRAX_VALUE say that x is outside the
+   domain: the line search then steps back. */
 typedef FraxStatus Objective(void *context, const double *x, double *value, double *gradient, FraxError *err);
 
 /* Why a minimisation goes on or has ended. */

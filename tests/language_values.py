@@ -98,6 +98,7 @@ rows = [
     ("mittag_leffler(0.5, 1, -p)", special.erfcx(p)), ("mittag_leffler(2, 1, -p)", np.cos(np.sqrt(p))),
     ("mittag_leffler(1, x * 0 + 2, y)", np.broadcast_to(np.expm1(y) / y, (2, 3))),
     ("cast(x > 0, f64)", (x > 0) * 1.0), ("cast(3 * x, i32)", (3 * x).astype(np.int32)), ("stop_gradient(x)", x),
+    ("guard(x, -1, 0.299)", x),
     # operators
     ("-x^2", -(x ** 2)), ("2^-x", 2 ** -x), ("x^3 - x^2 / 2", x ** 3 - x ** 2 / 2), ("p^0.5", np.sqrt(p)),
     ("p^1.5", p ** 1.5), ("2^3^2 * x", 512 * x), ("x + y * 2 - 1", x + y * 2 - 1), ("1 / p", 1 / p),

@@ -51,6 +51,11 @@ static Value build_mittag_leffler(Graph *g, const Value *x, const void *context)
     return g_mittag_leffler(g, order[0], order[1], g_scale(g, x[0], 2), beta, z);
 }
 
+static Value build_guard(Graph *g, const Value *x, const void *context) {
+    (void)context;
+    return g_guard(g, g_mul(g, x[0], x[0]), -9, 9, "x", "-9 <= x <= 9");
+}
+
 static Value build_cast(Graph *g, const Value *x, const void *context) {
     (void)context;
     Value narrow = g_cast(g, g_mul(g, x[0], x[0]), FRAX_F32);
@@ -321,6 +326,7 @@ static const Case cases[] = {
     MITTAG_LEFFLER(0, 0),
     MITTAG_LEFFLER(1, 0),
     MITTAG_LEFFLER(2, 1),
+    {OP_guard, {"guard", 1, {SHAPE(3)}, -1, 1, build_guard, NULL}},
     {OP_cast, {"cast", 1, {SHAPE(3)}, -1, 1, build_cast, NULL}},
     BINARY(add, -1, 1),
     BINARY(sub, -1, 1),

@@ -96,6 +96,15 @@ static void build_binary(Case *c, Op op) {
     output(c, g_binary(c->g, op, y, y));
 }
 
+/* Values in range, of which each op sees a guarded copy; test_guard.c has those that are not. */
+static void build_guard(Case *c, Op op) {
+    (void)op;
+    Value x = operand(c);
+    if (!dtype_is_float(c->dtype)) return;
+    output(c, g_guard(c->g, x, -4, 4, "x", "-4 <= x <= 4"));
+    output(c, g_neg(c->g, g_guard(c->g, g_scale(c->g, x, 0.5), -2, 2, "x / 2", "-2 <= x / 2 <= 2")));
+}
+
 /* Two values that never agree and two that always do. */
 static void build_compare(Case *c, Op op) {
     build_binary(c, op);
@@ -362,6 +371,7 @@ static const OpCase cases[OP_COUNT] = {
     [OP_not] = {build_unary, EXACT, 0, 1},
     [OP_cast] = {build_cast, EXACT, -70000, 70000},
     [OP_stop] = {build_unary, EXACT, -4, 4},
+    [OP_guard] = {build_guard, EXACT, -4, 4},
     [OP_add] = {build_binary, POINTWISE, -4, 4},
     [OP_sub] = {build_binary, POINTWISE, -4, 4},
     [OP_mul] = {build_binary, POINTWISE, -4, 4},
