@@ -257,6 +257,37 @@ static void test_faults_of_model_and_data(void **state) {
     fails("show frontend/examples/nile.frax --size T=4 --cuda", 3, "no CUDA target");
 }
 
+#define SERIES " --in x=frontend/examples/data/nile.npy"
+
+/* A guarded value out of its range: when it is compiled, in every verb, on every target, during a fit. */
+static void test_guards(void **state) {
+    (void)state;
+    static const char *const verbs[] = {"run", "grad", "fit --steps 3"};
+    static const char *const targets[] = {"cpu", "eager", "reference"};
+    write_model("order.frax", "model order(x: f64[T]) {\n"
+                              "    param alpha: f64 = 0.5\n"
+                              "    w    = grunwald_weights(guard(alpha, 0, 1), 4)\n"
+                              "    loss = 1e-3 * mean(x) - alpha + sum(w)\n"
+                              "    return loss\n"
+                              "}\n");
+    write_model("constant.frax", "model constant(x: f64[T]) {\n"
+                                 "    y = x * guard(1.5, 0, 1)\n"
+                                 "    return y\n"
+                                 "}\n");
+    fails("run @/constant.frax" SERIES, 1,
+          "constant.frax:2:13: guard: x is 1.5, expected 0 <= x <= 1\n    y = x * guard(1.5, 0, 1)\n         "
+          "   ^");
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        for (size_t t = 0; t < sizeof targets / sizeof *targets; t++) {
+            char command[256];
+            snprintf(command, sizeof command, "%s @/order.frax" SERIES " --set alpha=1.5 --target %s",
+                     verbs[i], targets[t]);
+            fails(command, 1, "order.frax:3:29: guard: x is 1.5, expected 0 <= x <= 1");
+        }
+    fails("fit @/order.frax" SERIES " --steps 50 --optimizer sgd --lr 10", 1,
+          "order.frax:3:29: guard: x is ");
+}
+
 /* ---- Verbs ---- */
 
 static void test_check(void **state) {
@@ -478,6 +509,7 @@ int main(void) {
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_faults_of_model_and_data),
+        cmocka_unit_test(test_guards),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_run),
         cmocka_unit_test(test_json_of_large_and_not_finite),
