@@ -147,25 +147,35 @@ static void help_builtins(const char *only, Text *out) {
 
 static const char frac_notes[] =
     "\n"
-    "The periodic kinds multiply the Fourier transform of x, w = 2 pi k / (N step) for k = 0 ... N/2. At w = "
-    "0\n"
-    "0^alpha is 0 (1 if alpha = 0), so that an integral leaves the mean out; of the highest frequency of an\n"
-    "even N only the real part counts. The causal kinds are convolutions, and so is causal_conv: "
-    "engine=direct\n"
-    "sums, engine=fft transforms, engine=auto chooses by length.\n"
-    "alpha, step and lambda may be arrays that broadcast against x, with size 1 along the axis; the result "
-    "is\n"
-    "differentiable in x, alpha, step and lambda.\n";
+    "h is the step, x[n] = 0 for n < 0, w[j] = w[j-1] (j - 1 - alpha) / j the coefficients of (1 - "
+    "z)^alpha.\n"
+    "The periodic kinds multiply the Fourier transform of x by K, w = 2 pi k / (N h) for k = 0 ... N/2. At w "
+    "= 0\n"
+    "0^alpha is 0 (1 if alpha = 0), so that an integral leaves the mean out; of the highest frequency of an "
+    "even N\n"
+    "only the real part counts. They are exact on band-limited periodic signals (order: spectral). The "
+    "others are\n"
+    "convolutions: engine=direct sums, engine=fft transforms, engine=auto chooses by length.\n"
+    "Without scheme= the first that holds a constant alpha is taken, for a learnable alpha the first.\n"
+    "alpha, step and the other parameters may be arrays that broadcast against x, with size 1 along the "
+    "axis; the\n"
+    "result is differentiable in x and in all of them.\n";
 
 /* The group that frac belongs to, and the kinds of frac. */
 static void help_frac(Text *out) {
     BuiltinInfo info;
-    const char *kind, *summary;
+    FracKindInfo kind;
+    const char *last = "";
     for (size_t i = 0; builtin_info(i, &info); i++)
         if (!strcmp(info.name, "frac")) help_builtins(info.group, out);
     text_printf(out, "\nkinds of frac\n");
-    for (size_t i = 0; frac_kind_info(i, &kind, &summary); i++)
-        text_printf(out, "  %-10s %s\n", kind, summary);
+    for (size_t i = 0; frac_kind_info(i, &kind); i++) {
+        if (strcmp(last, kind.name))
+            text_printf(out, "  %s%s%s\n", kind.name, kind.alias ? ", " : "", kind.alias ? kind.alias : "");
+        last = kind.name;
+        text_printf(out, "    %s%s%s\n", kind.choice, *kind.choice ? ": " : "", kind.formula);
+        text_printf(out, "      %s, order %s; %s\n", kind.domain, kind.order, kind.reference);
+    }
     text_printf(out, "%s", frac_notes);
 }
 

@@ -1,61 +1,140 @@
-/* fractional.c — frac(x, alpha, …): its kinds and its arguments.
+/* fractional.c — frac(x, alpha, …): its arguments, read and checked against a row of the table of kinds.
  *
- * Another kind is a row of `kinds` and its rule.
+ * An argument that the row's operator would ignore is a fault, and so is a constant out of its range; what is
+ * known only at run time is guarded, so that the run tells which argument left its range.
  */
 #include "fractional.h"
+#include <math.h>
 #include <string.h>
 
-/* ---- Kinds ---- */
+/* ---- The row ---- */
 
-typedef struct FracKind {
-    const char *name;
-    FracSymbol *symbol; /* NULL: causal only */
-    bool tempered;      /* takes lambda, causal and centered */
-    int most_axes;
-    const char *summary;
-} FracKind;
-
-static const FracKind kinds[] = {
-    {"weyl", weyl_symbol, false, 1, "periodic, (i w)^alpha"},
-    {"liouville", weyl_symbol, false, 1, "another name of weyl"},
-    {"riesz", riesz_symbol, false, 1, "periodic, |w|^alpha"},
-    {"laplacian", laplacian_symbol, false, 3, "periodic along axes=(...), (w1^2 + w2^2 + ...)^(alpha/2)"},
-    {"grunwald", NULL, false, 1,
-     "causal, step^-alpha times the coefficients of (1 - z)^alpha, zeros before x"},
-    {"tempered", tempered_symbol, true, 1,
-     "periodic, (lambda + i w)^alpha; causal=true: grunwald's coefficients times exp(-lambda j step); "
-     "centered=true subtracts lambda^alpha x"},
-};
-
-bool frac_kind_info(size_t i, const char **name, const char **summary) {
-    if (i >= COUNT(kinds)) return false;
-    *name = kinds[i].name;
-    *summary = kinds[i].summary;
-    return true;
+static bool same_kind(const FracKind *a, const FracKind *b) {
+    return !strcmp(a->name, b->name);
 }
 
-static const FracKind *kind_arg(Lower *lw, const Args *args) {
-    const char *names[COUNT(kinds)];
-    for (size_t i = 0; i < COUNT(kinds); i++) names[i] = kinds[i].name;
-    int choice = choice_arg(lw, args, ARG_KIND, names, COUNT(names));
-    return choice < 0 ? NULL : &kinds[choice];
+/* The first row of the kind that is asked for, by its name or its alias. */
+static const FracKind *first_row(const Frac *f) {
+    enum { MOST = 64 };
+    const char *names[MOST];
+    const FracKind *rows[MOST];
+    size_t n = 0;
+    for (size_t i = 0; i < frac_kind_count && n + 2 <= MOST; i++) {
+        const FracKind *row = &frac_kinds[i];
+        if (i && same_kind(row, row - 1)) continue;
+        rows[n] = row;
+        names[n++] = row->name;
+        if (row->alias) rows[n] = row, names[n++] = row->alias;
+    }
+    int choice = choice_arg(f->lw, f->args, ARG_KIND, names, n);
+    return choice < 0 ? NULL : rows[choice];
 }
 
-/* An option that the kind would ignore is a fault. */
-static void check_options(const Frac *f, const FracKind *kind) {
-    static const int tempered_only[] = {ARG_LAMBDA, ARG_CAUSAL, ARG_CENTERED};
-    for (size_t i = 0; i < COUNT(tempered_only); i++)
-        if (!kind->tempered && f->args->given[tempered_only[i]])
-            arg_fail(f->lw, f->args, tempered_only[i], FRAX_VALUE, "is for kind=tempered, not for kind=%s",
-                     kind->name);
-    if (kind->symbol && !f->causal && f->engine == ENGINE_DIRECT)
-        arg_fail(
-            f->lw, f->args, ARG_ENGINE, FRAX_VALUE,
-            "is direct, but kind=%s is periodic and runs by Fourier transform; direct is for causal kinds",
-            kind->name);
+static const FracKind *end_row(const FracKind *first) {
+    const FracKind *end = frac_kinds + frac_kind_count, *row = first;
+    while (row < end && same_kind(row, first)) row++;
+    return row;
 }
 
-/* ---- Arguments ---- */
+/* The name of the scheme that is asked for, or NULL. */
+static const char *asked_scheme(const Frac *f, const FracKind *first) {
+    const char *names[16];
+    size_t n = 0;
+    if (failed(f->lw) || !f->args->given[ARG_SCHEME]) return NULL;
+    for (const FracKind *row = first; row < end_row(first) && n < COUNT(names); row++)
+        if (row->scheme && (n == 0 || strcmp(names[n - 1], row->scheme))) names[n++] = row->scheme;
+    if (n == 0) {
+        arg_fail(f->lw, f->args, ARG_SCHEME, FRAX_VALUE, "is for kinds that have several; kind=%s has one",
+                 first->name);
+        return NULL;
+    }
+    int choice = choice_arg(f->lw, f->args, ARG_SCHEME, names, n);
+    return choice < 0 ? NULL : names[choice];
+}
+
+/* Bounds of all elements of v where they are known now; false where they are not. */
+static bool constant_bounds(const Graph *g, Value v, double *lo, double *hi) {
+    const Node *node = graph_node(g, v);
+    switch (node->op) {
+    case OP_constant: *lo = *hi = node->attrs->value; return true;
+    case OP_reshape:
+    case OP_broadcast:
+    case OP_transpose:
+    case OP_slice: return constant_bounds(g, node->args[0], lo, hi);
+    case OP_concat:
+        *lo = INFINITY, *hi = -INFINITY;
+        for (int i = 0; i < node->nargs; i++) {
+            double a, b;
+            if (!constant_bounds(g, node->args[i], &a, &b)) return false;
+            *lo = fmin(*lo, a), *hi = fmax(*hi, b);
+        }
+        return true;
+    default: return false;
+    }
+}
+
+static bool holds(const FracKind *row, double lo, double hi) {
+    return in_range(&row->alpha, lo) && in_range(&row->alpha, hi);
+}
+
+static const FracKind *choose_row(const Frac *f, const FracKind *first) {
+    const char *scheme = asked_scheme(f, first);
+    FracArg variant = f->causal ? ARG_CAUSAL : f->args->given[ARG_TIMES] ? ARG_TIMES : ARG_X;
+    const FracKind *found = NULL;
+    double lo = 0, hi = 0;
+    if (failed(f->lw)) return NULL;
+    bool constant = constant_bounds(f->g, f->alpha, &lo, &hi);
+    for (int pass = 0; pass < 2 && !found;
+         pass++, variant = ARG_X) /* without the variant: it is refused later */
+        for (const FracKind *row = first; row < end_row(first); row++) {
+            if (row->variant != variant || (scheme && strcmp(row->scheme, scheme))) continue;
+            if (!found || (constant && !holds(found, lo, hi) && holds(row, lo, hi))) found = row;
+        }
+    return found;
+}
+
+/* ---- Arguments that do not apply ---- */
+
+/* "kind=caputo, scheme=l2 and kind=caputo, scheme=gl": the rows that take an argument. */
+static void takers(FracArg arg, char *text, size_t size) {
+    char name[96], last[96] = "";
+    size_t used = 0;
+    *text = '\0';
+    for (size_t i = 0; i < frac_kind_count && used < size; i++) {
+        if (!(frac_kinds[i].options >> arg & 1)) continue;
+        FracKind row = frac_kinds[i];
+        row.variant = ARG_X;
+        if (!strcmp(kind_text(&row, name), last)) continue;
+        used += (size_t)snprintf(text + used, size - used, "%s%s", used ? " and " : "", name);
+        snprintf(last, sizeof last, "%s", name);
+    }
+}
+
+static void check_options(const Frac *f) {
+    static const FracArg optional[] = {ARG_LAMBDA, ARG_THETA,    ARG_SLOPE, ARG_CAUSAL,
+                                       ARG_STEP,   ARG_CENTERED, ARG_TIMES};
+    char name[96], others[512];
+    kind_text(f->kind, name);
+    for (size_t i = 0; i < COUNT(optional); i++) {
+        FracArg arg = optional[i];
+        if (!f->args->given[arg] || f->kind->options >> arg & 1) continue;
+        takers(arg, others, sizeof others);
+        if (arg == ARG_STEP)
+            arg_fail(f->lw, f->args, arg, FRAX_VALUE, "and times are both given");
+        else
+            arg_fail(f->lw, f->args, arg, FRAX_VALUE, "is for %s, not for %s", others, name);
+    }
+    if (f->kind->engines >> f->engine & 1) return;
+    size_t used = 0;
+    for (int e = 0; e < ENGINE_COUNT; e++)
+        if (f->kind->engines >> e & 1)
+            used += (size_t)snprintf(others + used, sizeof others - used, "%s%s", used ? " or " : "",
+                                     engine_names[e]);
+    arg_fail(f->lw, f->args, ARG_ENGINE, FRAX_VALUE, "is %s; %s runs by %s", engine_names[f->engine], name,
+             others);
+}
+
+/* ---- Values ---- */
 
 static void read_axes(Frac *f, const FracKind *kind) {
     Lower *lw = f->lw;
@@ -103,15 +182,21 @@ static Value aligned(const Frac *f, int i, Item item) {
     return g_cast(f->g, g_reshape(f->g, v, lifted), FRAX_F64);
 }
 
-static void check_number(const Frac *f, int i, const Item *item, bool positive) {
-    double v = item->number.value;
-    if (item->kind == ITEM_NUMBER && !(positive ? v > 0 : v >= 0))
-        arg_fail(f->lw, f->args, i, FRAX_VALUE, "is %g, expected %s", v,
-                 positive ? "more than 0" : "0 or more");
+/* v inside its range, which `expected` tells: a fault now where v is constant, at run time elsewhere. */
+static Value within(const Frac *f, int arg, Value v, const Range *range, const char *expected) {
+    double lo, hi;
+    char number[32];
+    if (failed(f->lw) || (isinf(range->lo) && isinf(range->hi))) return v;
+    if (!constant_bounds(f->g, v, &lo, &hi)) return v;
+    double wrong = in_range(range, lo) ? hi : lo;
+    if (in_range(range, wrong)) return v;
+    return arg_fail(f->lw, f->args, arg, FRAX_VALUE, "is %s, expected %s", double_text(wrong, number),
+                    expected);
 }
 
 /* One step for all axes, or one for each in their order. */
 static void read_steps(Frac *f) {
+    const Range positive = {0, INFINITY, true, true};
     const Item *item = &f->args->items[ARG_STEP];
     int n = __builtin_popcount(f->axes), k = 0;
     if (item->kind == ITEM_TUPLE && item->count != n)
@@ -119,44 +204,123 @@ static void read_steps(Frac *f) {
     for (int i = 0; i <= f->axis && !failed(f->lw); i++) {
         if (!(f->axes >> i & 1)) continue;
         const Item *step = item->kind == ITEM_TUPLE ? &item->items[k++] : item;
-        check_number(f, ARG_STEP, step, true);
-        f->steps[i] = aligned(f, ARG_STEP, *step);
+        f->steps[i] = within(f, ARG_STEP, aligned(f, ARG_STEP, *step), &positive, "more than 0");
     }
 }
 
-/* x grown to the sizes that alpha, step and lambda bring. */
+/* The first scheme of the kind that holds what this one does not. */
+static void suggest_scheme(const Frac *f, double lo, double hi, char *text, size_t size) {
+    char range[96];
+    const FracKind *row = f->kind;
+    while (row > frac_kinds && same_kind(row, row - 1)) row--;
+    for (const FracKind *end = end_row(row); row < end && !*text; row++)
+        if (row->variant == ARG_X && holds(row, lo, hi))
+            snprintf(text, size, "; scheme=%s has %s", row->scheme, range_text(&row->alpha, "alpha", range));
+}
+
+static void read_alpha(Frac *f) {
+    char kind[96], range[96], expected[300], other[128] = "";
+    const FracKind *row = f->kind;
+    double lo, hi;
+    if (failed(f->lw)) return;
+    if (constant_bounds(f->g, f->alpha, &lo, &hi) && !holds(row, lo, hi))
+        suggest_scheme(f, lo, hi, other, sizeof other);
+    snprintf(expected, sizeof expected, "%s (%s)%s", range_text(&row->alpha, "alpha", range),
+             kind_text(row, kind), other);
+    f->alpha = within(f, ARG_ALPHA, f->alpha, &row->alpha, expected);
+}
+
+/* |theta| ≤ min(alpha, 2 − alpha), up to rounding */
+static void read_theta(Frac *f) {
+    const Range range = {-1e-12, INFINITY, false, true};
+    f->theta = aligned(f, ARG_THETA, f->args->items[ARG_THETA]);
+    if (failed(f->lw) || !(f->kind->options >> ARG_THETA & 1)) return;
+    Value left = g_sub(f->g, g_like(f->g, f->alpha, 2), f->alpha);
+    Value most = g_binary(f->g, OP_min, f->alpha, left);
+    Value slack = mix(f, OP_sub, most, g_unary(f->g, OP_abs, f->theta));
+    double lo, hi;
+    if (!failed(f->lw) && constant_bounds(f->g, slack, &lo, &hi) && !in_range(&range, lo))
+        arg_fail(f->lw, f->args, ARG_THETA, FRAX_VALUE, "exceeds min(alpha, 2 - alpha) by %g", -lo);
+}
+
+/* Sample times, one for each sample, and the intervals between them. */
+static void read_times(Frac *f) {
+    const Range positive = {0, INFINITY, true, true};
+    Lower *lw = f->lw;
+    char text[176];
+    if (failed(lw) || !f->args->given[ARG_TIMES]) return;
+    Value t = float_arg(lw, f->args, ARG_TIMES);
+    if (failed(lw)) return;
+    int64_t n = shape_of(lw, f->x)->dims[f->axis];
+    const Shape *shape = shape_of(lw, t);
+    if (shape->rank != 1 || shape->dims[0] != n) {
+        arg_fail(lw, f->args, ARG_TIMES, FRAX_SHAPE, "is %s, expected a vector of the %lld times of x",
+                 type_text(graph_type(f->g, t), text), (long long)n);
+        return;
+    }
+    Frac along = {.lw = lw, .g = f->g, .axis = 0};
+    f->times = g_cast(f->g, t, FRAX_F64);
+    Value gaps = n == 1 ? g_like(f->g, f->times, 1)
+                        : g_sub(f->g, cut(&along, f->times, 1, n), cut(&along, f->times, 0, n - 1));
+    double lo, hi;
+    if (!failed(lw) && constant_bounds(f->g, gaps, &lo, &hi) && !(lo > 0)) {
+        arg_fail(lw, f->args, ARG_TIMES, FRAX_VALUE, "do not increase");
+        return;
+    }
+    gaps = within(f, ARG_TIMES, gaps, &positive, "more than 0");
+    int64_t before[1] = {n > 1}, after[1] = {0};
+    f->intervals = g_reshape(f->g, g_pad(f->g, gaps, before, after, NULL), SHAPE(1, 1, n));
+}
+
+static void read_values(Frac *f) {
+    const Range not_negative = {0, INFINITY, false, true};
+    const Item *items = f->args->items;
+    read_steps(f);
+    read_alpha(f);
+    f->lambda = aligned(f, ARG_LAMBDA, items[ARG_LAMBDA]);
+    f->lambda = within(f, ARG_LAMBDA, f->lambda, &not_negative, "0 or more");
+    f->slope = aligned(f, ARG_SLOPE, items[ARG_SLOPE]);
+    read_theta(f);
+    read_times(f);
+    double lo, hi;
+    if (failed(f->lw) || !f->args->given[ARG_SLOPE]) return;
+    if (constant_bounds(f->g, f->alpha, &lo, &hi) && hi <= 1)
+        arg_fail(f->lw, f->args, ARG_SLOPE, FRAX_VALUE, "is for orders above 1, but alpha is %g", hi);
+}
+
+/* x grown to the sizes that its parameters bring. */
 static void grow_x(Frac *f) {
     if (failed(f->lw)) return;
     Shape joint = *shape_of(f->lw, f->x);
+    const Value parts[] = {f->alpha, f->lambda, f->theta, f->slope};
+    bool fits = true;
     for (int i = 0; i < joint.rank; i++)
-        if (f->axes >> i & 1) shape_broadcast(&joint, shape_of(f->lw, f->steps[i]), &joint);
-    bool fits = shape_broadcast(&joint, shape_of(f->lw, f->alpha), &joint) &&
-                shape_broadcast(&joint, shape_of(f->lw, f->lambda), &joint);
+        if (f->axes >> i & 1) fits = fits && shape_broadcast(&joint, shape_of(f->lw, f->steps[i]), &joint);
+    for (size_t i = 0; i < COUNT(parts); i++)
+        fits = fits && shape_broadcast(&joint, shape_of(f->lw, parts[i]), &joint);
     if (fits)
         f->x = g_broadcast_to(f->g, f->x, joint);
     else
-        lower_fail(f->lw, FRAX_SHAPE, "frac: alpha, step and lambda do not broadcast against each other");
+        lower_fail(f->lw, FRAX_SHAPE,
+                   "frac: alpha, step and the other parameters do not broadcast against each other");
 }
 
 Item frac_rule(Lower *lw, const Args *args) {
-    Frac f = {.lw = lw, .g = lw->g, .args = args};
-    const FracKind *kind = kind_arg(lw, args);
+    Frac f = {.lw = lw, .g = lw->g, .args = args, .times = NO_VALUE, .intervals = NO_VALUE};
+    const FracKind *first = first_row(&f);
     f.x = float_arg(lw, args, ARG_X);
     f.engine = (Engine)MAX(choice_arg(lw, args, ARG_ENGINE, engine_names, ENGINE_COUNT), 0);
     f.causal = truth_arg(lw, args, ARG_CAUSAL);
     f.centered = truth_arg(lw, args, ARG_CENTERED);
     if (failed(lw)) return (Item){0};
-    check_options(&f, kind);
-    read_axes(&f, kind);
-    check_number(&f, ARG_LAMBDA, &args->items[ARG_LAMBDA], false);
-    read_steps(&f);
+    read_axes(&f, first);
     f.alpha = aligned(&f, ARG_ALPHA, args->items[ARG_ALPHA]);
-    f.lambda = aligned(&f, ARG_LAMBDA, args->items[ARG_LAMBDA]);
+    f.kind = choose_row(&f, first);
+    if (!failed(lw)) check_options(&f);
+    if (!failed(lw)) read_values(&f);
     if (failed(lw)) return (Item){0};
     FraxDType dtype = graph_type(lw->g, f.x)->dtype;
     if (dtype == FRAX_F16 || dtype == FRAX_BF16) f.x = g_cast(lw->g, f.x, FRAX_F32);
     grow_x(&f);
-    if (failed(lw)) return (Item){0};
-    Value y = f.causal || !kind->symbol ? apply_weights(&f) : apply_symbol(&f, kind->symbol(&f));
-    return item_value(g_cast(lw->g, y, dtype));
+    return failed(lw) ? (Item){0} : item_value(g_cast(lw->g, f.kind->build(&f), dtype));
 }

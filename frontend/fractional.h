@@ -1,10 +1,13 @@
 /* fractional.h — what the files of fractional operators share.
  *
  * A periodic kind is a symbol K(ω) applied by one `spectral` node (fractional_periodic.c); a causal kind is a
- * vector of weights applied by one `causal_conv` node (fractional_causal.c). Both are ordinary nodes in f64,
- * so derivatives in x, alpha, step and lambda need no rules of their own. What diverges somewhere is computed
- * at a safe operand and replaced by a selection, so that neither values nor derivatives of any order meet
- * 0·∞. fractional.c reads the arguments of frac and holds the table of kinds.
+ * vector of weights applied by one `causal_conv` node (fractional_weights.c, fractional_causal.c). Both are
+ * ordinary nodes in f64, so derivatives in x, alpha, step and the other parameters need no rules of their
+ * own. What diverges somewhere is computed at a safe operand and replaced by a selection, so that neither
+ * values nor derivatives of any order meet 0·∞.
+ *
+ * fractional_kinds.c holds the one table of kinds and schemes; fractional.c reads the arguments of frac,
+ * checks them against a row of the table and calls its builder.
  */
 #ifndef FRAX_FRACTIONAL_H
 #define FRAX_FRACTIONAL_H
@@ -12,52 +15,105 @@
 #include "lower.h"
 
 /* The arguments of frac, in the order of its signature. */
-enum FracArg {
+typedef enum FracArg {
     ARG_X,
     ARG_ALPHA,
     ARG_KIND,
+    ARG_SCHEME,
     ARG_AXIS,
     ARG_AXES,
     ARG_STEP,
     ARG_ENGINE,
     ARG_LAMBDA,
+    ARG_THETA,
+    ARG_SLOPE,
     ARG_CAUSAL,
-    ARG_CENTERED
-};
+    ARG_CENTERED,
+    ARG_TIMES,
+    ARG_COUNT
+} FracArg;
 
-/* What the arguments of one call mean. alpha, step and lambda have size 1 on the operator's axes and
-   broadcast against x elsewhere. */
+/* What the arguments of one call mean. alpha, step and the other parameters are f64 of x's rank, have size 1
+   on the operator's axes and broadcast against x elsewhere. */
 typedef struct Frac {
     Lower *lw;
     Graph *g;
     const Args *args;
+    const struct FracKind *kind;
     Value x; /* f64 or f32 */
     uint32_t axes;
     int axis; /* the last of them */
-    Value alpha, lambda;
-    Value steps[MAX_RANK]; /* per axis of x, f64; NO_VALUE off the operator's axes */
+    Value alpha, lambda, theta, slope;
+    Value times, intervals; /* f64[N] and f64[1,1,N], what went before each; NO_VALUE without times */
+    Value steps[MAX_RANK];  /* per axis of x; NO_VALUE off the operator's axes */
     Engine engine;
     bool causal, centered;
 } Frac;
 
-typedef struct Symbol {
-    Value re, im;
-} Symbol;
+/* ---- Kinds ---- */
+
+typedef struct Range {
+    double lo, hi;
+    bool lo_open, hi_open;
+} Range;
+
+typedef Value FracBuilder(const Frac *f);
+
+/* One scheme of one kind. */
+typedef struct FracKind {
+    const char *name, *alias; /* alias: another name, or NULL */
+    const char *scheme;       /* NULL where the kind has only one */
+    FracArg variant;          /* the argument that asks for this row (causal=true, times=); ARG_X: none */
+    FracBuilder *build;
+    Range alpha;
+    uint32_t options; /* the arguments beyond those of every kind: bits 1 << FracArg */
+    uint32_t engines; /* bits 1 << Engine */
+    int most_axes;
+    const char *formula, *order, *reference;
+} FracKind;
+
+extern const FracKind frac_kinds[];
+extern const size_t frac_kind_count;
+
+/* kind=caputo, scheme=l1 */
+const char *kind_text(const FracKind *kind, char buffer[96]);
+/* 0 < alpha <= 1 */
+const char *range_text(const Range *range, const char *name, char buffer[96]);
+bool in_range(const Range *range, double v);
 
 /* ---- Nodes on operands of one rank, under broadcasting ---- */
 
 Value mix(const Frac *f, Op op, Value a, Value b);
 Value is_zero(const Frac *f, Value v);
+bool is_one(const Frac *f, Value v); /* the constant 1 */
+/* v with `constant` where mask holds. mask broadcasts against v. */
+Value patch(const Frac *f, Value mask, double constant, Value v);
 /* base^exponent for base ≥ 0, with 0^alpha at base = 0. exponent is alpha or a multiple of it. */
 Value guarded_power(const Frac *f, Value base, Value exponent);
+/* h^exponent / Γ(argument), for argument > 0 */
+Value power_over_gamma(const Frac *f, Value exponent, Value argument);
+/* The indices from … from + n − 1 along the operator's axis, of x's rank. */
+Value lags(const Frac *f, int64_t from, int64_t n);
+int64_t samples(const Frac *f);
+/* lo ≤ index < hi along the operator's axis */
+Value cut(const Frac *f, Value v, int64_t lo, int64_t hi);
+/* v one sample later, with a zero first */
+Value delayed(const Frac *f, Value v);
+/* v_k − v_{k−1}; zero first */
+Value differences(const Frac *f, Value v);
 
-/* ---- Kinds ---- */
+/* ---- Weights of causal kinds: w_0 … w_{n−1} along the operator's axis, f64 ---- */
 
-/* K on the half spectrum, of x's rank with size 1 wherever it does not vary. */
-typedef Symbol FracSymbol(const Frac *f);
-FracSymbol weyl_symbol, riesz_symbol, laplacian_symbol, tempered_symbol;
-Value apply_symbol(const Frac *f, Symbol k);
-Value apply_weights(const Frac *f);
+typedef Value FracWeights(const Frac *f, int64_t n);
+
+FracWeights grunwald_weights, integral_weights, tempered_weights, bdf2_weights, l1_weights, l2_weights,
+    rectangle_weights, trapezoid_weights, l1_2_weights, l1_2_corrections;
+
+/* ---- Builders ---- */
+
+FracBuilder weyl, riesz, riesz_feller, laplacian, tempered;
+FracBuilder grunwald, tempered_causal, bdf2, integral_gl, integral_rectangle, integral_trapezoid;
+FracBuilder caputo_l1, caputo_l1_2, caputo_l2, caputo_gl, caputo_times;
 
 /* ---- Built-ins ---- */
 

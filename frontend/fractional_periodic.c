@@ -6,6 +6,10 @@
 #include "fractional.h"
 #include <math.h>
 
+typedef struct Symbol {
+    Value re, im;
+} Symbol;
+
 /* ---- Frequency grids ---- */
 
 /* |ω| along one axis: 2πk/(N h). The last of the operator's axes is halved, the others run over min(k, N −
@@ -35,7 +39,7 @@ static Symbol polar(const Frac *f, Value mag, Value phase) {
 }
 
 /* (iω)^α = ω^α e^{iπα/2} */
-Symbol weyl_symbol(const Frac *f) {
+static Symbol weyl_symbol(const Frac *f) {
     Value mag = guarded_power(f, frequencies(f, f->axis), f->alpha);
     return polar(f, mag, g_scale(f->g, f->alpha, M_PI_2));
 }
@@ -45,12 +49,18 @@ static Symbol real_symbol(const Frac *f, Value re) {
 }
 
 /* |ω|^α */
-Symbol riesz_symbol(const Frac *f) {
+static Symbol riesz_symbol(const Frac *f) {
     return real_symbol(f, guarded_power(f, frequencies(f, f->axis), f->alpha));
 }
 
+/* ω^α e^{iπθ/2} */
+static Symbol riesz_feller_symbol(const Frac *f) {
+    Value mag = guarded_power(f, frequencies(f, f->axis), f->alpha);
+    return polar(f, mag, g_scale(f->g, f->theta, M_PI_2));
+}
+
 /* (Σ ω_i²)^{α/2} */
-Symbol laplacian_symbol(const Frac *f) {
+static Symbol laplacian_symbol(const Frac *f) {
     Value sum = NO_VALUE;
     for (int i = 0; i <= f->axis && !failed(f->lw); i++) {
         if (!(f->axes >> i & 1)) continue;
@@ -62,7 +72,7 @@ Symbol laplacian_symbol(const Frac *f) {
 
 /* (λ + iω)^α = (λ² + ω²)^{α/2} e^{iα atan2(ω, λ)}; centered subtracts λ^α, which leaves exactly 0 at ω = 0.
  */
-Symbol tempered_symbol(const Frac *f) {
+static Symbol tempered_symbol(const Frac *f) {
     Graph *g = f->g;
     Value w = frequencies(f, f->axis), lambda = f->lambda;
     Value w2 = g_mul(g, w, w), square = mix(f, OP_add, w2, g_mul(g, lambda, lambda));
@@ -81,9 +91,29 @@ Symbol tempered_symbol(const Frac *f) {
     return k;
 }
 
-Value apply_symbol(const Frac *f, Symbol k) {
+static Value apply_symbol(const Frac *f, Symbol k) {
     if (failed(f->lw)) return NO_VALUE;
     FraxDType dtype = graph_type(f->g, f->x)->dtype;
     Value re = g_cast(f->g, k.re, dtype), im = g_cast(f->g, k.im, dtype);
     return g_spectral(f->g, f->x, re, im, f->axes);
+}
+
+Value weyl(const Frac *f) {
+    return apply_symbol(f, weyl_symbol(f));
+}
+
+Value riesz(const Frac *f) {
+    return apply_symbol(f, riesz_symbol(f));
+}
+
+Value riesz_feller(const Frac *f) {
+    return apply_symbol(f, riesz_feller_symbol(f));
+}
+
+Value laplacian(const Frac *f) {
+    return apply_symbol(f, laplacian_symbol(f));
+}
+
+Value tempered(const Frac *f) {
+    return apply_symbol(f, tempered_symbol(f));
 }

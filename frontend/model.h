@@ -53,7 +53,14 @@ typedef struct BuiltinInfo {
 /* The i-th built-in, sorted by group; false when there is none. */
 bool builtin_info(size_t i, BuiltinInfo *info);
 
-/* The i-th kind of frac and its definition in one line; false when there is none. */
-bool frac_kind_info(size_t i, const char **name, const char **summary);
+typedef struct FracKindInfo {
+    const char *name, *alias; /* alias: NULL where there is none */
+    char choice[64];          /* the arguments that ask for this scheme: "scheme=l1", or "" */
+    char domain[96];
+    const char *formula, *order, *reference;
+} FracKindInfo;
+
+/* The i-th operator of frac, kinds together; false when there is none. */
+bool frac_kind_info(size_t i, FracKindInfo *info);
 
 #endif

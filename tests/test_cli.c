@@ -186,7 +186,8 @@ static void test_help(void **state) {
     succeeds("show --help");
     says("--asm ");
     succeeds("help frac");
-    says("grunwald   causal,");
+    says("riemann_liouville\n    scheme=gl: ");
+    says("0 < alpha <= 1, order 2 - alpha; Lin & Xu 2007");
     assert_null(strstr(out, "tanh"));
     succeeds("help builtins");
     says("cross_entropy(");
