@@ -16,7 +16,8 @@ static size_t region_bytes(const Graph *g, Region region) {
 
 static double conv_taps(const Graph *g, Value v) {
     const Node *node = graph_node(g, v);
-    return (double)graph_type(g, node->args[0])->shape.dims[node->attrs->axis];
+    bool correlates = node->op == OP_causal_correlation;
+    return (double)(correlates ? node->type : *graph_type(g, node->args[0])).shape.dims[node->attrs->axis];
 }
 
 static double element_visits(const Graph *g, const Kernel *k) {
@@ -27,7 +28,8 @@ static double element_visits(const Graph *g, const Kernel *k) {
     double length = (double)kernel_inner_size(k), each = (double)k->nitems / 4 + 1;
     for (size_t i = 0; i < k->nrows; i++) {
         Op op = graph_node(g, k->rows[i].node)->op;
-        each += op == OP_causal_conv ? conv_taps(g, k->rows[i].node) / 16 : op == OP_grunwald_weights ? 4 : 8;
+        bool direct = op == OP_causal_conv || op == OP_causal_correlation;
+        each += direct ? conv_taps(g, k->rows[i].node) / 16 : op == OP_grunwald_weights ? 4 : 8;
     }
     return (double)kernel_outer_size(k) * length * each;
 }

@@ -7,7 +7,8 @@
  */
 #include "rows.h"
 
-enum { CONV_VECTORS = 4 }; /* accumulators of a direct convolution */
+/* Accumulators of a direct convolution, and lags of a direct correlation computed at once. */
+enum { CONV_VECTORS = 4, CORRELATION_LAGS = 8 };
 
 static Em index_of(Rows *r, int64_t value) {
     return r->e->ops->index(r->e, value);
@@ -23,6 +24,10 @@ static const Node *row_node(const Rows *r, int i) {
 
 static bool is_spectral(Op op) {
     return op == OP_spectral || op == OP_rfft || op == OP_cross_spectrum;
+}
+
+static bool is_direct(Op op) {
+    return op == OP_causal_conv || op == OP_causal_correlation;
 }
 
 /* dtype of the rows and of the table. */
@@ -111,7 +116,7 @@ static bool layout_row_op(Rows *r, int i) {
     FraxDType dtype = row_dtype(r, i);
     int64_t length = kernel_inner_size(r->k);
     int lanes = vector_lanes(r, dtype, length);
-    r->lead[i] = node->op == OP_causal_conv ? CONV_VECTORS * lanes : 0;
+    if (is_direct(node->op)) r->lead[i] = MAX(CONV_VECTORS * lanes, CORRELATION_LAGS);
     FftShape shape = is_spectral(node->op) ? fft_shape(r->graph, node) : (FftShape){0};
     if (is_spectral(node->op) && program_fft(r->program, r->k->rows[i].node) < 0) return false;
     for (int n = 0; n < r->k->rows[i].ninputs; n++) {
@@ -124,7 +129,7 @@ static bool layout_row_op(Rows *r, int i) {
             r->spectrum[i][n] = own ? reserve(r, 2 * bins(&shape), dtype) : r->spectrum[owner][slot];
     }
     if (node->op == OP_spectral) r->product[i] = reserve(r, 2 * bins(&shape), dtype);
-    if (node->op != OP_rfft && node->op != OP_cross_spectrum)
+    if (node->op != OP_rfft && node->op != OP_cross_spectrum && node->op != OP_causal_correlation)
         r->result[i] = reserve(r, length + CONV_VECTORS * lanes, dtype);
     return true;
 }
@@ -399,16 +404,22 @@ void rows_finish_spectra(Rows *r) {
 
 /* ---- Direct causal convolution ---- */
 
-/* Zeros before the row stand for the history before its first sample. */
-void rows_zero_leads(Rows *r) {
+/* Zeros before the row stand for the history before its first sample; those after it fill the last vector. */
+static void zero_margins(Rows *r, int row, int input) {
     const EmitterOps *o = r->e->ops;
-    for (int i = 0; i < (int)r->k->nrows; i++) {
-        if (row_node(r, i)->op != OP_causal_conv || !rows_input_slot(r, i, 0)) continue;
-        EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->lead[i]), 1);
-        Em zero = o->constant(r->e, em_type_of(row_dtype(r, i)), 0);
-        o->store(r->e, scratch_at(r, r->row[i][0]), row_dtype(r, i), loop.index, 1, zero, (Em){0});
+    int64_t lead = r->lead[row], starts[] = {0, lead + kernel_inner_size(r->k)};
+    Em zero = o->constant(r->e, em_type_of(row_dtype(r, row)), 0);
+    for (size_t i = 0; i < COUNT(starts); i++) {
+        EmLoop loop = o->loop_begin(r->e, index_of(r, starts[i]), index_of(r, starts[i] + lead), 1);
+        o->store(r->e, scratch_at(r, r->row[row][input]), row_dtype(r, row), loop.index, 1, zero, (Em){0});
         o->loop_end(r->e, &loop);
     }
+}
+
+void rows_zero_leads(Rows *r) {
+    for (int i = 0; i < (int)r->k->nrows; i++)
+        for (int n = 0; is_direct(row_node(r, i)->op) && n < r->k->rows[i].ninputs; n++)
+            if (rows_input_slot(r, i, n)) zero_margins(r, i, n);
 }
 
 static Em weight_at(Rows *r, const Table *w, FraxDType dtype, Em j) {
@@ -452,6 +463,55 @@ static void run_conv(Rows *r, int row) {
         o->store(r->e, y, dtype, index_op(r, INDEX_ADD, outer.index, index_of(r, v * lanes)), 1,
                  o->get(r->e, sums[v], type, lanes), (Em){0});
     o->loop_end(r->e, &outer);
+}
+
+/* ---- Direct correlation ---- */
+
+static void store_lag(Rows *r, int row, const Store *store, Em lag, Em sum) {
+    const EmitterOps *o = r->e->ops;
+    Em at = index_op(r, INDEX_ADD, rows_affine(r, &store->at),
+                     index_op(r, INDEX_MUL, lag, index_of(r, store->stride[0])));
+    sum = o->reduce(r->e, OP_sum, sum);
+    o->store(r->e, rows_base(r, store->node), row_dtype(r, row), at, 0, sum, (Em){0});
+}
+
+/* q[j] = Σ_t y[t] x[t−j] for `count` lags from `first`: each vector of y meets those of x before it. */
+static void correlate_lags(Rows *r, int row, const Store *store, Em first, int count) {
+    const EmitterOps *o = r->e->ops;
+    FraxDType dtype = row_dtype(r, row);
+    EmType type = em_type_of(dtype);
+    int64_t length = kernel_inner_size(r->k);
+    int lanes = vector_lanes(r, dtype, length);
+    Em sums[CORRELATION_LAGS], lead = index_of(r, r->lead[row]);
+    Em x = scratch_at(r, r->row[row][0]), y = scratch_at(r, r->row[row][1]);
+    for (int k = 0; k < count; k++) {
+        sums[k] = o->variable(r->e, type, lanes);
+        o->set(r->e, sums[k], o->splat(r->e, o->constant(r->e, type, 0), lanes));
+    }
+    EmLoop loop = o->loop_begin(r->e, first, index_of(r, length), lanes);
+    Em now = o->load(r->e, y, dtype, index_op(r, INDEX_ADD, loop.index, lead), 1, lanes, (Em){0});
+    Em start = index_op(r, INDEX_SUB, index_op(r, INDEX_ADD, loop.index, lead), first);
+    for (int k = 0; k < count; k++) {
+        Em at = index_op(r, INDEX_SUB, start, index_of(r, k));
+        Em before = o->load(r->e, x, dtype, at, 1, lanes, (Em){0});
+        o->set(r->e, sums[k], o->fma(r->e, now, before, o->get(r->e, sums[k], type, lanes)));
+    }
+    o->loop_end(r->e, &loop);
+    for (int k = 0; k < count; k++)
+        store_lag(r, row, store, index_op(r, INDEX_ADD, first, index_of(r, k)),
+                  o->get(r->e, sums[k], type, lanes));
+}
+
+static void run_correlation(Rows *r, int row) {
+    const EmitterOps *o = r->e->ops;
+    int64_t lags = row_node(r, row)->attrs->n, whole = lags / CORRELATION_LAGS * CORRELATION_LAGS;
+    const Store *store = NULL;
+    for (size_t i = 0; i < r->k->nstores; i++)
+        if (r->k->stores[i].row == row) store = &r->k->stores[i];
+    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, whole), CORRELATION_LAGS);
+    correlate_lags(r, row, store, loop.index, CORRELATION_LAGS);
+    o->loop_end(r->e, &loop);
+    if (lags > whole) correlate_lags(r, row, store, index_of(r, whole), (int)(lags - whole));
 }
 
 /* ---- Weights ---- */
@@ -503,6 +563,7 @@ void rows_run_row_ops(Rows *r, int stage) {
             for_bins(r, i, cross_bin);
             break;
         case OP_causal_conv: run_conv(r, i); break;
+        case OP_causal_correlation: run_correlation(r, i); break;
         default: run_weights(r, i); break;
         }
     }

@@ -191,6 +191,11 @@ Value g_causal_conv(Graph *g, Value w, Value x, int axis, Engine engine) {
                       &(Attrs){.axis = (uint8_t)axis, .engine = (uint8_t)engine}, NULL);
 }
 
+Value g_causal_correlation(Graph *g, Value x, Value y, int axis, uint32_t sum, int64_t n, Engine engine) {
+    return graph_emit(g, OP_causal_correlation, (Value[]){x, y}, 2,
+                      &(Attrs){.axis = (uint8_t)axis, .sum = sum, .n = n, .engine = (uint8_t)engine}, NULL);
+}
+
 Value g_grunwald_weights(Graph *g, Value alpha, int64_t n) {
     return g_grunwald_derivative(g, alpha, n, 0);
 }

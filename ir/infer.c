@@ -372,6 +372,26 @@ static FraxStatus infer_causal_conv(const Infer *in) {
     return FRAX_OK;
 }
 
+static FraxStatus infer_causal_correlation(const Infer *in) {
+    const Attrs *at = in->attrs;
+    Type type = *in->args[0];
+    if (type.dtype != FRAX_F64 && type.dtype != FRAX_F32) return wrong_dtype(in, "f64 or f32");
+    if (!same_type(in->args[0], in->args[1])) return wrong_pair(in, 0, 1, "operands of one dtype and shape");
+    if (at->axis >= type.shape.rank || at->sum >> at->axis & 1)
+        return fail(in->err, FRAX_SHAPE, "%s: axis %d is outside rank %d, or summed", op_name(in), at->axis,
+                    type.shape.rank);
+    int64_t samples = type.shape.dims[at->axis];
+    if (at->n < MIN(samples, 1) || at->n > samples)
+        return fail(in->err, FRAX_SHAPE, "%s: %lld lags of %lld samples", op_name(in), (long long)at->n,
+                    (long long)samples);
+    FraxStatus status = axes_fit(in, at->sum, type.shape.rank);
+    for (int i = 0; !status && i < type.shape.rank; i++)
+        if (at->sum >> i & 1) type.shape.dims[i] = 1;
+    type.shape.dims[at->axis] = at->n;
+    *in->type = type;
+    return status;
+}
+
 static FraxStatus infer_weights(const Infer *in) {
     const Shape *alpha = &in->args[0]->shape;
     if (in->args[0]->dtype != FRAX_F64 || alpha->rank < 1 || alpha->dims[alpha->rank - 1] != 1)

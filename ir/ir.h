@@ -102,6 +102,7 @@ enum {
     X(PART_IM, "im")
 #define ENGINES(X)                                                                                           \
     X(ENGINE_AUTO, "auto")                                                                                   \
+    X(ENGINE_DENSE, "dense")                                                                                 \
     X(ENGINE_DIRECT, "direct")                                                                               \
     X(ENGINE_FFT, "fft")
 #define INITS(X) /* of a param; value, value2 are its parameters */                                          \
@@ -314,6 +315,7 @@ Value g_rfft(Graph *g, Value x, uint32_t axes, Part part);
 Value g_spectral(Graph *g, Value x, Value k_re, Value k_im, uint32_t axes);
 Value g_cross_spectrum(Graph *g, Value x, Value y, uint32_t axes, uint32_t sum, Part part);
 Value g_causal_conv(Graph *g, Value w, Value x, int axis, Engine engine);
+Value g_causal_correlation(Graph *g, Value x, Value y, int axis, uint32_t sum, int64_t n, Engine engine);
 Value g_grunwald_weights(Graph *g, Value alpha, int64_t n);
 Value g_grunwald_derivative(Graph *g, Value alpha, int64_t n, int64_t m); /* the m-th, in alpha */
 /* How an exponential op stands: along `axis`, kernel of order n (≤ MAX_CASCADE), first at `lag`. */

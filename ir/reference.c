@@ -413,6 +413,28 @@ static FraxStatus eval_causal_conv(const Eval *e) {
     return FRAX_OK;
 }
 
+/* q_j = Σ_t y_t x_{t−j} for j < n, summed over the axes of `sum`. */
+static FraxStatus eval_causal_correlation(const Eval *e) {
+    int axis = e->node->attrs->axis;
+    int64_t length = operand_shape(e, 0)->dims[axis];
+    Shape lines = without(operand_shape(e, 0), 1u << axis);
+    Strides xs, qs;
+    shape_strides(operand_shape(e, 0), xs);
+    broadcast_strides(result_shape(e), qs);
+    memset(e->out, 0, sizeof(double) * (size_t)shape_size(result_shape(e)));
+    int64_t count = length ? shape_size(&lines) : 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double *x = operand(e, 0) + locate(&lines, i, xs), *y = operand(e, 1) + locate(&lines, i, xs);
+        double *q = e->out + locate(&lines, i, qs);
+        for (int64_t j = 0; j < e->node->attrs->n; j++) {
+            long double sum = 0;
+            for (int64_t t = j; t < length; t++) sum += (long double)y[t * xs[axis]] * x[(t - j) * xs[axis]];
+            q[j * qs[axis]] += (double)sum;
+        }
+    }
+    return FRAX_OK;
+}
+
 /* The m-th derivative in α of the coefficients of (1−z)^α. w_0 = 1, w_j = w_{j−1} (j−1−α)/j, so that
    w^(m)_j = (w^(m)_{j−1} (j−1−α) − m w^(m−1)_{j−1})/j. */
 static FraxStatus eval_weights(const Eval *e) {

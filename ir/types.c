@@ -108,6 +108,7 @@ enum {
     POINTWISE_spectral = 0,
     POINTWISE_cross_spectrum = 0,
     POINTWISE_causal_conv = 0,
+    POINTWISE_causal_correlation = 0,
     POINTWISE_weights = 0,
     POINTWISE_exponential_conv = 0,
     POINTWISE_exponential_correlation = 0,

@@ -1,76 +1,72 @@
-/* engine.c — chooses how each causal convolution is computed.
+/* engine.c — chooses how each causal convolution and correlation is computed.
  *
- * Runs after differentiation, so engines need no derivative rules. The choice is one row of the table below;
- * `direct` stays a causal_conv node for the history kernel, `fft` becomes spectral nodes: with both signals
- * padded by zeros to an even P ≥ n + j − 1 for j weights, the circular convolution of length P agrees with
- * the causal one on the first n samples.
+ * Runs after differentiation, so engines need no derivative rules. One table lists the engines with the
+ * measured ranges in which `auto` takes them; engine_forms.c holds what they make of a node:
+ *
+ *   dense    a product with the Toeplitz matrix of the weights: n² per row, but at the speed of a GEMM
+ *   direct   the sum as it stands: n·j per row for j weights
+ *   fft      spectra of signals padded by zeros to an even P ≥ n + j − 1: P log P per row
+ *
+ * Sums over batch axes are left to the direct form's `sum`. A choice of `auto` leaves a note in the graph.
  */
+#include "engine.h"
 #include "passes.h"
 #include "rewrite.h"
 
-/* Rewrites a convolution for an engine. */
-typedef Value EngineRewrite(Graph *g, const Node *node);
-
-static Value keep_direct(Graph *g, const Node *node) {
-    return g_causal_conv(g, node->args[0], node->args[1], node->attrs->axis, ENGINE_DIRECT);
-}
-
-/* A good length P ≥ least: a power of two where transforms are generated code (codegen/fft.c), which more
-   than makes up for a longer row; else the smallest even 2^a 3^b 5^c, which every FFT library transforms
-   fast. */
-static int64_t padded_length(int64_t least) {
-    enum { SHORTEST = 32, LONGEST = 65536 };
-    int64_t power = SHORTEST;
-    while (power < least) power *= 2;
-    if (power <= LONGEST) return power;
-    for (int64_t length = least + least % 2;; length += 2) {
-        int64_t rest = length;
-        while (rest % 2 == 0) rest /= 2;
-        while (rest % 3 == 0) rest /= 3;
-        while (rest % 5 == 0) rest /= 5;
-        if (rest == 1) return length;
-    }
-}
-
-static Value pad_end(Graph *g, Value x, int axis, int64_t length) {
-    int64_t before[MAX_RANK] = {0}, after[MAX_RANK] = {0};
-    if (g->failed) return NO_VALUE;
-    after[axis] = length - graph_type(g, x)->shape.dims[axis];
-    return g_pad(g, x, before, after, NULL);
-}
-
-static Value by_fft(Graph *g, const Node *node) {
-    int axis = node->attrs->axis;
-    uint32_t axes = 1u << axis;
-    Shape shape = node->type.shape;
-    if (g->failed) return NO_VALUE;
-    int64_t taps = graph_type(g, node->args[0])->shape.dims[axis];
-    int64_t from[MAX_RANK] = {0}, length = padded_length(shape.dims[axis] + taps - 1);
-    Value w = pad_end(g, node->args[0], axis, length), x = pad_end(g, node->args[1], axis, length);
-    Value y = g_spectral(g, x, g_rfft(g, w, axes, PART_RE), g_rfft(g, w, axes, PART_IM), axes);
-    return g_slice(g, y, from, shape.dims, NULL);
-}
-
-/* The first row that serves a convolution of n samples, of the engine asked for, is taken. */
-static const struct {
+typedef struct EngineInfo {
     Engine engine;
-    int64_t longest; /* where `auto` may choose it: measured, f32 and f64 cross within 64…128 */
-    EngineRewrite *rewrite;
-} engines[] = {
-    {ENGINE_DIRECT, 100, keep_direct},
-    {ENGINE_FFT, INT64_MAX, by_fft},
+    int64_t most_samples, most_weights, least_rows; /* where `auto` takes it */
+    EngineForm *form;
+} EngineInfo;
+
+/* The first row that serves is taken. The limits are crossings of times per row measured in f64 and f32 on
+   one core with AVX-512: ratios of arithmetic done by the same vector units, so that they move little between
+   machines. */
+static const EngineInfo engines[] = {
+    {ENGINE_DIRECT, INT64_MAX, 100, 1, form_direct},
+    {ENGINE_FFT, INT64_MAX, INT64_MAX, 1, form_fft},
+    {ENGINE_DENSE, 0, 0, 1, form_dense},
 };
 
+static bool serves(const EngineInfo *e, const Convolution *c) {
+    return c->samples <= e->most_samples && c->weights <= e->most_weights && MAX(c->rows, 1) >= e->least_rows;
+}
+
+Convolution convolution_of(const Graph *g, const Node *node) {
+    bool correlates = node->op == OP_causal_correlation;
+    const Shape *x = &graph_type(g, node->args[correlates ? 0 : 1])->shape;
+    const Shape *w = correlates ? &node->type.shape : &graph_type(g, node->args[0])->shape;
+    Convolution c = {.axis = node->attrs->axis, .correlates = correlates, .rows = 1};
+    c.samples = x->dims[c.axis];
+    c.weights = w->dims[c.axis];
+    for (int i = 0; i < x->rank; i++) {
+        if (i == c.axis) continue;
+        c.rows *= x->dims[i];
+        if (w->dims[i] != x->dims[i]) c.shared |= 1u << i;
+    }
+    return c;
+}
+
+/* Nothing is transformed in an empty signal. */
+static const EngineInfo *choose(const Convolution *c, Engine asked) {
+    for (size_t i = 0; i < COUNT(engines); i++) {
+        Engine engine = c->samples ? asked : ENGINE_DIRECT;
+        if (engine == engines[i].engine || (engine == ENGINE_AUTO && serves(&engines[i], c)))
+            return &engines[i];
+    }
+    return NULL;
+}
+
+static bool is_convolution(const Node *node) {
+    return node->op == OP_causal_conv || node->op == OP_causal_correlation;
+}
+
 static Value choose_engine(Graph *g, const Node *node) {
-    if (node->op != OP_causal_conv) return NO_VALUE;
-    int64_t n = node->type.shape.dims[node->attrs->axis];
-    Engine asked =
-        n ? (Engine)node->attrs->engine : ENGINE_DIRECT; /* nothing to transform in an empty signal */
-    if (asked == ENGINE_DIRECT && node->attrs->engine == ENGINE_DIRECT) return NO_VALUE;
-    for (size_t i = 0; i < COUNT(engines); i++)
-        if (asked == engines[i].engine || (asked == ENGINE_AUTO && n <= engines[i].longest))
-            return engines[i].rewrite(g, node);
-    return NO_VALUE;
+    if (node->op == OP_flip) return unflip_spectral(g, node);
+    if (!is_convolution(node)) return NO_VALUE;
+    Convolution c = convolution_of(g, node);
+    const EngineInfo *engine = choose(&c, (Engine)node->attrs->engine);
+    return engine ? engine->form(g, node, &c) : NO_VALUE;
 }
 
 Graph *pass_engine(const Graph *graph, FraxError *err) {

@@ -35,7 +35,7 @@ bool stored_elsewhere(const Build *b, Value v) {
 
 bool is_row_op(Op op) {
     return op == OP_spectral || op == OP_rfft || op == OP_cross_spectrum || op == OP_causal_conv ||
-           op == OP_grunwald_weights;
+           op == OP_causal_correlation || op == OP_grunwald_weights;
 }
 
 /* The operand whose elements an anchor's row consists of (the result of weights), and the axes along the row.
@@ -47,7 +47,8 @@ const Shape *row_shape(const Graph *g, const Node *node) {
 
 uint32_t row_axes(const Node *node) {
     if (node->op == OP_grunwald_weights) return 1u << (node->type.shape.rank - 1);
-    if (node->op == OP_causal_conv || node->op == OP_argmax) return 1u << node->attrs->axis;
+    if (node->op == OP_causal_conv || node->op == OP_causal_correlation || node->op == OP_argmax)
+        return 1u << node->attrs->axis;
     return node->attrs->axes;
 }
 
@@ -126,14 +127,18 @@ static void loops_of_store(Build *b, const Shape *shape) {
 
 /* ---- Stores ---- */
 
-/* rfft and cross spectra write by themselves: element `at` for the row, strides along the spectrum's axes. */
-static bool store_spectrum(Build *b, Value v, Store *store) {
+bool writes_itself(Op op) {
+    return op == OP_rfft || op == OP_cross_spectrum || op == OP_causal_correlation;
+}
+
+/* Spectra and correlations write by themselves: element `at` for the row, strides along the row's axes. */
+static bool store_by_itself(Build *b, Value v, Store *store) {
     const Node *node = graph_node(b->graph, v);
     Affine place[MAX_RANK] = {0};
     int64_t strides[MAX_RANK];
     store->row = build_row(b, v, place);
     if (store->row < 0) return false;
-    uint32_t axes = node->attrs->axes;
+    uint32_t axes = row_axes(node);
     shape_strides(&node->type.shape, strides);
     for (int i = 0, n = 0; i < node->type.shape.rank; i++) {
         if (axes >> i & 1) store->stride[n++] = strides[i];
@@ -178,8 +183,8 @@ static void add_store(Build *b, Value v) {
     Affine map[MAX_RANK];
     if (!shape_size(&node->type.shape)) {
         if (!store_nothing(b, v, &store)) return;
-    } else if (node->op == OP_rfft || node->op == OP_cross_spectrum) {
-        if (!store_spectrum(b, v, &store)) return;
+    } else if (writes_itself(node->op)) {
+        if (!store_by_itself(b, v, &store)) return;
     } else {
         if (!store_place(b, &node->type.shape, map)) {
             unfit(b, "stores of different sizes");

@@ -64,7 +64,7 @@ typedef struct Table {
     int64_t stride[3];
 } Table;
 
-/* Work on whole rows: spectral, rfft, cross_spectrum, causal_conv, grunwald_weights. */
+/* Work on whole rows: spectral, rfft, cross_spectrum, causal_conv, causal_correlation, grunwald_weights. */
 typedef struct RowOp {
     Value node;
     int inputs[2]; /* items: rows that are complete when it starts */
@@ -78,9 +78,9 @@ typedef struct RowOp {
 /* A value written by the kernel. */
 typedef struct Store {
     Value node;
-    int item;          /* NO_ITEM: a row operation writes it by itself (rfft, cross_spectrum) */
-    int row;           /* that row operation, or −1 */
-    Affine at;         /* element written; row operations: without the spectrum's own strides */
+    int item;  /* NO_ITEM: a row operation writes it by itself (rfft, cross_spectrum, causal_correlation) */
+    int row;   /* that row operation, or −1 */
+    Affine at; /* element written; row operations: without the spectrum's own strides */
     int64_t stride[3]; /* row operations: strides along the inner axes */
 } Store;
 

@@ -24,6 +24,7 @@ int unfit(Build *b, const char *why); /* NO_ITEM */
 void *build_grow(Build *b, void *items, size_t *capacity, size_t need, size_t size);
 bool stored_elsewhere(const Build *b, Value v);
 bool is_row_op(Op op);
+bool writes_itself(Op op); /* a row operation whose result has a length of its own and is stored at once */
 /* The operand whose elements an anchor's row consists of (the result of weights), and the axes along the row.
  */
 const Shape *row_shape(const Graph *g, const Node *node);

@@ -256,6 +256,8 @@ int build_row(Build *b, Value v, Affine *place) {
         return unfit(b, "row operations over different rows");
     if (node->op == OP_cross_spectrum && !sums_agree(b, node, place))
         return unfit(b, "cross spectra that sum over different rows");
+    if (node->op == OP_causal_correlation && (node->attrs->sum || b->kernel->nsummed))
+        return unfit(b, "a correlation beside sums over rows");
     if (__builtin_popcount(axes) > 3) return unfit(b, "a transform over more than three axes");
     int found = find_row(b, v);
     if (found >= 0) return found;
@@ -282,8 +284,7 @@ int build_row(Build *b, Value v, Affine *place) {
 static int item_row(Build *b, Value v, const Affine *map, int guard) {
     const Node *node = graph_node(b->graph, v);
     Affine place[MAX_RANK] = {0};
-    if (node->op == OP_rfft || node->op == OP_cross_spectrum)
-        return unfit(b, "a spectrum used where it is made");
+    if (writes_itself(node->op)) return unfit(b, "a spectrum or correlation used where it is made");
     int row = build_row(b, v, place);
     if (row < 0) return NO_ITEM;
     if (guard != NO_GUARD || !same_place(place, map, node->type.shape.rank))

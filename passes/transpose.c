@@ -190,9 +190,7 @@ static void transpose_matmul(const Site *s) {
     if (wanted(s, 1)) accumulate(s, 1, tb ? g_matmul(g, ct, a, true, ta) : g_matmul(g, a, ct, !ta, false));
 }
 
-/* N/c_k over the spectrum of a signal of `shape`, with size 1 off the halved axis; c is 1 at DC and Nyquist,
-   else 2 (the conjugate half stands for itself). */
-static Value inverse_weights(Graph *g, Type x, uint32_t axes) {
+Value inverse_bin_weights(Graph *g, Type x, uint32_t axes) {
     int last = 31 - __builtin_clz(axes);
     int64_t size = 1, n = x.shape.dims[last];
     Type row = x;
@@ -206,8 +204,7 @@ static Value inverse_weights(Graph *g, Type x, uint32_t axes) {
     return g_select(g, single, g_like(g, k, (double)size), g_like(g, k, (double)size / 2));
 }
 
-/* 1 at the origin of the transformed axes, in every row. */
-static Value impulse(Graph *g, Type x, uint32_t axes) {
+Value impulse(Graph *g, Type x, uint32_t axes) {
     int64_t before[MAX_RANK] = {0}, after[MAX_RANK] = {0};
     for (int i = 0; i < x.shape.rank; i++) {
         if (!(axes >> i & 1)) continue;
@@ -223,7 +220,7 @@ static void transpose_rfft(const Site *s) {
     Graph *g = s->g;
     uint32_t axes = s->node.attrs->axes;
     Type x = operand_type(s, 0);
-    Value weights = g_broadcast(g, inverse_weights(g, x, axes), s->node.type.shape);
+    Value weights = g_broadcast(g, inverse_bin_weights(g, x, axes), s->node.type.shape);
     Value k = g_mul(g, s->ct, weights), zero = zeros(g, s->node.type), delta = impulse(g, x, axes);
     bool re = s->node.attrs->part == PART_RE;
     accumulate(s, 0, re ? g_spectral(g, delta, k, zero, axes) : g_spectral(g, delta, zero, k, axes));
@@ -265,22 +262,31 @@ static void transpose_cross_spectrum(const Site *s) {
     }
 }
 
-/* Correlation as convolution in reversed time: Σ_n ct_n x_{n−j} = flip(x ∗ flip(ct))_j, at the J lags of the
-   weights. */
+/* Σ_j w_j ct_{i+j}: convolution in reversed time. */
+static Value anticausal(const Site *s, Value w, Value ct) {
+    uint32_t axis = 1u << s->node.attrs->axis;
+    Value y =
+        g_causal_conv(s->g, w, g_flip(s->g, ct, axis), s->node.attrs->axis, (Engine)s->node.attrs->engine);
+    return g_flip(s->g, y, axis);
+}
+
 static void transpose_causal_conv(const Site *s) {
-    Graph *g = s->g;
     int axis = s->node.attrs->axis;
-    Engine engine = (Engine)s->node.attrs->engine;
-    Value reversed = g_flip(g, s->ct, 1u << axis);
-    if (wanted(s, 0)) {
-        Value dw = g_causal_conv(g, s->x[1], reversed, axis, engine);
-        int64_t lo[MAX_RANK] = {0};
-        lo[axis] = s->node.type.shape.dims[axis] - operand_type(s, 0).shape.dims[axis];
-        dw = g_flip(g, g_slice(g, dw, lo, s->node.type.shape.dims, NULL), 1u << axis);
-        accumulate(s, 0, sum_to_operand(s, 0, dw));
-    }
+    Shape w = operand_type(s, 0).shape;
+    uint32_t sum = broadcast_axes(&w, &s->node.type.shape, 1u << axis);
+    if (wanted(s, 0))
+        accumulate(s, 0,
+                   g_causal_correlation(s->g, s->x[1], s->ct, axis, sum, w.dims[axis],
+                                        (Engine)s->node.attrs->engine));
+    if (wanted(s, 1)) accumulate(s, 1, anticausal(s, s->x[0], s->ct));
+}
+
+/* The cotangent takes the weights' place: it has as many lags, and size 1 along `sum`. */
+static void transpose_causal_correlation(const Site *s) {
+    if (wanted(s, 0)) accumulate(s, 0, anticausal(s, s->ct, s->x[1]));
     if (wanted(s, 1))
-        accumulate(s, 1, g_flip(g, g_causal_conv(g, s->x[0], reversed, axis, engine), 1u << axis));
+        accumulate(s, 1,
+                   g_causal_conv(s->g, s->ct, s->x[0], s->node.attrs->axis, (Engine)s->node.attrs->engine));
 }
 
 static Exponential same_kernel(const Site *s) {

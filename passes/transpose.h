@@ -13,4 +13,10 @@ bool check_linear(Graph *g, Value y, const Value *x, size_t nx);
    zero because y does not depend on x[i]. Faults are left in the graph. */
 void transpose_linear(Graph *g, Value y, Value ct, const Value *x, size_t nx, Value *cotangents);
 
+/* N/c_k over the spectrum of a signal of type x, with size 1 off the halved axis; c is 1 at DC and Nyquist,
+   else 2 (the conjugate half stands for itself). */
+Value inverse_bin_weights(Graph *g, Type x, uint32_t axes);
+/* A signal of type x: 1 at the origin of the transformed axes, in every row. */
+Value impulse(Graph *g, Type x, uint32_t axes);
+
 #endif

@@ -128,7 +128,8 @@ static size_t node_bytes(const Eager *eager, Value v) {
         if (eager->spectra[v][i] >= 0) bytes += spectrum_bytes(eager, eager->spectra[v][i]);
     if (node->op == OP_spectral)
         bytes += 2 * spectrum_bytes(eager, eager->spectra[v][0]); /* K·X, out and in */
-    if (node->op == OP_causal_conv && transforms) bytes += 2 * spectrum_bytes(eager, eager->spectra[v][1]);
+    bool convolves = node->op == OP_causal_conv || node->op == OP_causal_correlation;
+    if (convolves && transforms) bytes += 2 * spectrum_bytes(eager, eager->spectra[v][1]);
     return bytes;
 }
 

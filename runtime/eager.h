@@ -63,7 +63,7 @@ struct Eager {
     bool *needed;          /* nodes to execute */
     int32_t *uses;         /* how often the walk reads each node, outputs included */
     int32_t *direct;       /* the output whose memory the node may compute into; −1 */
-    int32_t (*spectra)[2]; /* per node: the transforms of its operands; −1 */
+    int32_t (*spectra)[3]; /* per node: the transforms of its operands, and of a correlation's result; −1 */
     Value *partner;        /* cross_spectrum: the node of the other part, or NO_VALUE */
     Spectrum *spectrum;
     size_t nspectra;
@@ -170,16 +170,20 @@ void spectrum_multiply(const Run *run, const SpectrumProduct *product);
  * not.
  */
 FraxStatus batch_rows(Run *run, const Shape *shape, const Shape *k, int batch_rank, Buffer **rows);
-/* Does a causal convolution of n samples run directly? */
-bool convolves_directly(const Node *node);
+/* For each row of `result`, which has size 1 along some batch axes of `batch`, the `summed` rows of the batch
+   that are summed into it: [results, summed]. */
+FraxStatus summed_rows(Run *run, const Shape *batch, const Shape *result, int batch_rank, int64_t *results,
+                       int64_t *summed, Buffer **rows);
+/* Does a causal convolution or correlation run directly? */
+bool convolves_directly(const Graph *g, const Node *node);
 
 /* ---- Rules, one for each infer rule of the op table ---- */
 
 typedef FraxStatus EagerRule(Run *run, Value v);
 EagerRule eager_given, eager_pointwise, eager_cast, eager_same, eager_guard, eager_reshape, eager_transpose,
     eager_broadcast, eager_slice, eager_pad, eager_concat, eager_flip, eager_reduce, eager_argmax,
-    eager_matmul, eager_rfft, eager_spectral, eager_cross_spectrum, eager_causal_conv, eager_weights,
-    eager_exponential_conv, eager_exponential_correlation,
+    eager_matmul, eager_rfft, eager_spectral, eager_cross_spectrum, eager_causal_conv,
+    eager_causal_correlation, eager_weights, eager_exponential_conv, eager_exponential_correlation,
     eager_custom;
 
 #endif

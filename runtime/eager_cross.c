@@ -59,30 +59,6 @@ static void cross_chunk(const void *context, int64_t chunk) {
         }
 }
 
-/* Lists, for each row of the result, the rows of the batch that are summed into it. */
-static FraxStatus list_rows(Run *run, const Shape *batch, const Shape *result, int rank, Cross *c,
-                            Buffer **out) {
-    Buffer *result_of;
-    FraxStatus status = batch_rows(run, batch, result, rank, &result_of);
-    if (status) return status;
-    int64_t rows = 1;
-    c->results = 1;
-    for (int i = 0; i < rank; i++) rows *= batch->dims[i], c->results *= result->dims[i];
-    c->summed = c->results ? rows / c->results : 0;
-    status = run_scratch(run, (size_t)(rows + c->results) * sizeof(int64_t), out);
-    if (!status) {
-        int64_t *list = (int64_t *)(*out)->data, *filled = list + rows;
-        memset(filled, 0, (size_t)c->results * sizeof *filled);
-        for (int64_t r = 0; r < rows; r++) {
-            int64_t to = ((int64_t *)result_of->data)[r];
-            list[to * c->summed + filled[to]++] = r;
-        }
-        c->rows = list;
-    }
-    pool_give(run->eager->pool, result_of);
-    return status;
-}
-
 static FraxStatus compute(Run *run, Value v, const Value nodes[2], Cross *c) {
     const Node *node = graph_node(run->graph, v);
     uint8_t perm[MAX_RANK];
@@ -94,7 +70,8 @@ static FraxStatus compute(Run *run, Value v, const Value nodes[2], Cross *c) {
     result = view_permuted(&result, perm);
     View out[2] = {0};
     Buffer *rows = NULL;
-    FraxStatus status = list_rows(run, &batch.shape, &result.shape, rank, c, &rows);
+    FraxStatus status = summed_rows(run, &batch.shape, &result.shape, rank, &c->results, &c->summed, &rows);
+    if (!status) c->rows = (const int64_t *)rows->data;
     for (int part = 0; part < 2 && !status; part++) {
         if (nodes[part] == NO_VALUE) continue;
         status = view_create(run, node->type.dtype, &result.shape, &out[part]);

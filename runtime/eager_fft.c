@@ -73,11 +73,14 @@ static Value source_of(const Graph *g, Value v) {
     return v;
 }
 
-enum { MOST_DIRECT = 128 }; /* samples: beyond, the transforms are faster in f64 and in f32 */
+enum { MOST_DIRECT = 128 }; /* weights: beyond, the transforms are faster in f64 and in f32 */
 
-bool convolves_directly(const Node *node) {
-    if (node->attrs->engine != ENGINE_AUTO) return node->attrs->engine == ENGINE_DIRECT;
-    return node->type.shape.dims[node->attrs->axis] <= MOST_DIRECT;
+bool convolves_directly(const Graph *g, const Node *node) {
+    if (node->attrs->engine == ENGINE_FFT) return false;
+    int64_t taps = node->op == OP_causal_correlation
+                       ? node->attrs->n
+                       : graph_type(g, node->args[0])->shape.dims[node->attrs->axis];
+    return node->attrs->engine != ENGINE_AUTO || taps <= MOST_DIRECT;
 }
 
 static void find_spectra(Eager *eager, Value v) {
@@ -89,19 +92,23 @@ static void find_spectra(Eager *eager, Value v) {
         found[0] = find_spectrum(eager, source_of(eager->graph, args[0]), axes, 0);
     if (node->op == OP_cross_spectrum)
         found[1] = find_spectrum(eager, source_of(eager->graph, args[1]), axes, 0);
-    if (node->op == OP_causal_conv && !convolves_directly(node)) {
-        int64_t n = node->type.shape.dims[node->attrs->axis],
-                taps = graph_type(eager->graph, args[0])->shape.dims[node->attrs->axis];
+    bool correlates = node->op == OP_causal_correlation;
+    if ((node->op == OP_causal_conv || correlates) && !convolves_directly(eager->graph, node)) {
+        int64_t n = graph_type(eager->graph, args[1])->shape.dims[node->attrs->axis],
+                taps = correlates ? node->attrs->n
+                                  : graph_type(eager->graph, args[0])->shape.dims[node->attrs->axis];
         if (n == 0) return;
         for (int i = 0; i < 2; i++)
             found[i] = find_spectrum(eager, source_of(eager->graph, args[i]), 1u << node->attrs->axis,
                                      good_length(n + taps - 1));
+        if (correlates)
+            found[2] = find_spectrum(eager, v, 1u << node->attrs->axis, good_length(n + taps - 1));
     }
 }
 
 FraxStatus spectra_prepare(Eager *eager, FraxError *err) {
     const Graph *g = eager->graph;
-    eager->spectrum = mem_calloc(2 * g->count, sizeof *eager->spectrum);
+    eager->spectrum = mem_calloc(3 * g->count, sizeof *eager->spectrum);
     if (!eager->spectrum) return fail_memory(err, "preparing a graph to run eagerly");
     for (size_t v = 0; v < g->count; v++)
         if (eager->needed[v]) find_spectra(eager, (Value)v);
@@ -276,6 +283,28 @@ FraxStatus batch_rows(Run *run, const Shape *shape, const Shape *k, int batch_ra
             row_of[r] += rest % shape->dims[i] * strides[i];
     }
     return FRAX_OK;
+}
+
+FraxStatus summed_rows(Run *run, const Shape *batch, const Shape *result, int rank, int64_t *results,
+                       int64_t *summed, Buffer **out) {
+    Buffer *result_of;
+    FraxStatus status = batch_rows(run, batch, result, rank, &result_of);
+    if (status) return status;
+    int64_t rows = 1;
+    *results = 1;
+    for (int i = 0; i < rank; i++) rows *= batch->dims[i], *results *= result->dims[i];
+    *summed = *results ? rows / *results : 0;
+    status = run_scratch(run, (size_t)(rows + *results) * sizeof(int64_t), out);
+    if (!status) {
+        int64_t *list = (int64_t *)(*out)->data, *filled = list + rows;
+        memset(filled, 0, (size_t)*results * sizeof *filled);
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t to = ((int64_t *)result_of->data)[r];
+            list[to * *summed + filled[to]++] = r;
+        }
+    }
+    pool_give(run->eager->pool, result_of);
+    return status;
 }
 
 /* ---- Nodes ---- */

@@ -63,6 +63,7 @@ static inline void add_fractional_ops(Graph *g, Value *total, Value x) {
     Value r = g_scale(g, alpha, 0.5);
     gather_result(g, total, g_exponential_conv(g, x, alpha, r, (Exponential){1, 0, 2}));
     gather_result(g, total, g_exponential_correlation(g, x, g_neg(g, x), r, (Exponential){1, 1, 0}));
+    gather_result(g, total, g_causal_correlation(g, x, g_neg(g, x), 1, 1, 5, ENGINE_FFT));
     Value hole = g_hole(g, *graph_type(g, x), 0);
     gather_result(g, total, g_custom(g, g_unary(g, OP_exp, x), &x, &hole, 1, g_mul(g, hole, x)));
 }

@@ -242,6 +242,16 @@ static Value make_causal_conv(Growth *r) {
     return g_unary(r->g, OP_tanh, g_causal_conv(r->g, w, x, axis, (Engine)below(r, ENGINE_COUNT)));
 }
 
+static Value make_causal_correlation(Growth *r) {
+    Value x = pick(r), y = pick_like(r, x);
+    int axis = pick_axis(r, x);
+    Shape shape = shape_of(r, x);
+    uint32_t sum = (uint32_t)below(r, 8) & ((1u << shape.rank) - 1) & ~(1u << axis);
+    int64_t n = 1 + below(r, (int)shape.dims[axis]);
+    return g_unary(r->g, OP_tanh,
+                   g_causal_correlation(r->g, x, y, axis, sum, n, (Engine)below(r, ENGINE_COUNT)));
+}
+
 static Value make_weights(Growth *r) {
     Value x = pick(r);
     Shape shape = shape_of(r, x);
@@ -257,11 +267,17 @@ static Value make_custom(Growth *r) {
 }
 
 static Maker *const makers[] = {
-    make_bounded,     make_exponential, make_of_positive,    make_binary,   make_with_constant,
-    make_kinked,      make_narrowed,    make_transposed,     make_reshaped, make_broadcast,
-    make_slice,       make_pad,         make_concat,         make_flip,     make_mean,
-    make_matmul,      make_spectral,    make_cross_spectrum, make_weights,  make_custom,
-    make_causal_conv,
+    make_bounded,       make_exponential,
+    make_of_positive,   make_binary,
+    make_with_constant, make_kinked,
+    make_narrowed,      make_transposed,
+    make_reshaped,      make_broadcast,
+    make_slice,         make_pad,
+    make_concat,        make_flip,
+    make_mean,          make_matmul,
+    make_spectral,      make_cross_spectrum,
+    make_weights,       make_custom,
+    make_causal_conv,   make_causal_correlation,
 };
 
 /* The last value plus the means of all, so that nothing is dead. */

@@ -508,6 +508,23 @@ static void test_causal_conv(void **state) {
             }
 }
 
+static void test_causal_correlation(void **state) {
+    (void)state;
+    static const int64_t lengths[] = {0, 1, 2, 5, 127, 129, 200, 600};
+    for (FraxDType dtype = FRAX_F64; dtype <= FRAX_F32; dtype++)
+        for (size_t l = 0; l < COUNT(lengths); l++)
+            for (int e = 0; e < ENGINE_COUNT; e++) {
+                int64_t n = lengths[l];
+                Bench b = start(-1, 1, n + 1);
+                Graph *g = b.g;
+                Value x = input(&b, dtype, SHAPE(3, n, 2)), y = input(&b, dtype, SHAPE(3, n, 2));
+                graph_output(g, "each", g_causal_correlation(g, x, y, 1, 0, n, (Engine)e));
+                graph_output(g, "all", g_causal_correlation(g, x, y, 1, 5, (n + 2) / 3, (Engine)e));
+                graph_output(g, "some", g_causal_correlation(g, x, g_neg(g, y), 1, 1, MIN(n, 2), (Engine)e));
+                check(&b, "causal_correlation");
+            }
+}
+
 static void test_grunwald_weights(void **state) {
     (void)state;
     for (int64_t n = 0; n < 4000; n = 3 * n + 1) {
@@ -660,6 +677,7 @@ int main(void) {
         cmocka_unit_test(test_matmul),
         cmocka_unit_test(test_spectra),
         cmocka_unit_test(test_causal_conv),
+        cmocka_unit_test(test_causal_correlation),
         cmocka_unit_test(test_grunwald_weights),
         cmocka_unit_test(test_custom_is_its_first_operand),
         cmocka_unit_test(test_a_hole_is_an_error),

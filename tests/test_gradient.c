@@ -159,6 +159,18 @@ static Value build_causal_conv(Graph *g, const Value *x, const void *context) {
     return g_causal_conv(g, x[0], x[1], c->axis, c->engine);
 }
 
+typedef struct Correlated {
+    int axis;
+    uint32_t sum;
+    int64_t n;
+    Engine engine;
+} Correlated;
+
+static Value build_causal_correlation(Graph *g, const Value *x, const void *context) {
+    const Correlated *c = context;
+    return g_causal_correlation(g, x[0], x[1], c->axis, c->sum, c->n, c->engine);
+}
+
 typedef struct Weighted {
     int64_t n, m;
 } Weighted;
@@ -259,7 +271,19 @@ static Value build_custom(Graph *g, const Value *x, const void *context) {
                 CONTEXT(Convolved, axis, ENGINE_##engine)                                                    \
         }                                                                                                    \
     }
-#define CONV(w, x, axis) CONV_BY(AUTO, w, x, axis), CONV_BY(DIRECT, w, x, axis), CONV_BY(FFT, w, x, axis)
+#define CONV(w, x, axis)                                                                                     \
+    CONV_BY(AUTO, w, x, axis), CONV_BY(DIRECT, w, x, axis), CONV_BY(FFT, w, x, axis),                        \
+        CONV_BY(DENSE, w, x, axis)
+#define CORRELATION_BY(engine, x, axis, sum, n)                                                              \
+    {                                                                                                        \
+        OP_causal_correlation, {                                                                             \
+            "causal_correlation " #engine " " #x, 2, {x, x}, -1, 1, build_causal_correlation,                \
+                CONTEXT(Correlated, axis, sum, n, ENGINE_##engine)                                           \
+        }                                                                                                    \
+    }
+#define CORRELATION(x, axis, sum, n)                                                                         \
+    CORRELATION_BY(DIRECT, x, axis, sum, n), CORRELATION_BY(FFT, x, axis, sum, n),                           \
+        CORRELATION_BY(DENSE, x, axis, sum, n)
 #define WEIGHTS(shape, n, m)                                                                                 \
     {                                                                                                        \
         OP_grunwald_weights, {                                                                               \
@@ -399,6 +423,10 @@ static const Case cases[] = {
     CONV(SHAPE(3, 1), SHAPE(3, 5), 1),
     CONV(SHAPE(2, 1, 2), SHAPE(5, 3, 2), 0),
     CONV(SHAPE(1), SHAPE(1), 0),
+    CORRELATION(SHAPE(6), 0, 0, 6),
+    CORRELATION(SHAPE(2, 5), 1, 1, 3),
+    CORRELATION(SHAPE(4, 3), 0, 0, 2),
+    CORRELATION(SHAPE(2, 3, 2), 1, 5, 3),
     WEIGHTS(SHAPE(1), 6, 0),
     WEIGHTS(SHAPE(2, 1), 1, 0),
     WEIGHTS(SHAPE(3, 1), 9, 0),

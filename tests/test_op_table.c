@@ -291,6 +291,20 @@ static void build_causal_conv(Case *c, Op op) {
     }
 }
 
+/* All lags of each row, and some of them summed over all rows. */
+static void build_causal_correlation(Case *c, Op op) {
+    (void)op;
+    if (!is_wide_float(c->dtype)) return;
+    Value x = operand(c), y = operand(c);
+    for (int axis = 0; axis < c->shape.rank; axis++)
+        for (int engine = 0; engine < ENGINE_COUNT; engine++)
+            for (int summed = 0; summed < 2; summed++) {
+                int64_t n = c->shape.dims[axis], lags = summed ? (n + 2) / 3 : n;
+                uint32_t sum = summed ? all_axes(c) & ~(1u << axis) : 0;
+                output(c, g_causal_correlation(c->g, x, y, axis, sum, lags, (Engine)engine));
+            }
+}
+
 static void build_weights(Case *c, Op op) {
     (void)op;
     if (c->dtype != FRAX_F64 || !c->shape.rank) return;
@@ -407,6 +421,7 @@ static const OpCase cases[OP_COUNT] = {
     [OP_spectral] = {build_spectral, SUM, -1, 1},
     [OP_cross_spectrum] = {build_cross_spectrum, SUM, -1, 1},
     [OP_causal_conv] = {build_causal_conv, SUM, -1, 1},
+    [OP_causal_correlation] = {build_causal_correlation, SUM, -1, 1},
     [OP_grunwald_weights] = {build_weights, SUM, -1.5, 2.5},
     [OP_exponential_conv] = {build_exponential, SUM, -0.9, 0.9},
     [OP_exponential_correlation] = {build_exponential, SUM, -0.9, 0.9},

@@ -524,6 +524,20 @@ static void test_causal_conv(void **state) {
     expect_near(y, (double[]){1, 2, 6, 8, 15, 18}, 6, 0); /* one weight a row */
 }
 
+static void test_causal_correlation(void **state) {
+    (void)state;
+    const double x[] = {1, 2, 3, 4, 5, 6}, y[] = {1, 10, 100, 1, 10, 100};
+    double q[6];
+    Graph *g = start();
+    Value vx = g_input(g, "x", f64(SHAPE(2, 3))), vy = g_input(g, "y", f64(SHAPE(2, 3)));
+    evaluate(g, g_causal_correlation(g, vx, vy, 1, 0, 2, ENGINE_AUTO), (const double *[]){x, y}, q);
+    expect_near(q, (double[]){321, 210, 654, 540}, 4, 0);
+    g = start();
+    vx = g_input(g, "x", f64(SHAPE(2, 3))), vy = g_input(g, "y", f64(SHAPE(2, 3)));
+    evaluate(g, g_causal_correlation(g, vx, vy, 1, 1, 3, ENGINE_AUTO), (const double *[]){x, y}, q);
+    expect_near(q, (double[]){975, 750, 500}, 3, 0);
+}
+
 static void test_grunwald_weights(void **state) {
     (void)state;
     double w[101], v[101], product[101], derivative[101], l[101] = {0};
@@ -650,6 +664,7 @@ int main(void) {
         cmocka_unit_test(test_spectral_convolves),
         cmocka_unit_test(test_spectral_adjoints),
         cmocka_unit_test(test_causal_conv),
+        cmocka_unit_test(test_causal_correlation),
         cmocka_unit_test(test_grunwald_weights),
         cmocka_unit_test(test_weights_faults),
         cmocka_unit_test(test_derivatives_of_powers),

@@ -1,0 +1,198 @@
+/* engine_forms.c — a causal convolution or correlation as direct, dense or spectral nodes.
+ *
+ * All three forms of one convolution and of its adjoints pad to the same length, so that the spectra of w, x
+ * and the cotangent are each computed once.
+ */
+#include "engine.h"
+#include "rewrite.h"
+#include "transpose.h"
+#include <string.h>
+
+/* ---- Direct: the node itself, with its sum over rows apart ---- */
+
+Value form_direct(Graph *g, const Node *node, const Convolution *c) {
+    const Attrs *at = node->attrs;
+    if (at->engine == ENGINE_DIRECT && !at->sum) return NO_VALUE;
+    if (!c->correlates) return g_causal_conv(g, node->args[0], node->args[1], c->axis, ENGINE_DIRECT);
+    uint32_t sum = at->sum;
+    int64_t n = at->n;
+    Value q = g_causal_correlation(g, node->args[0], node->args[1], c->axis, 0, n, ENGINE_DIRECT);
+    return g_reduce(g, OP_sum, q, sum);
+}
+
+/* ---- FFT ---- */
+
+/* A good length P ≥ least: a power of two where transforms are generated code (codegen/fft.c), which more
+   than makes up for a longer row; else the smallest even 2^a 3^b 5^c, which every FFT library transforms
+   fast. */
+static int64_t padded_length(int64_t least) {
+    enum { SHORTEST = 32, LONGEST = 65536 };
+    int64_t power = SHORTEST;
+    while (power < least) power *= 2;
+    if (power <= LONGEST) return power;
+    for (int64_t length = least + least % 2;; length += 2) {
+        int64_t rest = length;
+        while (rest % 2 == 0) rest /= 2;
+        while (rest % 3 == 0) rest /= 3;
+        while (rest % 5 == 0) rest /= 5;
+        if (rest == 1) return length;
+    }
+}
+
+/* x with zeros after it, up to `length` along the axis. */
+static Value pad_end(Graph *g, Value x, int axis, int64_t length) {
+    int64_t before[MAX_RANK] = {0}, after[MAX_RANK] = {0};
+    if (g->failed) return NO_VALUE;
+    after[axis] = length - graph_type(g, x)->shape.dims[axis];
+    return g_pad(g, x, before, after, NULL);
+}
+
+static Value first_samples(Graph *g, Value x, const Shape *shape) {
+    int64_t from[MAX_RANK] = {0};
+    return g_slice(g, x, from, shape->dims, NULL);
+}
+
+/* Σ_t y_t x_{t−j} for each row: y filtered with conj X. The lags j < 0 come out at the end, and are dropped.
+ */
+static Value correlate_rows(Graph *g, Value x, Value y, uint32_t axes) {
+    Value im = g_neg(g, g_rfft(g, x, axes, PART_IM));
+    return g_spectral(g, y, g_rfft(g, x, axes, PART_RE), im, axes);
+}
+
+/* The same summed over rows, in the spectrum: the inverse transform of what cross_spectrum weights by c_k/N.
+ */
+static Value correlate_summed(Graph *g, Value x, Value y, uint32_t axes, uint32_t sum) {
+    Value re = g_cross_spectrum(g, x, y, axes, sum, PART_RE);
+    Value im = g_cross_spectrum(g, x, y, axes, sum, PART_IM);
+    if (g->failed) return NO_VALUE;
+    Type type = *graph_type(g, x);
+    for (int i = 0; i < type.shape.rank; i++)
+        if (sum >> i & 1) type.shape.dims[i] = 1;
+    Value weights = g_broadcast(g, inverse_bin_weights(g, type, axes), graph_type(g, re)->shape);
+    return g_spectral(g, impulse(g, type, axes), g_mul(g, re, weights), g_mul(g, im, weights), axes);
+}
+
+Value form_fft(Graph *g, const Node *node, const Convolution *c) {
+    uint32_t axes = 1u << c->axis, sum = node->attrs->sum & c->shared;
+    Shape shape = node->type.shape;
+    int64_t length = padded_length(c->samples + c->weights - 1);
+    Value a = pad_end(g, node->args[0], c->axis, length), b = pad_end(g, node->args[1], c->axis, length), y;
+    if (!c->correlates)
+        y = g_spectral(g, b, g_rfft(g, a, axes, PART_RE), g_rfft(g, a, axes, PART_IM), axes);
+    else
+        y = sum ? correlate_summed(g, a, b, axes, sum) : correlate_rows(g, a, b, axes);
+    return first_samples(g, y, &shape);
+}
+
+/* The operand of a node of this op that leaves the first samples in their place, else NO_VALUE. */
+static Value behind(const Graph *g, Value v, Op op) {
+    const Node *node = graph_node(g, v);
+    if (node->op != op) return NO_VALUE;
+    for (int i = 0; i < node->type.shape.rank; i++)
+        if (node->attrs->lo[i] || node->attrs->step[i] != 1) return NO_VALUE;
+    return node->args[0];
+}
+
+Value unflip_spectral(Graph *g, const Node *flip) {
+    Value y = behind(g, flip->args[0], OP_slice);
+    if (y == NO_VALUE || !is_op(g, y, OP_spectral) || graph_node(g, y)->attrs->axes != flip->attrs->axes)
+        return NO_VALUE;
+    Value padded = operand(g, y, 0), flipped = behind(g, padded, OP_pad);
+    Shape shape = flip->type.shape;
+    if (flipped == NO_VALUE || !is_op(g, flipped, OP_flip) ||
+        graph_node(g, flipped)->attrs->axes != flip->attrs->axes ||
+        !shape_equal(&graph_type(g, flipped)->shape, &shape))
+        return NO_VALUE;
+    uint32_t axes = flip->attrs->axes;
+    Value re = operand(g, y, 1), im = operand(g, y, 2), x = operand(g, flipped, 0);
+    Attrs pad = *graph_node(g, padded)->attrs;
+    if (!is_constant(g, im, 0)) im = g_neg(g, im);
+    return first_samples(g, g_spectral(g, g_pad(g, x, pad.lo, pad.hi, NULL), re, im, axes), &shape);
+}
+
+/* ---- Dense ---- */
+
+/* The order of axes in which signals are [sets of weights, rows that share one, samples]. */
+typedef struct DenseFrame {
+    uint8_t perm[MAX_RANK], inverse[MAX_RANK];
+    int rank;
+    int64_t sets, rows, samples;
+} DenseFrame;
+
+static DenseFrame dense_frame(const Shape *x, const Convolution *c) {
+    DenseFrame f = {.rank = x->rank, .sets = 1, .rows = 1, .samples = c->samples};
+    int at = 0;
+    for (int shared = 0; shared < 2; shared++)
+        for (int i = 0; i < x->rank; i++) {
+            if (i == c->axis || (int)(c->shared >> i & 1) != shared) continue;
+            f.perm[at++] = (uint8_t)i;
+            *(shared ? &f.rows : &f.sets) *= x->dims[i];
+        }
+    f.perm[at] = (uint8_t)c->axis;
+    for (int i = 0; i < x->rank; i++) f.inverse[f.perm[i]] = (uint8_t)i;
+    return f;
+}
+
+/* [sets, a, b], without the sets if there is but one: products of plain matrices. */
+static Shape matrices(const DenseFrame *f, int64_t a, int64_t b) {
+    if (f->sets == 1) return (Shape){.rank = 2, .dims = {a, b}};
+    return (Shape){.rank = 3, .dims = {f->sets, a, b}};
+}
+
+static Value to_frame(Graph *g, const DenseFrame *f, Value x, Shape shape) {
+    return g_reshape(g, g_transpose(g, x, f->perm), shape);
+}
+
+static Value from_frame(Graph *g, const DenseFrame *f, Value y, const Shape *shape) {
+    Shape permuted = *shape;
+    for (int i = 0; i < f->rank; i++) permuted.dims[i] = shape->dims[f->perm[i]];
+    return g_transpose(g, g_reshape(g, y, permuted), f->inverse);
+}
+
+/* Zeros before and after, or a part of the last axis. */
+static Value pad_last(Graph *g, Value x, int64_t after) {
+    int64_t none[MAX_RANK] = {0}, hi[MAX_RANK] = {0};
+    if (g->failed) return NO_VALUE;
+    hi[graph_type(g, x)->shape.rank - 1] = after;
+    return g_pad(g, x, none, hi, NULL);
+}
+
+static Value cut_last(Graph *g, Value x, int64_t length) {
+    if (g->failed) return NO_VALUE;
+    Shape shape = graph_type(g, x)->shape;
+    shape.dims[shape.rank - 1] = length;
+    return first_samples(g, x, &shape);
+}
+
+/* M[i, t] = w_{t−i}: the row (w, zeros) of 2n entries, repeated n times and cut into rows of 2n − 1, moves on
+   by one from row to row. */
+static Value toeplitz(Graph *g, const DenseFrame *f, Value w, int64_t weights) {
+    int64_t n = f->samples;
+    Value row = pad_last(g, g_reshape(g, w, matrices(f, 1, weights)), 2 * n - weights);
+    Value flat = g_reshape(g, g_broadcast(g, row, matrices(f, n, 2 * n)), matrices(f, 1, 2 * n * n));
+    Value skewed = g_reshape(g, cut_last(g, flat, 2 * n * n - n), matrices(f, n, 2 * n - 1));
+    return cut_last(g, skewed, n);
+}
+
+/* Σ_i G[i, i+j] for j < lags: the transpose of toeplitz. */
+static Value sum_diagonals(Graph *g, const DenseFrame *f, Value product, int64_t lags) {
+    int64_t n = f->samples;
+    Value flat = g_reshape(g, pad_last(g, product, n - 1), matrices(f, 1, 2 * n * n - n));
+    Value skewed = g_reshape(g, pad_last(g, flat, n), matrices(f, n, 2 * n));
+    return g_reduce(g, OP_sum, cut_last(g, skewed, lags), f->sets == 1 ? 1 : 2);
+}
+
+Value form_dense(Graph *g, const Node *node, const Convolution *c) {
+    Shape shape = node->type.shape, x = graph_type(g, node->args[1])->shape;
+    DenseFrame f = dense_frame(&x, c);
+    Shape signals = matrices(&f, f.rows, f.samples);
+    Value b = to_frame(g, &f, node->args[1], signals), y;
+    if (c->correlates) {
+        Value a = to_frame(g, &f, node->args[0], signals);
+        y = sum_diagonals(g, &f, g_matmul(g, a, b, true, false), c->weights);
+    } else {
+        Value w = g_transpose(g, node->args[0], f.perm);
+        y = g_matmul(g, b, toeplitz(g, &f, w, c->weights), false, false);
+    }
+    return from_frame(g, &f, y, &shape);
+}
