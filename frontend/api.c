@@ -297,14 +297,16 @@ static FraxStatus differentiate(Graph *g, const FraxOptions *options, FraxError 
     return status ? status : graph_status(g, err);
 }
 
-FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph **graph, FraxError *err) {
+FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph **graph,
+                       FraxExecutable *streams, FraxError *err) {
     int64_t *values;
     *graph = NULL;
     FraxStatus status = bind_options(model, options, &values, err);
     if (status) return status;
     status = model_lower(model, values, graph, err);
-    mem_free(values);
     if (!status) status = differentiate(*graph, options, err);
+    if (!status && options->stream) status = stream_model(model, options, values, graph, streams, err);
+    mem_free(values);
     if (!status) return FRAX_OK;
     graph_destroy(*graph);
     *graph = NULL;
@@ -332,7 +334,7 @@ FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, Frax
     FraxExecutable *made = mem_calloc(1, sizeof *made);
     if (!made) return fail_memory(err, "the executable");
     Graph *graph;
-    FraxStatus status = model_graph(model, options, &graph, err);
+    FraxStatus status = model_graph(model, options, &graph, made, err);
     if (!status) {
         made->counts[FRAX_INPUT] = model_count(model, FRAX_INPUT);
         made->counts[FRAX_PARAM] = graph->ninputs - made->counts[FRAX_INPUT];
@@ -342,7 +344,7 @@ FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, Frax
         status = compile_graph(graph, options, &made->exe, err);
     }
     if (status)
-        mem_free(made);
+        frax_executable_destroy(made);
     else
         *exe = made;
     return status;
@@ -351,6 +353,8 @@ FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, Frax
 void frax_executable_destroy(FraxExecutable *exe) {
     if (!exe) return;
     executable_destroy(exe->exe);
+    mem_free(exe->inputs);
+    mem_free(exe->outputs);
     mem_free(exe);
 }
 
@@ -380,6 +384,20 @@ FraxTensor frax_executable_type(const FraxExecutable *exe, FraxRole role, size_t
     FraxTensor tensor = {.dtype = type->dtype, .rank = type->shape.rank};
     memcpy(tensor.dims, type->shape.dims, sizeof tensor.dims);
     return tensor;
+}
+
+FraxStream frax_executable_stream(const FraxExecutable *exe, FraxRole role, size_t i) {
+    const FraxStream whole = {-1, 0, 1};
+    if (i >= frax_executable_count(exe, role) || !exe->inputs) return whole;
+    if (role == FRAX_OUTPUT) return i < exe->counts[FRAX_OUTPUT] - exe->nstates ? exe->outputs[i] : whole;
+    size_t at = role == FRAX_PARAM ? param_position(exe, i) : i,
+           further = exe->counts[FRAX_INPUT] + exe->nfurther;
+    if (at >= further - exe->nstates) return whole; /* states and params */
+    return exe->inputs[at];
+}
+
+size_t frax_executable_states(const FraxExecutable *exe) {
+    return exe ? exe->nstates : 0;
 }
 
 FraxMemory frax_executable_memory(const FraxExecutable *exe) {
@@ -439,6 +457,10 @@ FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed
         return fail(err, FRAX_USAGE, "frax_initial_param: there is no param %zu; the executable has %zu", i,
                     exe->counts[FRAX_PARAM]);
     const Node *node = graph_node(executable_graph(exe->exe), v);
+    if (i >= exe->counts[FRAX_PARAM] - exe->nstates) {
+        memset(data, 0, type_bytes(&node->type));
+        return FRAX_OK;
+    }
     if (node->op != OP_param)
         return fail(err, FRAX_USAGE, "frax_initial_param: %s is a tangent, which has no initial value",
                     node->attrs->name);

@@ -5,13 +5,16 @@
 #include "executable.h"
 #include "ir.h"
 
-/* A compiled graph and its roles. The graph's inputs are the model's inputs, then further ones (tangents, or
-   a trainer's state), then the params. In the signature, tangents follow the params. */
+/* A compiled graph and its roles. The graph's inputs are the model's inputs, then further ones (tangents and
+   the states of a stream, or a trainer's state), then the params. In the signature, further ones follow the
+   params. */
 struct FraxExecutable {
     Executable *exe;
     size_t counts[3]; /* by FraxRole: what the signature shows */
     size_t nparams;   /* the model's own */
     size_t nfurther;
+    size_t nstates;               /* of a stream: the last of the further ones, and the last outputs */
+    FraxStream *inputs, *outputs; /* how the model's own are streamed; NULL: not at all */
     bool has_state; /* a trainer's: needs more inputs than the signature shows, so that only the trainer runs
                        it */
 };
@@ -22,8 +25,14 @@ static inline size_t param_position(const FraxExecutable *exe, size_t i) {
     return i < exe->nparams ? inputs + exe->nfurther + i : inputs + i - exe->nparams;
 }
 
-/* The model's graph for these sizes, differentiated by options->mode. The caller owns it. */
-FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph **graph, FraxError *err);
+/* The model's graph for these sizes, differentiated by options->mode and streamed by options->stream. The
+   caller owns it. streams (may be NULL): gets inputs, outputs and nstates. */
+FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph **graph,
+                       FraxExecutable *streams, FraxError *err);
+
+/* Replaces *graph, the differentiated one for these sizes, by that of one chunk (streams.c). */
+FraxStatus stream_model(const FraxModel *model, const FraxOptions *options, const int64_t *values,
+                        Graph **graph, FraxExecutable *streams, FraxError *err);
 
 /* The same in steps, for the trainer. */
 FraxStatus bind_options(const FraxModel *model, const FraxOptions *options, int64_t **values, FraxError *err);

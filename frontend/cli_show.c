@@ -60,7 +60,7 @@ static FraxStatus print_listing(const Session *s, Graph **g, Listing listing, Fr
 
 static FraxStatus show(Session *s, Cli *cli, FraxError *err) {
     Graph *g = NULL;
-    FraxStatus status = model_graph(s->model, &s->options, &g, err);
+    FraxStatus status = model_graph(s->model, &s->options, &g, NULL, err);
     if (status) return status;
     if (cli->after) {
         status = run_passes(&g, cli->after, err);

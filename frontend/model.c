@@ -115,6 +115,10 @@ FraxStatus locate_fault(const FraxModel *model, const Text *trace, FraxError *er
     return err->status;
 }
 
+FraxStatus model_locate(const FraxModel *model, FraxError *err) {
+    return locate_error(err, &model->source, (Loc){err->line, err->column});
+}
+
 FraxStatus model_lower(const FraxModel *model, const int64_t *values, Graph **graph, FraxError *err) {
     FraxError local;
     Text trace = {0};

@@ -44,6 +44,14 @@ FraxStatus model_lower(const FraxModel *model, const int64_t *values, Graph **gr
    x[:3] has 3 elements. */
 FraxStatus model_check(FraxModel *model, Text *signature, FraxError *err);
 
+/* The position of a size symbol; a fault that suggests the near one if there is none. */
+FraxStatus model_find_size(const FraxModel *model, const char *name, size_t *index, FraxError *err);
+/* The axis of the i-th input whose size is this symbol, or −1 if the input does not have it. A fault if the
+   input has it otherwise: on two axes, or in an expression. */
+FraxStatus model_size_axis(const FraxModel *model, size_t size, size_t input, int *axis, FraxError *err);
+/* Puts file, line and caret around a fault whose place in the text is in *err, and returns its status. */
+FraxStatus model_locate(const FraxModel *model, FraxError *err);
+
 /* ---- The built-in functions, for listings ---- */
 
 typedef struct BuiltinInfo {

@@ -405,6 +405,8 @@ FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *option
         return fail(err, FRAX_USAGE, "frax_trainer_create: %s is NULL", model ? "fit" : "model");
     FraxOptions defaults = frax_default_options();
     FraxStatus status = check_fit(fit, err);
+    if (!status && options && options->stream)
+        status = fail(err, FRAX_USAGE, "options.stream: a fit sees its data whole, or in mini-batches");
     if (status) return status;
     FraxTrainer *t = mem_calloc(1, sizeof *t);
     if (!t) return fail_memory(err, "the trainer");

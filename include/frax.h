@@ -171,6 +171,8 @@ typedef struct FraxOptions {
     int threads;              /* 0: as many as there are processors */
     int no_cache;             /* non-zero: do not use the kernel cache on disk */
     int debug;                /* non-zero: make JIT code known to gdb and perf */
+    const char *stream; /* NULL, or the size along which the model takes its data in chunks; see below */
+    int64_t chunk;      /* with stream: how many of them one run takes */
 } FraxOptions;
 
 FRAX_API FraxOptions frax_default_options(void);
@@ -200,14 +202,59 @@ FRAX_API FraxMemory frax_executable_memory(const FraxExecutable *exe);
 
 /* Runs once. FRAX_VALUE where an order or another guarded value is out of its range; the outputs' values are
    not defined then. inputs, params, outputs: one pointer per value in the order of the signature, each to a
-   dense row-major array of exactly that type, owned by the caller; outputs must not overlap anything else.
-   May be called from many threads at once. */
+   dense row-major array of exactly that type, owned by the caller; outputs must not overlap anything else, but
+   for a state, which may be written over its own param. May be called from many threads at once. */
 FRAX_API FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                              void *const *outputs, FraxError *err);
 
-/* Writes the declared initial value of the i-th param; random ones depend on seed and i alone. */
+/* Writes the declared initial value of the i-th param; random ones depend on seed and i alone. Of a state:
+   zeros. */
 FRAX_API FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
                                        FraxError *err);
+
+/* ---- Streaming
+ * ----------------------------------------------------------------------------------------------
+
+   With options.stream = "T" and options.chunk = 512, an executable takes 512 samples of a signal a run, and
+   runs one after the other filter a signal without end in bounded memory. Inputs with an axis of size T have
+   512 elements there. What the model remembers of the past becomes states: further params and outputs, called
+   state.0, state.1, …, state.offset, that stand last in the signature, in the same order in both roles. They
+   start at zero (frax_initial_param writes that), and each run is given the states that the one before it
+   wrote; a state may be written over itself:
+
+       size_t k = frax_executable_states(exe), np = frax_executable_count(exe, FRAX_PARAM),
+              ny = frax_executable_count(exe, FRAX_OUTPUT);
+       for (size_t i = 0; i < k; i++) {
+           params[np - k + i] = outputs[ny - k + i] = state[i];
+           frax_initial_param(exe, np - k + i, 0, state[i], &err);
+       }
+       while (next_chunk(x)) frax_run(exe, inputs, params, outputs, &err);
+
+   States belong to the model and T, not to the chunk: executables of different chunks may carry on from each
+   other. A last chunk that is short may also be filled up with any samples (the last one again, say), and
+   what they give ignored, if nothing runs after it.
+
+   T itself keeps the length of the whole signal, two or more, which sizes or inputs give as ever; it is what
+ a mean divides by, and how far the memory of a sum of exponentials reaches. For a signal without end it is a
+   promise: results are exact for the first T samples, and beyond them where nothing in the model depends on
+ T.
+
+   An output without the axis T (a sum, a loss, a first sample) is complete after the run that holds the last
+   sample it needs. Whatever cannot be had sample by sample (a periodic operator along T, data minus their own
+   mean) is FRAX_UNSUPPORTED when compiled, with its place in the model. */
+
+/* Where a value of the signature stands in the stream. axis < 0: it is not streamed. Otherwise it has the
+   size `chunk` along `axis` in each run, and `length` over the whole signal. Element i of the whole comes
+   with sample i + skip: over all runs, the first `skip` elements of an output are not part of it (x[1:],
+   say). */
+typedef struct FraxStream {
+    int axis;
+    int64_t skip, length;
+} FraxStream;
+
+FRAX_API FraxStream frax_executable_stream(const FraxExecutable *exe, FraxRole role, size_t i);
+/* How many states there are: the last so many params and outputs. 0 without options.stream, too. */
+FRAX_API size_t frax_executable_states(const FraxExecutable *exe);
 
 /* ---- Fitting
  * ------------------------------------------------------------------------------------------------ */
