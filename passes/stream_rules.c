@@ -6,6 +6,7 @@
  *
  *     shift by k, align        the last k samples
  *     causal_conv, J weights   the last J − 1 samples
+ *     exponential_conv         its modes, and the last `lag` samples
  *     sum, max, min, matmul    the result so far; whole, and right once the last element is in
  *     slice of one element     the element, once it has passed
  *     iota                     how many samples have passed
@@ -354,12 +355,6 @@ static Flow concat_of_streams(Streamer *s, const Node *node, const Flow *args, i
     return result;
 }
 
-static Value padded_after(Streamer *s, Value x, int axis, int64_t count) {
-    int64_t before[MAX_RANK] = {0}, after[MAX_RANK] = {0};
-    after[axis] = count;
-    return g_pad(s->to, x, before, after, NULL);
-}
-
 static Flow conv_of_stream(Streamer *s, const Node *node, const Flow *args, int axis) {
     enum { LONGEST = 64 }; /* of a kernel that ends with the signal: beyond, the state would grow with it */
     Flow flows[2] = {args[0], args[1]};
@@ -374,10 +369,44 @@ static Flow conv_of_stream(Streamer *s, const Node *node, const Flow *args, int 
     if (taps < 1) return stream_fail(s, "a causal_conv without weights");
     align(s, node, flows, n);
     Value x = with_past(s, filled_before(s, &flows[1], 0), axis, taps - 1);
-    Value w = padded_after(s, flows[0].value, axis, s->spec->chunk - 1);
-    Value y = g_causal_conv(s->to, w, x, axis, (Engine)node->attrs->engine);
+    Value y = g_causal_conv(s->to, flows[0].value, x, axis, (Engine)node->attrs->engine);
     flows[1].value = slice_along(s, y, axis, taps - 1, taps - 1 + s->spec->chunk);
     return flows[1];
+}
+
+/* In x's shape and dtype: 1 at place `at` of the axis, 0 elsewhere. */
+static Value impulse(Streamer *s, Value x, int axis, int64_t at) {
+    if (s->to->failed) return NO_VALUE;
+    Value places = g_iota(s->to, (Type){FRAX_I32, graph_type(s->to, x)->shape}, axis);
+    Value there = g_binary(s->to, OP_eq, places, g_like(s->to, places, (double)at));
+    return g_cast(s->to, there, graph_type(s->to, x)->dtype);
+}
+
+/* Σ_m c_m s_m with s_m(t) = r_m s_m(t − 1) + x_{t − lag}. The state is s at the end of the chunk; by
+   linearity what it gives on is the response of modes c r s to an impulse, and it fades by r^C in a chunk. */
+static Flow exponential_of_stream(Streamer *s, const Node *node, const Flow *args, int axis) {
+    Flow flows[3] = {args[0], args[1], args[2]};
+    Graph *g = s->to;
+    int64_t lag = node->attrs->lag, chunk = s->spec->chunk;
+    const Exponential how = {.axis = axis};
+    if (args[1].axis != NOT_STREAMED || args[2].axis != NOT_STREAMED)
+        return stream_fail(s, "the modes of an exponential_conv must not depend on the signal");
+    if (node->attrs->n)
+        return stream_fail(s, "the derivative of an exponential_conv by its rates is not kept from chunk to "
+                              "chunk");
+    align(s, node, flows, size_along(s, node, 0, axis));
+    Value x = slice_along(s, with_past(s, filled_before(s, &flows[0], 0), axis, lag), axis, 0, chunk);
+    if (g->failed) return no_flow;
+    Type modes = {FRAX_F64, graph_type(g, x)->shape};
+    modes.shape.dims[axis] = graph_type(g, flows[2].value)->shape.dims[axis];
+    Value state = state_input(s, modes), r = g_broadcast(g, flows[2].value, modes.shape);
+    Value faded = g_mul(g, state, g_binary(g, OP_pow, r, g_like(g, r, (double)chunk)));
+    Value gained = g_exponential_correlation(g, x, impulse(s, x, axis, chunk - 1), flows[2].value, how);
+    state_next(s, state, g_add(g, faded, gained));
+    Value past = g_mul(g, g_broadcast(g, flows[1].value, modes.shape), g_mul(g, r, state));
+    flows[0].value = g_add(g, g_exponential_conv(g, x, flows[1].value, flows[2].value, how),
+                           g_exponential_conv(g, impulse(s, x, axis, 0), past, flows[2].value, how));
+    return flows[0];
 }
 
 /* ---- The table ---- */
@@ -402,6 +431,9 @@ static const struct {
                            "kind with engine=soe streams"},
     [OP_cross_spectrum] = {cross_spectrum_along, NULL},
     [OP_causal_conv] = {conv_of_stream, NULL},
+    [OP_exponential_conv] = {exponential_of_stream, NULL},
+    [OP_exponential_correlation] = {NULL, "the derivative of an exponential_conv by its coefficients is not "
+                                          "kept from chunk to chunk"},
 };
 
 /* Does the op work along this axis of its operands? */

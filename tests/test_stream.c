@@ -302,6 +302,36 @@ static const Case cases[] = {
      2},
 };
 
+/* Kernels. */
+static const Case kernels[] = {
+    {M("x: f64[T], w: f64[5]", "y = causal_conv(w, x)\nreturn y"), "T", 150, {{0}}, 1},
+    {M("x: f32[T, 3]", "param w: f32[9] = normal(1)\ny = causal_conv(w, x, axis=0)\nreturn y"),
+     "T",
+     150,
+     {{0}},
+     1},
+    {M("x: f64[2, T], w: f64[3]", "y = causal_conv(w, causal_conv(w[:2], x[:, 1:]))\nreturn y"),
+     "T",
+     90,
+     {{0}},
+     3},
+    {M("x: f64[T]",
+       "w = concat([zeros([1]), x[:1], ones([1])])\ny = causal_conv(w, x) + causal_conv(w[2:], x)\n"
+       "return y"),
+     "T",
+     90,
+     {{0}},
+     3},
+    {M("x: f64[3, T], w: f64[3, 5]", "y = causal_conv(w, x, engine=fft)\nreturn y"), "T", 200, {{0}}, 1},
+};
+
+static void test_kernels(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(kernels); i++)
+        for (FraxTarget target = FRAX_CPU; target <= FRAX_REFERENCE; target++)
+            check_case(&kernels[i], target);
+}
+
 static void test_cases(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++)
@@ -376,6 +406,7 @@ int main(int argc, char **argv) {
     golden_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_kernels),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_out_of_memory),
     };
