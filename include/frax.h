@@ -202,8 +202,8 @@ FRAX_API FraxMemory frax_executable_memory(const FraxExecutable *exe);
 
 /* Runs once. FRAX_VALUE where an order or another guarded value is out of its range; the outputs' values are
    not defined then. inputs, params, outputs: one pointer per value in the order of the signature, each to a
-   dense row-major array of exactly that type, owned by the caller; outputs must not overlap anything else, but
-   for a state, which may be written over its own param. May be called from many threads at once. */
+   dense row-major array of exactly that type, owned by the caller; outputs must not overlap anything else,
+   but for a state, which may be written over its own param. May be called from many threads at once. */
 FRAX_API FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                              void *const *outputs, FraxError *err);
 

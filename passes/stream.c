@@ -101,8 +101,9 @@ Type chunk_type(const Streamer *s, const Type *type, int axis) {
 Value emit_chunk(Streamer *s, const Node *node, const Value *args, int axis) {
     Attrs attrs = *node->attrs;
     Type type = chunk_type(s, &node->type, axis);
-    if (s->to->failed) return NO_VALUE;
     if (attrs.name) attrs.name = graph_intern(s->to, attrs.name);
+    if (attrs.expected) attrs.expected = graph_intern(s->to, attrs.expected);
+    if (s->to->failed) return NO_VALUE;
     if (node->op == OP_slice && axis != NOT_STREAMED) {
         attrs.lo[axis] = 0;
         attrs.hi[axis] = s->spec->chunk;
@@ -152,7 +153,7 @@ static void walk_node(Streamer *s, Value v, Operands *o) {
     }
     if (node->op == OP_input || node->op == OP_param) {
         s->flows[v] = stream_input(s, node, v);
-    } else if (streamed) {
+    } else if (streamed || node->op == OP_guard) {
         s->flows[v] = stream_node(s, node, o->flows);
     } else {
         s->flows[v] = whole_node(s, node, o->flows, o->values);

@@ -448,10 +448,26 @@ static bool works_along(const Streamer *s, const Node *node, int axis) {
     return node->op == OP_pad && (at->lo[axis] || at->hi[axis] || at->step[axis] != 1);
 }
 
+/* What is no element of the value must not fail the run: something within the range stands there. */
+static Flow stream_guard(Streamer *s, const Node *node, Flow f) {
+    const Attrs *at = node->attrs;
+    double within = isfinite(at->value) ? at->value : isfinite(at->value2) ? at->value2 : 0;
+    int64_t n = f.axis == NOT_STREAMED ? 1 : size_along(s, node, 0, f.axis);
+    if (f.axis != NOT_STREAMED && (f.delay > 0 || n < s->spec->length)) {
+        f.value = filled(s, &f, n, within);
+    } else if (f.axis == NOT_STREAMED && f.delay > 0 && !s->to->failed) {
+        Value known = when_passed(s, OP_gt, f.delay - s->spec->chunk, f.value);
+        f.value = g_select(s->to, known, f.value, g_like(s->to, f.value, within));
+    }
+    f.value = emit_chunk(s, node, &f.value, f.axis);
+    return f;
+}
+
 Flow stream_node(Streamer *s, const Node *node, const Flow *args) {
     int axis = NOT_STREAMED;
     for (int i = 0; i < node->nargs && axis == NOT_STREAMED; i++) axis = args[i].axis;
-    if (node->op == OP_custom) return args[0]; /* differentiation is over */
+    if (node->op == OP_custom) return args[0]; /* its derivative is in the graph where it is wanted */
+    if (node->op == OP_guard) return stream_guard(s, node, args[0]);
     if (node->op == OP_matmul) return stream_matmul(s, node, args);
     if (node->op == OP_reshape || node->op == OP_transpose) return stream_moved(s, node, args);
     if (!works_along(s, node, axis)) return stream_rowwise(s, node, args, axis);

@@ -285,6 +285,9 @@ static const Case cases[] = {
     {M("x: f64[T]", "y = x * sin(0.1 * cast(iota(T), f64)) / T\nreturn y"), "T", 150, {{0}}, 1},
     {M("x: f32[T, 2]", "y = x + linspace(0, 1, T, f32)[:, none]\nreturn y"), "T", 40, {{0}}, 1},
     {M("x: f64[T]", "y = (x[1:] - x[:-1]) * cast(iota(T - 1), f64)\nreturn y"), "T", 40, {{0}}, 3},
+    /* what is no element of a value must not fail its guard */
+    {M("x: f64[T]", "y = guard(x[1:] / x[:-1], 0, 100)\nz = guard(x, 0, 2)\nreturn y, z"), "T", 40, {{0}}, 2},
+    {M("x: f64[T]", "y = x[3:] / guard(x[3], 0.01, 100)\nreturn y"), "T", 40, {{0}}, 2},
     /* first samples, last ones, results so far */
     {M("x: f64[T]", "y = x - x[0]\nf = x[0]\nl = x[-1]\nreturn y, f, l"), "T", 150, {{0}}, 3},
     {M("x: f64[T, 3]", "m = mean(x, axis=0)\nh = max(x)\nl = min(x, axis=0)\nreturn m, h, l"),
