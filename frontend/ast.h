@@ -27,9 +27,10 @@ typedef enum ExprKind {
     EXPR_BINARY,   /* text: the operator; items: left, right */
     EXPR_CALL,     /* text: the callee; items: arguments, with labels */
     EXPR_INDEX,    /* items: the indexed expression, then the subscripts */
-    EXPR_TUPLE,    /* (a, b) or [a, b] */
+    EXPR_TUPLE,    /* (a, b) or [a, b]; text: the closing bracket */
     EXPR_RANGE,    /* lo:hi:step in a subscript; items: three, NULL where absent */
     EXPR_ELLIPSIS, /* ... in a subscript */
+    EXPR_FUNCTION, /* (a, b) => value as an argument; items: the names as EXPR_NAME, then the value */
 } ExprKind;
 
 typedef struct Expr {

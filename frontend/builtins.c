@@ -1,8 +1,8 @@
 /* builtins.c — the table of built-in functions and the binding of their arguments.
  *
  * A row's `params` is the whole signature as a user reads it: "x, axis=-1, gamma?". Names in `words` take a
- * bare word (kind=weyl); everything else takes an expression. Binding reports wrong counts, unknown and
- * repeated names; the rules then read their arguments by position.
+ * bare word (kind=weyl), `symbol` takes a function (w => w^2); everything else takes an expression. Binding
+ * reports wrong counts, unknown and repeated names; the rules then read their arguments by position.
  */
 #include "lower.h"
 #include <math.h>
@@ -85,6 +85,10 @@ static bool takes_word(const char *param) {
     return false;
 }
 
+static bool takes_function(const char *param) {
+    return !strcmp(param, "symbol");
+}
+
 /* Defaults are numbers, true, false or words. */
 static Item default_item(const Param *param) {
     const char *text = param->value;
@@ -110,6 +114,10 @@ static int find_param(Lower *lw, const Builtin *row, const Signature *s, const c
 }
 
 static Item argument(Lower *lw, const Builtin *row, const Param *param, const Expr *e) {
+    if (takes_function(param->name)) {
+        if (e->kind == EXPR_FUNCTION) return (Item){.kind = ITEM_FUNCTION, .loc = e->loc, .function = e};
+        return item_fail(lw, FRAX_TYPE, "%s: %s takes a function, as in w => (0, w)", row->name, param->name);
+    }
     if (!takes_word(param->name) || (e->kind == EXPR_NAME && is_reserved(e->text))) return lower_expr(lw, e);
     if (e->kind != EXPR_NAME)
         return item_fail(lw, FRAX_TYPE, "%s: %s= takes a word, such as %s", row->name, param->name,

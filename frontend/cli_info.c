@@ -159,7 +159,16 @@ static const char frac_notes[] =
     "Without scheme= the first that holds a constant alpha is taken, for a learnable alpha the first.\n"
     "alpha, step and the other parameters may be arrays that broadcast against x, with size 1 along the "
     "axis; the\n"
-    "result is differentiable in x and in all of them.\n";
+    "result is differentiable in x and in all of them.\n"
+    "\n"
+    "spectral_filter multiplies the Fourier transform of x by a K of your own: w => (re, im), or w => re, "
+    "with w "
+    "in f64,\n"
+    "for axes=(...) one name for each axis, ascending: (u, v) => ...; w >= 0 along the last, both signs "
+    "along the "
+    "others.\n"
+    "It may use every name of the model and is differentiable in all of them; K is to be finite, at w = 0 "
+    "too.\n";
 
 /* The group that frac belongs to, and the kinds of frac. */
 static void help_frac(Text *out) {

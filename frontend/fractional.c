@@ -136,18 +136,18 @@ static void check_options(const Frac *f) {
 
 /* ---- Values ---- */
 
-static void read_axes(Frac *f, const FracKind *kind) {
+void read_axes(Frac *f, int axis, int axes, int most, const char *who) {
     Lower *lw = f->lw;
-    int arg = f->args->given[ARG_AXES] ? ARG_AXES : ARG_AXIS;
-    if (f->args->given[ARG_AXES] && f->args->given[ARG_AXIS])
-        arg_fail(lw, f->args, ARG_AXES, FRAX_VALUE, "and axis are both given");
+    int arg = f->args->given[axes] ? axes : axis;
+    if (f->args->given[axes] && f->args->given[axis])
+        arg_fail(lw, f->args, axes, FRAX_VALUE, "and axis are both given");
     if (failed(lw)) return;
     Shape shape = *shape_of(lw, f->x);
     f->axes = axes_arg(lw, f->args, arg, shape.rank);
     int n = __builtin_popcount(f->axes);
-    if (!failed(lw) && (n < 1 || n > kind->most_axes))
-        arg_fail(lw, f->args, arg, FRAX_SHAPE, "names %d axes; kind=%s acts along %s", n, kind->name,
-                 kind->most_axes == 1 ? "one" : "one to three");
+    if (!failed(lw) && (n < 1 || n > most))
+        arg_fail(lw, f->args, arg, FRAX_SHAPE, "names %d axes; %s acts along %s", n, who,
+                 most == 1 ? "one" : "one to three");
     if (failed(lw)) return;
     f->axis = 31 - __builtin_clz(f->axes);
     for (int i = 0; i <= f->axis; i++)
@@ -194,17 +194,16 @@ static Value within(const Frac *f, int arg, Value v, const Range *range, const c
                     expected);
 }
 
-/* One step for all axes, or one for each in their order. */
-static void read_steps(Frac *f) {
+void read_steps(Frac *f, int arg) {
     const Range positive = {0, INFINITY, true, true};
-    const Item *item = &f->args->items[ARG_STEP];
+    const Item *item = &f->args->items[arg];
     int n = __builtin_popcount(f->axes), k = 0;
     if (item->kind == ITEM_TUPLE && item->count != n)
-        arg_fail(f->lw, f->args, ARG_STEP, FRAX_SHAPE, "has %d entries for %d axes", item->count, n);
+        arg_fail(f->lw, f->args, arg, FRAX_SHAPE, "has %d entries for %d axes", item->count, n);
     for (int i = 0; i <= f->axis && !failed(f->lw); i++) {
         if (!(f->axes >> i & 1)) continue;
         const Item *step = item->kind == ITEM_TUPLE ? &item->items[k++] : item;
-        f->steps[i] = within(f, ARG_STEP, aligned(f, ARG_STEP, *step), &positive, "more than 0");
+        f->steps[i] = within(f, arg, aligned(f, arg, *step), &positive, "more than 0");
     }
 }
 
@@ -275,7 +274,7 @@ static void read_times(Frac *f) {
 static void read_values(Frac *f) {
     const Range not_negative = {0, INFINITY, false, true};
     const Item *items = f->args->items;
-    read_steps(f);
+    read_steps(f, ARG_STEP);
     read_alpha(f);
     f->lambda = aligned(f, ARG_LAMBDA, items[ARG_LAMBDA]);
     f->lambda = within(f, ARG_LAMBDA, f->lambda, &not_negative, "0 or more");
@@ -313,7 +312,9 @@ Item frac_rule(Lower *lw, const Args *args) {
     f.causal = truth_arg(lw, args, ARG_CAUSAL);
     f.centered = truth_arg(lw, args, ARG_CENTERED);
     if (failed(lw)) return (Item){0};
-    read_axes(&f, first);
+    char who[64];
+    snprintf(who, sizeof who, "kind=%s", first->name);
+    read_axes(&f, ARG_AXIS, ARG_AXES, first->most_axes, who);
     f.alpha = aligned(&f, ARG_ALPHA, args->items[ARG_ALPHA]);
     f.kind = choose_row(&f, first);
     if (!failed(lw)) check_options(&f);

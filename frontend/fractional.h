@@ -50,6 +50,11 @@ typedef struct Frac {
     bool causal, centered;
 } Frac;
 
+/* K on the half spectrum, of x's rank with size 1 wherever it does not vary. */
+typedef struct Symbol {
+    Value re, im;
+} Symbol;
+
 /* ---- Kinds ---- */
 
 typedef struct Range {
@@ -81,6 +86,16 @@ const char *kind_text(const FracKind *kind, char buffer[96]);
 const char *range_text(const Range *range, const char *name, char buffer[96]);
 bool in_range(const Range *range, double v);
 
+/* ---- Arguments, from their places in the signature; messages name the built-in that is called ---- */
+
+/* The operator's axes, 1 … most: argument `axes` or argument `axis`. `who` acts along them. */
+void read_axes(Frac *f, int axis, int axes, int most, const char *who);
+/* One step for all axes, or one for each in their order. */
+void read_steps(Frac *f, int step);
+/* ω along one axis: 2πk/(N h). The last of the operator's axes is halved; the others run over k = 0 … ⌈N/2⌉ −
+   1, −⌊N/2⌋ … −1, or over |k| if not `with_sign`. */
+Value frequencies(const Frac *f, int axis, bool with_sign);
+
 /* ---- Nodes on operands of one rank, under broadcasting ---- */
 
 Value mix(const Frac *f, Op op, Value a, Value b);
@@ -111,12 +126,14 @@ FracWeights grunwald_weights, integral_weights, tempered_weights, bdf2_weights, 
 
 /* ---- Builders ---- */
 
+Value apply_symbol(const Frac *f, Symbol k);
+
 FracBuilder weyl, riesz, riesz_feller, laplacian, tempered;
 FracBuilder grunwald, tempered_causal, bdf2, integral_gl, integral_rectangle, integral_trapezoid;
 FracBuilder caputo_l1, caputo_l1_2, caputo_l2, caputo_gl, caputo_times;
 
 /* ---- Built-ins ---- */
 
-BuiltinRule frac_rule;
+BuiltinRule frac_rule, spectral_filter_rule;
 
 #endif

@@ -6,7 +6,7 @@
 
 Value mix(const Frac *f, Op op, Value a, Value b) {
     Item items[2] = {item_value(a), item_value(b)};
-    Item result = failed(f->lw) ? (Item){0} : pointwise(f->lw, "frac", op, items, 2);
+    Item result = failed(f->lw) ? (Item){0} : pointwise(f->lw, f->lw->builtin, op, items, 2);
     return failed(f->lw) ? NO_VALUE : result.value;
 }
 

@@ -6,15 +6,9 @@
 #include "fractional.h"
 #include <math.h>
 
-typedef struct Symbol {
-    Value re, im;
-} Symbol;
-
 /* ---- Frequency grids ---- */
 
-/* |ω| along one axis: 2πk/(N h). The last of the operator's axes is halved, the others run over min(k, N −
- * k). */
-static Value frequencies(const Frac *f, int axis) {
+Value frequencies(const Frac *f, int axis, bool with_sign) {
     Graph *g = f->g;
     if (failed(f->lw)) return NO_VALUE;
     int64_t n = shape_of(f->lw, f->x)->dims[axis];
@@ -22,7 +16,11 @@ static Value frequencies(const Frac *f, int axis) {
     for (int i = 0; i < type.shape.rank; i++) type.shape.dims[i] = 1;
     type.shape.dims[axis] = axis == f->axis ? n / 2 + 1 : n;
     Value k = g_iota(g, type, axis);
-    if (axis != f->axis) k = g_binary(g, OP_min, k, g_sub(g, g_like(g, k, (double)n), k));
+    if (axis != f->axis && !with_sign) k = g_binary(g, OP_min, k, g_sub(g, g_like(g, k, (double)n), k));
+    if (axis != f->axis && with_sign && !failed(f->lw)) {
+        Value negative = g_binary(g, OP_ge, k, g_like(g, k, (double)((n + 1) / 2)));
+        k = g_select(g, negative, g_shift(g, k, -(double)n), k);
+    }
     Value h = f->steps[axis];
     if (failed(f->lw)) return NO_VALUE;
     if (graph_node(g, h)->op == OP_constant)
@@ -40,7 +38,7 @@ static Symbol polar(const Frac *f, Value mag, Value phase) {
 
 /* (iω)^α = ω^α e^{iπα/2} */
 static Symbol weyl_symbol(const Frac *f) {
-    Value mag = guarded_power(f, frequencies(f, f->axis), f->alpha);
+    Value mag = guarded_power(f, frequencies(f, f->axis, false), f->alpha);
     return polar(f, mag, g_scale(f->g, f->alpha, M_PI_2));
 }
 
@@ -50,12 +48,12 @@ static Symbol real_symbol(const Frac *f, Value re) {
 
 /* |ω|^α */
 static Symbol riesz_symbol(const Frac *f) {
-    return real_symbol(f, guarded_power(f, frequencies(f, f->axis), f->alpha));
+    return real_symbol(f, guarded_power(f, frequencies(f, f->axis, false), f->alpha));
 }
 
 /* ω^α e^{iπθ/2} */
 static Symbol riesz_feller_symbol(const Frac *f) {
-    Value mag = guarded_power(f, frequencies(f, f->axis), f->alpha);
+    Value mag = guarded_power(f, frequencies(f, f->axis, false), f->alpha);
     return polar(f, mag, g_scale(f->g, f->theta, M_PI_2));
 }
 
@@ -64,7 +62,7 @@ static Symbol laplacian_symbol(const Frac *f) {
     Value sum = NO_VALUE;
     for (int i = 0; i <= f->axis && !failed(f->lw); i++) {
         if (!(f->axes >> i & 1)) continue;
-        Value w = frequencies(f, i), square = g_mul(f->g, w, w);
+        Value w = frequencies(f, i, false), square = g_mul(f->g, w, w);
         sum = sum == NO_VALUE ? square : mix(f, OP_add, sum, square);
     }
     return real_symbol(f, guarded_power(f, sum, g_scale(f->g, f->alpha, 0.5)));
@@ -74,7 +72,7 @@ static Symbol laplacian_symbol(const Frac *f) {
  */
 static Symbol tempered_symbol(const Frac *f) {
     Graph *g = f->g;
-    Value w = frequencies(f, f->axis), lambda = f->lambda;
+    Value w = frequencies(f, f->axis, false), lambda = f->lambda;
     Value w2 = g_mul(g, w, w), square = mix(f, OP_add, w2, g_mul(g, lambda, lambda));
     if (failed(f->lw)) return (Symbol){NO_VALUE, NO_VALUE};
     Shape shape = *shape_of(f->lw, square);
@@ -91,7 +89,7 @@ static Symbol tempered_symbol(const Frac *f) {
     return k;
 }
 
-static Value apply_symbol(const Frac *f, Symbol k) {
+Value apply_symbol(const Frac *f, Symbol k) {
     if (failed(f->lw)) return NO_VALUE;
     FraxDType dtype = graph_type(f->g, f->x)->dtype;
     Value re = g_cast(f->g, k.re, dtype), im = g_cast(f->g, k.im, dtype);

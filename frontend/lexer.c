@@ -71,7 +71,7 @@ static Token lex_number(Lexer *lx, Token token) {
 }
 
 static Token lex_punctuation(Lexer *lx, Token token) {
-    static const char *const several[] = {"...", "<=", ">=", "==", "!="};
+    static const char *const several[] = {"...", "<=", ">=", "==", "!=", "=>"};
     token.kind = TOKEN_PUNCTUATION;
     token.len = 0;
     for (size_t i = 0; i < COUNT(several) && !token.len; i++)

@@ -27,8 +27,17 @@ static void scope_free(Scope *scope) {
 }
 
 static const Item *scope_find(const Scope *scope, const char *name) {
-    int *position = names_find(&scope->names, name);
-    return position ? &scope->items[*position] : NULL;
+    for (; scope; scope = scope->outer) {
+        int *position = names_find(&scope->names, name);
+        if (position) return &scope->items[*position];
+    }
+    return NULL;
+}
+
+static size_t scope_size(const Scope *scope) {
+    size_t n = 0;
+    for (; scope; scope = scope->outer) n += scope->count;
+    return n;
 }
 
 static void scope_bind(Lower *lw, Scope *scope, Name name, Item item) {
@@ -59,11 +68,12 @@ static Item unknown_name(Lower *lw, const char *name) {
                              "size '%s' is not known inside a function; pass it as an argument", name);
     if (find_builtin(name))
         return item_fail(lw, FRAX_NAME, "'%s' is a function; expected a call, as in %s(x)", name, name);
-    const char **names = lower_alloc(lw, sizeof *names * (scope->count + 1));
+    const char **names = lower_alloc(lw, sizeof *names * (scope_size(scope) + 1));
     if (!names) return (Item){0};
     size_t n = 0;
-    for (size_t i = 0; i < scope->names.capacity; i++)
-        if (scope->names.keys[i]) names[n++] = scope->names.keys[i];
+    for (; scope; scope = scope->outer)
+        for (size_t i = 0; i < scope->names.capacity; i++)
+            if (scope->names.keys[i]) names[n++] = scope->names.keys[i];
     near = nearest_name(name, names, n);
     return item_fail(lw, FRAX_NAME, near ? "unknown name '%s'; did you mean '%s'?" : "unknown name '%s'",
                      name, near);
@@ -286,6 +296,33 @@ static Item lower_number(Lower *lw, const Expr *e) {
     return item_number(e->number);
 }
 
+Item apply_function(Lower *lw, const Item *function, const Item *args, size_t n, const char *what) {
+    if (failed(lw)) return (Item){0};
+    const Expr *e = function->function;
+    const char *builtin = lw->builtin;
+    Scope scope = {.outer = lw->scope};
+    size_t names = e->count - 1;
+    lw->g->loc = e->loc;
+    if (names != n)
+        lower_fail(lw, FRAX_TYPE, "%s: the function has %zu name%s, expected %zu: %s", builtin, names,
+                   names == 1 ? "" : "s", n, what);
+    for (size_t i = 0; i < n && !failed(lw); i++)
+        scope_bind(lw, &scope, (Name){e->items[i]->text, e->items[i]->loc}, args[i]);
+    lw->scope = &scope;
+    Item result = lower_expr(lw, e->items[names]);
+    lw->scope = scope.outer;
+    lw->builtin = builtin;
+    scope_free(&scope);
+    return result;
+}
+
+static Item lower_stray_function(Lower *lw, const Expr *e) {
+    (void)e;
+    return item_fail(lw, FRAX_SYNTAX,
+                     "a function of this form is an argument of some built-ins only, as in "
+                     "spectral_filter(x, w => (0, w)); one with a name is written fn name(w) { return … }");
+}
+
 static Item lower_misplaced(Lower *lw, const Expr *e) {
     return item_fail(lw, FRAX_SYNTAX, "%s belongs into a subscript",
                      e->kind == EXPR_RANGE ? "a slice" : "'...'");
@@ -293,9 +330,11 @@ static Item lower_misplaced(Lower *lw, const Expr *e) {
 
 Item lower_expr(Lower *lw, const Expr *e) {
     static Item (*const rules[])(Lower *, const Expr *) = {
-        [EXPR_NUMBER] = lower_number, [EXPR_NAME] = lower_name,       [EXPR_UNARY] = lower_unary,
-        [EXPR_BINARY] = lower_binary, [EXPR_CALL] = lower_call,       [EXPR_INDEX] = lower_index,
-        [EXPR_TUPLE] = lower_tuple,   [EXPR_RANGE] = lower_misplaced, [EXPR_ELLIPSIS] = lower_misplaced,
+        [EXPR_NUMBER] = lower_number,      [EXPR_NAME] = lower_name,
+        [EXPR_UNARY] = lower_unary,        [EXPR_BINARY] = lower_binary,
+        [EXPR_CALL] = lower_call,          [EXPR_INDEX] = lower_index,
+        [EXPR_TUPLE] = lower_tuple,        [EXPR_RANGE] = lower_misplaced,
+        [EXPR_ELLIPSIS] = lower_misplaced, [EXPR_FUNCTION] = lower_stray_function,
     };
     if (failed(lw)) return (Item){0};
     lw->g->loc = e->loc;

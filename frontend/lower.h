@@ -44,7 +44,8 @@ typedef enum ItemKind {
     ITEM_TRUTH,   /* true or false: number.value */
     ITEM_VALUE,
     ITEM_TUPLE,
-    ITEM_WORD, /* kind=weyl */
+    ITEM_WORD,     /* kind=weyl */
+    ITEM_FUNCTION, /* w => w^2, before it is applied */
 } ItemKind;
 
 typedef struct Item {
@@ -53,6 +54,7 @@ typedef struct Item {
     Number number;
     Value value;
     const char *word;
+    const Expr *function;
     struct Item *items; /* of a tuple, in the graph's arena */
     int count;
 } Item;
@@ -67,6 +69,7 @@ typedef struct Scope {
     NameMap names; /* to positions in items */
     Item *items;
     size_t count, capacity;
+    const struct Scope *outer; /* of a function in an expression: where it stands */
 } Scope;
 
 typedef struct Lower {
@@ -82,6 +85,9 @@ typedef struct Lower {
 } Lower;
 
 Item lower_expr(Lower *lw, const Expr *e);
+/* The result of an ITEM_FUNCTION for n arguments, which `what` describes for the message that its names are
+   more or fewer: "one for each axis". Only while the call that it is an argument of is lowered. */
+Item apply_function(Lower *lw, const Item *function, const Item *args, size_t n, const char *what);
 /* x[subscripts…]: items[1…] of the index expression. */
 Item lower_index(Lower *lw, const Expr *e);
 /* lo:hi:step along one axis, as NumPy reads it; absent bounds are NULL. */

@@ -8,6 +8,7 @@
  *   type    = DTYPE [ "[" [expr {"," expr}] "]" ]
  *   expr    = comparisons (< <= > >= == !=) under "not" under "and" under "or"; then + -, then * / @, then
  * unary -, then ^ (right-associative); then calls f(a, name=b) and subscripts x[1:, none, ::2, ..., -1]
+ *   function = names "=>" expr, an argument of some built-ins: w => (0, w), (w1, w2) => -w1^2 - w2^2
  *
  * Faults are sticky: after the first one every token is the end of the text, so that all loops finish;
  * callers look at parser->failed once. Nesting and the height of trees are bounded, so no recursion can
@@ -197,7 +198,7 @@ static Expr *new_operation(Parser *p, Expr *left) {
 
 /* tuple = expr {"," expr} [","], up to `close` */
 static Expr *parse_tuple(Parser *p, Expr *first, Loc loc, const char *close) {
-    Expr *e = new_expr(p, EXPR_TUPLE, loc, NULL);
+    Expr *e = new_expr(p, EXPR_TUPLE, loc, close);
     if (first) add_item(p, e, first, NULL);
     while (!p->failed && !is(p, close)) {
         if (e && e->count && !accept(p, ",")) {
@@ -375,9 +376,30 @@ static Expr *parse_conjunction(Parser *p) {
     return parse_chain(p, parse_negation, (const char *const[]){"and", NULL});
 }
 
-/* expr = conjunction { "or" conjunction } */
+/* function = (NAME | "(" NAME {"," NAME} ")") "=>" expr */
+static Expr *parse_function(Parser *p, Expr *before) {
+    bool tuple = before->kind == EXPR_TUPLE && *before->text == ')';
+    size_t n = tuple ? before->count : 1;
+    Expr *e = new_expr(p, EXPR_FUNCTION, before->loc, NULL);
+    for (size_t i = 0; i < n; i++) {
+        Expr *name = tuple ? before->items[i] : before;
+        if (name->kind != EXPR_NAME || is_reserved(name->text))
+            parse_fail(p, name->loc, "expected a name before '=>', as in w => w^2 or (u, v) => u + v");
+        add_item(p, e, name, NULL);
+    }
+    if (!n) parse_fail(p, before->loc, "expected a name before '=>', as in w => w^2 or (u, v) => u + v");
+    advance(p);
+    if (++p->nesting > DEEPEST_NESTING)
+        parse_fail(p, p->token.loc, "more than %d nested brackets or operators", DEEPEST_NESTING);
+    add_item(p, e, parse_expr(p), NULL);
+    p->nesting--;
+    return e;
+}
+
+/* expr = conjunction { "or" conjunction } | function */
 static Expr *parse_expr(Parser *p) {
-    return parse_chain(p, parse_conjunction, (const char *const[]){"or", NULL});
+    Expr *e = parse_chain(p, parse_conjunction, (const char *const[]){"or", NULL});
+    return e && is(p, "=>") ? parse_function(p, e) : e;
 }
 
 /* ---- Declarations ---- */

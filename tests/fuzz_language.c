@@ -46,6 +46,13 @@ const FuzzSeed fuzz_seeds[] = {
               "    i = argmax(softmax(k), keep=true) + iota(1)\n"
               "    return s, k, i, y\n"
               "}\n"),
+    FUZZ_SEED("model filters(x: f64[B, N], a: f64[B]) {\n"
+              "    k = 2 * a[:, none]\n"
+              "    y = spectral_filter(x, w => (exp(-k * w^2), w), step=0.5)\n"
+              "    z = spectral_filter(y, symbol=(u, v) => u^2 + v^2, axes=(0, 1), step=(1, 2))\n"
+              "    g = guard(z, lo=-1e9, hi=1e9)\n"
+              "    return y, g\n"
+              "}\n"),
     {NULL, 0},
 };
 
@@ -70,6 +77,10 @@ const FuzzSeed fuzz_words[] = {
     FUZZ_SEED("zeros([N*N, 0])"),
     FUZZ_SEED("cast(x, i32)"),
     FUZZ_SEED("f64[N*M-1]"),
+    FUZZ_SEED("spectral_filter(x, "),
+    FUZZ_SEED("w => "),
+    FUZZ_SEED("(u, v) => "),
+    FUZZ_SEED("=>"),
     FUZZ_SEED(" @ "),
     FUZZ_SEED("^"),
     FUZZ_SEED("-"),

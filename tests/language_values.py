@@ -61,6 +61,12 @@ def laplacian2(q, alpha, h=(1.0, 1.0)):
     return np.fft.ifft2(np.fft.fft2(q) * k).real
 
 
+def filter2(q, symbol, h=(1.0, 1.0)):
+    """symbol(v, w) on the frequencies of two axes; of the real parts of the transforms, as in numpy.fft.irfft2."""
+    v = 2 * np.pi * np.fft.fftfreq(q.shape[0], h[0])[:, None]
+    return np.fft.irfft2(np.fft.rfft2(q) * symbol(v, omega(q.shape[1], h[1])[None, :]), s=q.shape)
+
+
 def weights(alpha, n):
     w = [1.0]
     for j in range(1, n):
@@ -166,6 +172,13 @@ rows = [
     ("frac(u, 0.9, kind=laplacian, axes=(0, 1))", laplacian2(u, 0.9)),
     ("frac(u, 1.2, kind=laplacian, axes=(0, 1), step=(0.5, 2))", laplacian2(u, 1.2, (0.5, 2.0))),
     ("frac(u, 2, kind=laplacian, axis=1)", riesz(u, 2)),
+    ("spectral_filter(s, w => (0, w))", spectral(s, 1j * omega(8))),
+    ("spectral_filter(z, w => exp(-0.3 * w^2), step=0.5)", spectral(z, np.exp(-0.3 * omega(7, 0.5) ** 2))),
+    ("spectral_filter(u, symbol=w => (1 / (1 + w^2), -w / (1 + w^2)), axis=0)", spectral(u, 1 / (1 + 1j * omega(6)), 0)),
+    ("spectral_filter(u, (q, w) => (exp(-q^2 - w^2 / 2), q * w^2), axes=(0, 1), step=(0.5, 2))",
+     filter2(u, lambda q, w: np.exp(-q ** 2 - w ** 2 / 2) + 1j * q * w ** 2, (0.5, 2.0))),
+    ("spectral_filter(z[:1], w => exp(-y[:, none]^2 * w))",
+     np.stack([spectral(z[0], np.exp(-q ** 2 * omega(7))) for q in y])),
     ("frac(z, 0.5, kind=tempered, lambda=0.3)", tempered(z, 0.5, 0.3)),
     ("frac(z, 0.5, kind=tempered)", weyl(z, 0.5)),
     ("frac(z, -0.5, kind=tempered, lambda=1.5, step=0.1)", tempered(z, -0.5, 1.5, 0.1)),
