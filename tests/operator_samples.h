@@ -95,7 +95,7 @@ static inline const char *sample_call(const Sample *s, const char *signal, const
         if (s->axes >> i & 1)
             n += snprintf(axes + n, sizeof axes - (size_t)n, "%d%s", i, i < s->axis ? ", " : "");
     snprintf(axes + n, sizeof axes - (size_t)n, "%s%s", __builtin_popcount(s->axes) > 1 ? ")" : "", extra);
-    return frac_text(s->op, signal, alpha, axes, out);
+    return frac_text(s->op, signal, s->shape.dims[s->axis], alpha, axes, out);
 }
 
 static inline char *sample_model(const Sample *s, const char *dtype, const char *body) {

@@ -35,10 +35,14 @@ enum Trait {
     AXES = 4,            /* acts along several axes */
     SEMIGROUP = 8,       /* orders add; periodic kinds: off the Nyquist frequency */
     IDENTITY = 16,       /* order 0 is in the domain, and the identity */
-    IDENTITY_LIMIT = 32, /* order → 0 gives x, or x − x_0 */
-    ENGINES = 64,        /* a causal convolution: engine=dense, direct, fft */
-    SOE = 128,           /* engine=soe */
+    ENGINES = 32,        /* a causal convolution: engine=dense, direct, fft */
+    SOE = 64,            /* engine=soe */
+    INITIAL_SLOPE = 128, /* takes slope=, in the place of theta: affine in the signal, not linear */
+    TIMES = 256,         /* takes times= instead of step=: see sample_time */
 };
+
+/* What the orders of a kind tend to at the lower end of those that are positive. */
+enum Limit { NO_LIMIT, SAME, LESS_MEAN, LESS_FIRST, SAME_BUT_FIRST, PREVIOUS, DIFFERENCE };
 
 typedef struct Operator {
     const char *name, *options;
@@ -46,6 +50,7 @@ typedef struct Operator {
     unsigned traits;
     SymbolOf *symbol; /* NULL: causal */
     Causal *causal;
+    enum Limit limit;
     double step; /* samples have steps of about this size; 0: 1 */
     int rest;    /* causal: commutes with shifts of signals that begin with so many zeros */
 } Operator;
@@ -170,6 +175,82 @@ static inline void l1_definition(const Parameters *p, const double *x, int64_t n
     }
 }
 
+/* The times of the operators that take them, in steps: a grid with intervals of 0.7 to 1.3. */
+static inline Real sample_time(int64_t i) {
+    return i + 0.3L * sinl(i);
+}
+
+/* L1 on any grid (Zhang, Sun & Liao 2014): x' is piecewise constant. */
+static inline void l1_on_times(const Parameters *p, const double *x, int64_t n, Real *y) {
+    Real power = 1 - (Real)p->alpha, scale = powl(p->h, -(Real)p->alpha) / tgammal(1 + power);
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = 0;
+        for (int64_t k = 1; k <= i; k++) {
+            Real from = sample_time(k - 1), to = sample_time(k), now = sample_time(i);
+            y[i] += ((Real)x[k] - x[k - 1]) / (to - from) * (powl(now - from, power) - powl(now - to, power));
+        }
+        y[i] *= scale;
+    }
+}
+
+/* Sun & Wu 2006, eq. 2.14: L1 of order α − 1 for the slopes at the half points, after x'(0); the result
+   stands at the half points. y_0 = 0. */
+static inline void l2_with_slope(const Parameters *p, const double *x, int64_t n, Real *y) {
+    Real alpha = p->alpha, scale = powl(p->h, -alpha) / tgammal(3 - alpha), start = (Real)p->theta * p->h;
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = 0;
+        for (int64_t k = 1; k <= i; k++) {
+            Real before = k > 1 ? (Real)x[k - 1] - x[k - 2] : start;
+            y[i] += power_step(i - k, 2 - alpha) * ((Real)x[k] - x[k - 1] - before);
+        }
+        y[i] *= scale;
+    }
+}
+
+static inline void l2_definition(const Parameters *p, const double *x, int64_t n, Real *y) {
+    l2_with_slope(&(Parameters){p->alpha, 0, 0, p->h}, x, n, y);
+}
+
+/* L1-2 (Gao, Sun & Zhang 2014): on interval k, in units of the step, x' = δ_k + (s − k + ½)(δ_k − δ_{k−1})
+   with δ_k = x_k − x_{k−1}; on the first one x' = δ_1. y_0 = 0. */
+static inline void l1_2_definition(const Parameters *p, const double *x, int64_t n, Real *y) {
+    Real power = 1 - (Real)p->alpha, scale = powl(p->h, -(Real)p->alpha) / tgammal(power);
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = 0;
+        for (int64_t k = 1; k <= i; k++) {
+            int64_t lag = i - k;
+            Real flat = power_step(lag, power) / power; /* ∫ (i − s)^{−α} ds */
+            Real tilted = (lag + 0.5L) * flat - power_step(lag, power + 1) / (power + 1);
+            Real d = (Real)x[k] - x[k - 1];
+            y[i] += flat * d + (k > 1 ? tilted * (d - ((Real)x[k - 1] - x[k - 2])) : 0);
+        }
+        y[i] *= scale;
+    }
+}
+
+/* Grünwald of x − x_0, and less slope · t where α > 1. */
+static inline void caputo_gl_with_slope(const Parameters *p, const double *x, int64_t n, Real *y) {
+    double *rest = malloc((size_t)n * sizeof *rest);
+    if (!rest) abort();
+    for (int64_t i = 0; i < n; i++) rest[i] = x[i] - x[0] - (p->alpha > 1 ? p->theta * (double)i * p->h : 0);
+    grunwald_definition(p, rest, n, y);
+    free(rest);
+}
+
+static inline void caputo_gl_definition(const Parameters *p, const double *x, int64_t n, Real *y) {
+    caputo_gl_with_slope(&(Parameters){p->alpha, 0, 0, p->h}, x, n, y);
+}
+
+/* x_k on the interval after it. */
+static inline void integral_rectangle(const Parameters *p, const double *x, int64_t n, Real *y) {
+    Real scale = powl(p->h, p->alpha) / tgammal((Real)p->alpha + 1);
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = 0;
+        for (int64_t k = 0; k < i; k++) y[i] += power_step(i - k - 1, p->alpha) * x[k];
+        y[i] *= scale;
+    }
+}
+
 static inline void integral_gl(const Parameters *p, const double *x, int64_t n, Real *y) {
     grunwald_of_order(-(Real)p->alpha, 1, powl(p->h, p->alpha), x, n, y);
 }
@@ -225,17 +306,46 @@ static inline void atangana_baleanu_definition(const Parameters *p, const double
 /* ---- The operators ---- */
 
 static const Operator operators[] = {
-    {"weyl", "kind=weyl", -0.9, 2.4, SEMIGROUP | IDENTITY, weyl_definition},
-    {"liouville", "kind=liouville", -0.9, 2.4, SEMIGROUP | IDENTITY, weyl_definition},
-    {"riesz", "kind=riesz", -0.9, 2.4, SEMIGROUP | IDENTITY, laplacian_definition},
-    {"laplacian", "kind=laplacian", -0.9, 2.4, SEMIGROUP | IDENTITY | AXES, laplacian_definition},
-    {"tempered", "kind=tempered", -0.9, 2.4, SEMIGROUP | IDENTITY | LAMBDA, tempered_definition},
+    {"weyl", "kind=weyl", -0.9, 2.4, SEMIGROUP | IDENTITY, weyl_definition, .limit = LESS_MEAN},
+    {"liouville", "kind=liouville", -0.9, 2.4, SEMIGROUP | IDENTITY, weyl_definition, .limit = LESS_MEAN},
+    {"riesz", "kind=riesz", -0.9, 2.4, SEMIGROUP | IDENTITY, laplacian_definition, .limit = LESS_MEAN},
+    {"riesz_feller", "kind=riesz_feller", 0.21, 1.79, THETA, riesz_feller_definition},
+    {"laplacian", "kind=laplacian", -0.9, 2.4, SEMIGROUP | IDENTITY | AXES, laplacian_definition,
+     .limit = LESS_MEAN},
+    {"tempered", "kind=tempered", -0.9, 2.4, SEMIGROUP | IDENTITY | LAMBDA, tempered_definition,
+     .limit = SAME},
     {"tempered centered", "kind=tempered, centered=true", 0.1, 1.9, LAMBDA, centered_definition},
-    {"grunwald", "kind=grunwald", -0.9, 2.4, SEMIGROUP | IDENTITY | ENGINES, .causal = grunwald_definition},
+    {"grunwald", "kind=grunwald", -0.9, 2.4, SEMIGROUP | IDENTITY | ENGINES, .causal = grunwald_definition,
+     .limit = SAME},
+    {"hadamard", "kind=hadamard", -0.9, 2.4, SEMIGROUP | IDENTITY | ENGINES, .causal = grunwald_definition,
+     .limit = SAME},
     {"tempered causal", "kind=tempered, causal=true", -0.9, 1.9, SEMIGROUP | IDENTITY | ENGINES | LAMBDA,
-     .causal = tempered_causal},
+     .causal = tempered_causal, .limit = SAME},
     {"tempered causal centered", "kind=tempered, causal=true, centered=true", 0.1, 1.9, ENGINES | LAMBDA,
      .causal = tempered_causal_centered},
+    {"riemann_liouville gl", "kind=riemann_liouville, scheme=gl", -0.9, 2.4, SEMIGROUP | IDENTITY | ENGINES,
+     .causal = grunwald_definition, .limit = SAME},
+    {"riemann_liouville bdf2", "kind=riemann_liouville, scheme=bdf2", -0.9, 2.4,
+     SEMIGROUP | IDENTITY | ENGINES, .causal = bdf2_definition, .limit = SAME},
+    {"caputo l1", "kind=caputo, scheme=l1", 0.05, 0.95, ENGINES, .causal = l1_definition, .rest = 1,
+     .limit = LESS_FIRST},
+    {"caputo l1 on times", "kind=caputo", 0.05, 0.95, TIMES, .causal = l1_on_times, .limit = LESS_FIRST},
+    {"caputo l1_2", "kind=caputo, scheme=l1_2", 0.05, 0.95, ENGINES, .causal = l1_2_definition, .rest = 2,
+     .limit = LESS_FIRST},
+    {"caputo l2", "kind=caputo, scheme=l2", 1.05, 1.95, ENGINES, .causal = l2_definition, .rest = 1,
+     .limit = DIFFERENCE},
+    {"caputo l2 slope", "kind=caputo, scheme=l2", 1.05, 1.95, ENGINES | INITIAL_SLOPE,
+     .causal = l2_with_slope},
+    {"caputo gl", "kind=caputo, scheme=gl", 0.05, 1.95, ENGINES, .causal = caputo_gl_definition, .rest = 1,
+     .limit = LESS_FIRST},
+    {"caputo gl slope", "kind=caputo, scheme=gl", 1.05, 1.95, ENGINES | INITIAL_SLOPE,
+     .causal = caputo_gl_with_slope},
+    {"integral gl", "kind=integral, scheme=gl", 0.1, 2.4, SEMIGROUP | ENGINES, .causal = integral_gl,
+     .limit = SAME},
+    {"integral rectangle", "kind=integral, scheme=rectangle", 0.1, 2.4, ENGINES, .causal = integral_rectangle,
+     .limit = PREVIOUS},
+    {"integral trapezoid", "kind=integral, scheme=trapezoid", 0.1, 2.4, ENGINES, .causal = integral_trapezoid,
+     .rest = 1, .limit = SAME_BUT_FIRST},
 };
 
 /* ---- Application along axes ---- */
@@ -294,12 +404,17 @@ static inline void apply_definition(const Operator *op, const Parameters *p, con
         op->causal(p, x, block->dims[0], y);
 }
 
-/* frac(x, alpha, …) as text, with the names h, l and t for the other parameters; extra: "" or ", engine=fft".
- */
-static inline const char *frac_text(const Operator *op, const char *x, const char *alpha, const char *extra,
-                                    char out[256]) {
-    snprintf(out, 256, "frac(%s, %s, %s, step=h%s%s%s)", x, alpha, op->options,
-             op->traits & LAMBDA ? ", lambda=l" : "", op->traits & THETA ? ", theta=t" : "", extra);
+/* frac(x, alpha, …) of n points as text, with the names h, l and t for the other parameters; extra: "" or
+   ", engine=fft". */
+static inline const char *frac_text(const Operator *op, const char *x, int64_t n, const char *alpha,
+                                    const char *extra, char out[256]) {
+    char step[100] = "step=h";
+    if (op->traits & TIMES)
+        snprintf(step, sizeof step, "times=h*(iota(%lld, f64) + 0.3*sin(iota(%lld, f64)))", (long long)n,
+                 (long long)n);
+    snprintf(out, 256, "frac(%s, %s, %s, %s%s%s%s%s)", x, alpha, op->options, step,
+             op->traits & LAMBDA ? ", lambda=l" : "", op->traits & THETA ? ", theta=t" : "",
+             op->traits & INITIAL_SLOPE ? ", slope=t" : "", extra);
     return out;
 }
 
