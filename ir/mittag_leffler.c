@@ -11,7 +11,7 @@
  * error is e^{2A − A²/μ}. All is real for real z, so half of the nodes suffice.
  */
 #include "special.h"
-#include <math.h>
+#include "vector_math.h"
 
 typedef struct Complex {
     double re, im;
@@ -23,10 +23,6 @@ static Complex times(Complex a, Complex b) {
 
 static Complex scaled(Complex a, double s) {
     return (Complex){s * a.re, s * a.im};
-}
-
-static Complex inverse(Complex a) {
-    return scaled((Complex){a.re, -a.im}, 1 / (a.re * a.re + a.im * a.im));
 }
 
 static Complex integer_power(Complex a, int64_t n) {
@@ -45,21 +41,30 @@ static Complex exponential(double s, Complex a) {
 }
 
 typedef struct Point {
-    double alpha, beta, z;
+    double alpha, beta, z, unit; /* unit: of z, whose power n + 1 alone may overflow */
     int64_t n, m;
-    double log_radius, radius, angle; /* of the pole in the upper half plane, λ_p = |z|^{1/α} e^{i·angle} */
-    bool pole;                        /* there is one on the principal sheet */
+    double log_radius, radius, angle; /* of the pole in the upper half plane, |z|^{1/α} e^{i·angle} */
+    Complex pole;
+    double rho; /* Re √pole; 0 where no pole is on the principal sheet */
 } Point;
 
-/* |z|^{1/α}, with the rounding of 1/α made good: it would be multiplied by ln λ_p. */
+/* |z|^{1/α}, with the rounding of 1/α made good: it would be multiplied by ln |pole|. Cosines by sines that
+   are exact beside α = 1 and α = 2. */
 static void find_pole(Point *p) {
     double inverse_alpha = 1 / p->alpha, rest = fma(-p->alpha, inverse_alpha, 1) * inverse_alpha;
     double log_z = log(fabs(p->z));
-    p->pole = p->z > 0 || (p->z < 0 && p->alpha > 1);
     p->log_radius = log_z * inverse_alpha;
     p->radius = pow(fabs(p->z), inverse_alpha);
     if (isfinite(p->radius)) p->radius += p->radius * log_z * rest;
-    p->angle = p->z > 0 ? 0 : M_PI * inverse_alpha;
+    if (p->z > 0) {
+        p->pole = (Complex){p->radius, 0};
+        p->rho = sqrt(p->radius);
+    } else if (p->z < 0 && p->alpha > 1) {
+        p->angle = M_PI * inverse_alpha;
+        p->pole.re = p->radius * sin(M_PI * (p->alpha - 2) / (2 * p->alpha));
+        p->pole.im = p->radius * sin(p->angle);
+        p->rho = sqrt(p->radius) * sin(M_PI * (p->alpha - 1) / (2 * p->alpha));
+    }
 }
 
 /* ---- The residue ---- */
@@ -92,14 +97,13 @@ static Complex residue_polynomial(const Point *p, Complex pole, Complex log_pole
 /* The sum of the residues: of one real pole, or of a conjugate pair. e^λ in halves, since it may overflow
    where its product with a small power of λ does not. */
 static double residues(const Point *p) {
-    Complex pole = {p->radius * cos(p->angle), p->radius * sin(p->angle)};
-    Complex log_pole = {p->log_radius, p->angle};
-    if (pole.re < -800) return 0;
-    Complex half = exponential(0.5, pole), r = residue_polynomial(p, pole, log_pole);
-    if (p->z > 0 && isinf(p->radius)) return INFINITY;
+    if (p->z > 0 && p->radius > 1e5) return p->m % 2 ? -INFINITY : INFINITY; /* whatever β */
+    if (p->pole.re < -800) return 0;
+    Complex log_pole = {p->log_radius, p->angle}, r = residue_polynomial(p, p->pole, log_pole);
     r = times(r, exponential(1 - p->beta - (double)p->n * p->alpha, log_pole));
-    r = times(times(r, half), half);
-    return p->z > 0 ? r.re : 2 * r.re;
+    r = times(r, (Complex){cos(p->pole.im), sin(p->pole.im)});
+    double half = exp(0.5 * p->pole.re);
+    return (p->z > 0 ? 1 : 2) * r.re * half * half;
 }
 
 /* ---- The integral ---- */
@@ -109,13 +113,15 @@ typedef struct Parabola {
     int nodes;
 } Parabola;
 
-enum { DIGITS = 36 }; /* e^−36 = 2e-16 */
+enum { DIGITS = 36 /* e^−36 = 2e-16 */, MOST_BETA = 1000 };
 
 /* A = π/h such that the error e^{−2A(d−s)} · s^{−w} (μ)^{−p}, s the distance kept from the singularities, is
    below e^−DIGITS: p bounds the growth of the integrand toward the branch point, w counts its poles too. */
 static double resolution(const Point *p, double mu, double strip) {
     double at_origin = fmax(0, p->beta + p->alpha * (double)p->n - 0.5);
-    double w = 2 * at_origin + (double)p->n + 1, needed = DIGITS - at_origin * log(mu), a = 20 / strip;
+    double factors = log_gamma((double)p->n + 1) + (double)p->m; /* n! and powers of ln λ */
+    double w = 2 * at_origin + (double)p->n + 1, needed = DIGITS + factors - at_origin * log(mu);
+    double a = 20 / strip;
     for (int i = 0; i < 3; i++) a = (needed + w * (1 + log(2 * a / w))) / (2 * strip);
     return fmax(a, mu + sqrt(mu * mu + DIGITS * mu));
 }
@@ -126,51 +132,81 @@ static Parabola parabola(const Point *p, double mu, double a) {
     return (Parabola){mu, M_PI / a, 1 + (int)(sqrt(squared) * a * M_1_PI)};
 }
 
-/* Around the poles: μ as large as rounding allows, since the integrand is e^μ times too large. */
-static Parabola around_poles(const Point *p, double rho) {
-    double mu = rho * rho + 4 + fmax(0, 0.5 * (p->beta - 4));
-    return parabola(p, mu, resolution(p, mu, 1 - rho / sqrt(mu)));
+/* Around the poles: μ no larger than rounding allows, since the integrand is e^μ μ^{−β} times too large. */
+static Parabola around_poles(const Point *p) {
+    double mu = p->rho * p->rho + fmax(1, 4 + 0.5 * (fmin(p->beta, 0) + fmax(p->beta - 4, 0)));
+    return parabola(p, mu, resolution(p, mu, 1 - p->rho / sqrt(mu)));
 }
 
-/* Between 0 and poles with Re √λ_p = ρ, where the integrand reaches e^{ρ²} unless A comes first. */
-static Parabola before_poles(const Point *p, double rho) {
-    double mu = fmin(0.25 * rho * rho, 4);
-    double a = resolution(p, mu, 1);
+/* Between 0 and the poles, where the integrand reaches e^{ρ²} unless A comes first. */
+static Parabola before_poles(const Point *p) {
+    double rho = p->rho, mu = fmin(0.25 * rho * rho, 4), a = resolution(p, mu, 1);
     if (a > rho * sqrt(mu)) a = fmax(a, (DIGITS + rho * rho + 3 * (double)p->n) / (2 * (rho / sqrt(mu) - 1)));
     return parabola(p, mu, a);
 }
 
-/* λ^{α−β}(1 + iu) e^λ (−ln λ)^m / ((λ^α − z)/unit)^{n+1} */
-static Complex integrand(const Point *p, double mu, double u, double unit) {
-    Complex log_point = {log(mu) + log1p(u * u), 2 * atan(u)};
-    Complex power = exponential(p->alpha, log_point), f = exponential(p->alpha - p->beta, log_point);
-    f = times(f, exponential(1, (Complex){mu * (1 - u * u), 2 * mu * u}));
-    f = times(f, (Complex){1, u});
-    Complex quotient = inverse((Complex){(power.re - p->z) / unit, power.im / unit});
-    f = times(f, integer_power(quotient, p->n + 1));
-    return times(f, integer_power(scaled(log_point, -1), p->m));
+enum { TILE = 32 };
+
+/* The integrand at some nodes is f q^{n+1} (−ln λ)^m with f = λ^{α−β} e^λ (1 + iu), q = unit/(λ^α − z). */
+typedef struct Nodes {
+    double log_radius[TILE], angle[TILE];
+    double size[TILE], phase[TILE]; /* of λ^{α−β} e^λ */
+    double cosine[TILE], power_cosine[TILE];
+    double f_re[TILE], f_im[TILE], q_re[TILE], q_im[TILE];
+} Nodes;
+
+/* Sines in a loop after the cosines: side by side they become calls of sincos, which has no vector form. */
+FOR_EACH_VECTOR_WIDTH static void evaluate_nodes(const Point *p, const Parabola *c, int first, Nodes *t) {
+    double alpha = p->alpha, shift = p->alpha - p->beta, z = p->z / p->unit, unit = 1 / p->unit;
+    double mu = c->mu, h = c->h, log_mu = log(c->mu);
+    int count = MIN(TILE, (c->nodes - first + 7) / 8 * 8);
+    VECTORISED
+    for (int k = 0; k < count; k++) {
+        double u = h * (first + k);
+        t->log_radius[k] = log_mu + log1p(u * u);
+        t->angle[k] = 2 * atan2(u, 1.0);
+        t->size[k] = exp(shift * t->log_radius[k] + mu * (1 - u * u));
+        t->phase[k] = shift * t->angle[k] + 2 * mu * u;
+        t->cosine[k] = cos(t->phase[k]);
+        t->power_cosine[k] = cos(alpha * t->angle[k]);
+    }
+    VECTORISED
+    for (int k = 0; k < count; k++) {
+        double u = h * (first + k), power = unit * exp(alpha * t->log_radius[k]);
+        double f_re = t->size[k] * t->cosine[k], f_im = t->size[k] * sin(t->phase[k]);
+        double re = power * t->power_cosine[k] - z, im = power * sin(alpha * t->angle[k]);
+        double scale = 1 / (re * re + im * im);
+        t->f_re[k] = f_re - u * f_im, t->f_im[k] = f_im + u * f_re;
+        t->q_re[k] = scale * re, t->q_im[k] = -scale * im;
+    }
 }
 
 static double integral(const Point *p, const Parabola *c) {
-    double unit = fmax(1, fabs(p->z)); /* |z|^{n+1} alone may overflow */
-    double sum = 0.5 * integrand(p, c->mu, 0, unit).re;
-    for (int k = 1; k < c->nodes; k++) sum += integrand(p, c->mu, k * c->h, unit).re;
-    sum *= 2 * c->mu * c->h * M_1_PI / unit;
-    for (int64_t k = 1; k <= p->n; k++) sum *= (double)k / unit;
-    return sum;
+    Nodes t;
+    double sum = 0, scale = 2 * c->mu * c->h * M_1_PI / p->unit;
+    for (int k = 0; k < c->nodes; k++) {
+        int i = k % TILE;
+        if (i == 0) evaluate_nodes(p, c, k, &t);
+        Complex f = {t.f_re[i], t.f_im[i]};
+        f = times(f, integer_power((Complex){t.q_re[i], t.q_im[i]}, p->n + 1));
+        if (p->m) f = times(f, integer_power((Complex){-t.log_radius[i], -t.angle[i]}, p->m));
+        sum += k ? f.re : 0.5 * f.re; /* real at u = 0, and conjugate at −u */
+    }
+    for (int64_t k = 1; k <= p->n; k++) scale *= (double)k / p->unit;
+    return sum * scale;
 }
 
 double mittag_leffler(double alpha, double beta, double z, int64_t n, int64_t m) {
-    Point p = {.alpha = alpha, .beta = beta, .z = z, .n = n, .m = m};
-    if (!(alpha > 0 && alpha <= 2) || !isfinite(beta) || isnan(z)) return NAN;
+    Point p = {.alpha = alpha, .beta = beta, .z = z, .unit = fmax(1, fabs(z)), .n = n, .m = m};
+    if (!(alpha > 0 && alpha <= 2 && fabs(beta) <= MOST_BETA) || isnan(z)) return NAN;
+    if (z == -INFINITY) return alpha < 2 ? 0 : NAN;
     if (z == 0 && m == 0) return tgamma((double)n + 1) * reciprocal_gamma(alpha * (double)n + beta);
     find_pole(&p);
-    double rho = p.pole ? sqrt(p.radius) * cos(0.5 * p.angle) : 0;
-    if (rho * rho < 4) {
-        Parabola around = around_poles(&p, rho);
+    if (p.rho * p.rho < fmax(3, beta)) {
+        Parabola around = around_poles(&p);
         return integral(&p, &around);
     }
-    Parabola before = before_poles(&p, rho);
-    double waves = residues(&p);
-    return isfinite(waves) ? waves + integral(&p, &before) : waves;
+    double sum = residues(&p);
+    Parabola before = before_poles(&p);
+    return isfinite(sum) ? sum + integral(&p, &before) : sum;
 }

@@ -14,8 +14,9 @@ double polygamma(int64_t n, double x);
    from x > 0 to the plane without the negative axis, which belongs to the upper half (y = −0: to the lower).
    At the poles of Γ the real part of log Γ is +∞, and the derivatives are NaN. */
 double complex_lgamma(double x, double y, int64_t n, Part part);
-/* ∂^n/∂z^n ∂^m/∂β^m E_{α,β}(z), E_{α,β}(z) = Σ z^k / Γ(αk + β), for 0 < α ≤ 2 and real β, z;
-   0 ≤ n, m ≤ MAX_MITTAG_LEFFLER. Relative or absolute error below 1e-12; +∞ or −∞ beyond the range of f64. */
+/* ∂^n/∂z^n ∂^m/∂β^m E_{α,β}(z), E_{α,β}(z) = Σ z^k / Γ(αk + β), for 0 < α ≤ 2, |β| ≤ 1000 and
+   any real z; 0 ≤ n, m ≤ MAX_MITTAG_LEFFLER. Relative or absolute error below 1e-12; +∞ or −∞ beyond the
+   range of f64. */
 double mittag_leffler(double alpha, double beta, double z, int64_t n, int64_t m);
 
 #endif

@@ -1,6 +1,6 @@
 /* eager_conv.c — causal convolution, directly or by zero-padded transforms, and Grünwald weights. */
 #include "eager.h"
-#include "eager_math.h"
+#include "vector_math.h"
 #include <string.h>
 
 /* ---- Direct: tiles of outputs in registers; every LAGS lags their sums are added in f64 ---- */

@@ -4,7 +4,7 @@
  * f64.
  */
 #include "eager.h"
-#include "eager_math.h"
+#include "vector_math.h"
 #include <string.h>
 
 enum { BINS = 128 }; /* per chunk */

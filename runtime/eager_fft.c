@@ -5,7 +5,7 @@
  * through the transform in blocks of FFT_BLOCK.
  */
 #include "eager.h"
-#include "eager_math.h"
+#include "vector_math.h"
 #include <string.h>
 
 /* ---- Finding and planning ---- */

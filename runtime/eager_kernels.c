@@ -6,7 +6,7 @@
  * operand of the same type.
  */
 #include "eager.h"
-#include "eager_math.h"
+#include "vector_math.h"
 #include "special.h"
 #include <string.h>
 

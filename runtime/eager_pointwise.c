@@ -5,7 +5,7 @@
  * way) and widened, the kernel runs, and a 16-bit result is rounded on its way out.
  */
 #include "eager.h"
-#include "eager_math.h"
+#include "vector_math.h"
 #include "half.h"
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * work. Rows lie along the last axis, after a transposed copy where the axis is another.
  */
 #include "eager.h"
-#include "eager_math.h"
+#include "vector_math.h"
 #include <string.h>
 
 /* Rows of [rows, length] samples; modes: c (or, of a correlation, nothing) and r, a row of each per row of x.

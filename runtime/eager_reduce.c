@@ -8,7 +8,7 @@
  * segments; i32 modulo 2^32 by way of 64 bits.
  */
 #include "eager.h"
-#include "eager_math.h"
+#include "vector_math.h"
 #include "half.h"
 #include <string.h>
 

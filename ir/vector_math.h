@@ -1,10 +1,10 @@
-/* eager_math.h — how the loops of the eager target are compiled: for three vector widths, the widest that the
- * processor has being chosen when the program is loaded, and with glibc's vector math library (libmvec, at
- * most 4 units in the last place) in the place of scalar functions. Without a library that has them, the
- * scalar functions are called.
+/* vector_math.h — how loops over elementary functions are compiled: for three vector widths, the widest that
+ * the processor has being chosen when the program is loaded, and with glibc's vector math library (libmvec,
+ * at most 4 units in the last place) in the place of scalar functions. Without a library that has them, the
+ * scalar functions are called. CMakeLists.txt lists the files that have such loops.
  */
-#ifndef FRAX_EAGER_MATH_H
-#define FRAX_EAGER_MATH_H
+#ifndef FRAX_VECTOR_MATH_H
+#define FRAX_VECTOR_MATH_H
 
 #include <math.h>
 
