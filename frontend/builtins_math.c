@@ -21,16 +21,16 @@ static Item digamma_rule(Lower *lw, const Args *args) {
     return item_value(g_polygamma(lw->g, 0, float_arg(lw, args, 0)));
 }
 
-/* Beyond 0 < α ≤ 2 the function is not computed. */
+/* Beyond 0 < α ≤ 2 the function is not computed: numbers are judged now, arrays when they are known. */
 static Item mittag_leffler_rule(Lower *lw, const Args *args) {
-    const Item *alpha = &args->items[0];
-    if (!failed(lw) && (is_number(alpha) || alpha->kind == ITEM_VALUE)) {
-        const Node *node = is_number(alpha) ? NULL : graph_node(lw->g, alpha->value);
-        double order = !node ? alpha->number.value : node->op == OP_constant ? node->attrs->value : 1;
-        if (!(order > 0 && order <= 2))
-            return item_value(arg_fail(lw, args, 0, FRAX_VALUE, "is %g, expected 0 < alpha <= 2", order));
-    }
-    return pointwise(lw, args->builtin->name, OP_mittag_leffler, args->items, 3);
+    static const char expected[] = "0 < alpha <= 2";
+    Item x[3] = {args->items[0], args->items[1], args->items[2]};
+    double order = x[0].number.value;
+    if (is_number(&x[0]) && !(order > 0 && order <= 2))
+        return item_value(arg_fail(lw, args, 0, FRAX_VALUE, "is %g, expected %s", order, expected));
+    if (x[0].kind == ITEM_VALUE && dtype_is_float(graph_type(lw->g, x[0].value)->dtype))
+        x[0].value = g_guard(lw->g, x[0].value, nextafter(0, 1), 2, "mittag_leffler: alpha", expected);
+    return pointwise(lw, args->builtin->name, OP_mittag_leffler, x, 3);
 }
 
 static Value relu_value(Lower *lw, Value x) {
