@@ -6,7 +6,7 @@
  * its lags or bins; each sums over the batch in order, in f64.
  */
 #include "eager.h"
-#include "eager_math.h"
+#include "vector_math.h"
 #include <string.h>
 
 enum { PIECE = 64 }; /* lags or bins per chunk */
