@@ -54,6 +54,8 @@ typedef struct EmitterOps {
     Em (*reduce)(Emitter *e, Op op,
                  Em value); /* sum, reduce_max, reduce_min over the lanes, in a fixed tree */
 
+    /* As many vectors as each has lanes: lane i of the result is the sum over the lanes of values[i]. */
+    Em (*sum_lanes)(Emitter *e, const Em *values);
     /* a0 b0 … a1 b1 …: `count` (2 or 4) vectors in units of `unit` lanes, as one vector of all lanes. */
     Em (*interleave)(Emitter *e, const Em *values, int count, int unit);
     Em (*reverse)(Emitter *e, Em value); /* lanes in reverse order */

@@ -65,6 +65,19 @@ Em rows_row_position(Rows *r) {
     return rows_affine(r, &position);
 }
 
+Em rows_kept_position(Rows *r) {
+    Em at = rows_row_position(r);
+    return r->origin.ref ? r->e->ops->index_op(r->e, INDEX_SUB, at, r->origin) : at;
+}
+
+int64_t rows_kept_length(const Rows *r) {
+    return r->k->streams ? STREAM : kernel_inner_size(r->k);
+}
+
+FraxDType scratch_dtype(EmType type) {
+    return type == EM_F64 ? FRAX_F64 : type == EM_I32 ? FRAX_I32 : type == EM_BOOL ? FRAX_BOOL : FRAX_F32;
+}
+
 static Em both(Rows *r, Em a, Em b) {
     if (!a.ref) return b;
     if (!b.ref) return a;
@@ -116,14 +129,11 @@ static Em pointwise_item(Rows *r, const Item *item) {
 /* Rows kept in scratch: with lanes across rows a full vector per position, else one element. */
 static Em kept_row(Rows *r, int64_t bytes, EmType type) {
     const EmitterOps *o = r->e->ops;
-    FraxDType dtype = type == EM_F64    ? FRAX_F64
-                      : type == EM_I32  ? FRAX_I32
-                      : type == EM_BOOL ? FRAX_BOOL
-                                        : FRAX_F32;
-    Em at = rows_row_position(r);
+    Em at = rows_kept_position(r);
     int lanes = r->lanes;
     if (r->across) at = o->index_op(r->e, INDEX_MUL, at, o->index(r->e, lanes));
-    return o->load(r->e, scratch_at(r, bytes), dtype, at, 1, lanes, r->across ? no_mask() : r->mask);
+    return o->load(r->e, scratch_at(r, bytes), scratch_dtype(type), at, 1, lanes,
+                   r->across ? no_mask() : r->mask);
 }
 
 static Em compute(Rows *r, int i) {

@@ -291,6 +291,28 @@ static Em em_interleave(Emitter *e, const Em *v, int count, int unit) {
                            unit);
 }
 
+/* A transposition with additions on the way. After step k vector i holds 2^k sums in the making, of the
+   values i, i + n/2^k, …, each spread over n/2^k lanes; vectors i and i + n/2^{k+1} are merged. */
+static Em em_sum_lanes(Emitter *e, const Em *values) {
+    LlvmEmitter *l = self(e);
+    int n = values[0].lanes, low[64], high[64];
+    Em part[64];
+    memcpy(part, values, sizeof *part * (size_t)n);
+    for (int half = n / 2; half >= 1; half /= 2) {
+        for (int i = 0; i < n; i++) {
+            int sum = i / half, lane = i % half, from = sum % 2 * n + sum / 2 * 2 * half;
+            low[i] = from + lane;
+            high[i] = from + half + lane;
+        }
+        for (int i = 0; i < half; i++) {
+            LLVMValueRef a = shuffle(l, part[i].ref, part[i + half].ref, low, n);
+            LLVMValueRef b = shuffle(l, part[i].ref, part[i + half].ref, high, n);
+            part[i] = llvm_arith(e, OP_add, llvm_value(a, part[i].type, n), llvm_value(b, part[i].type, n));
+        }
+    }
+    return part[0];
+}
+
 static Em em_reverse(Emitter *e, Em v) {
     int order[64];
     if (v.lanes == 1) return v;
@@ -446,8 +468,20 @@ static LLVMValueRef all_true(LlvmEmitter *l, int lanes) {
     return LLVMConstAllOnes(llvm_type(l, EM_BOOL, lanes));
 }
 
+/* Elements at, at − 1, … are those from the last one on, in reverse order. */
+static Em last_of(Emitter *e, Em at, int lanes) {
+    return em_index_op(e, INDEX_SUB, at, em_index(e, lanes - 1));
+}
+
+static Em reversed_mask(Emitter *e, Em mask, int lanes) {
+    return mask.ref ? em_reverse(e, llvm_splat(e, mask, lanes)) : mask;
+}
+
 static Em em_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int lanes, Em mask) {
     LlvmEmitter *l = self(e);
+    if (lanes > 1 && stride == -1)
+        return em_reverse(
+            e, em_load(e, base, dtype, last_of(e, at, lanes), 1, lanes, reversed_mask(e, mask, lanes)));
     LLVMTypeRef type = with_lanes(memory_scalar(l, dtype), lanes);
     LLVMValueRef raw, mask_ref = mask.ref ? llvm_splat(e, mask, lanes).ref : NULL;
     if (lanes > 1 && stride != 1) {
@@ -482,6 +516,11 @@ static LLVMValueRef hidden_mask(LlvmEmitter *l, LLVMValueRef mask, int lanes) {
 
 static void em_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, Em v, Em mask) {
     LlvmEmitter *l = self(e);
+    if (v.lanes > 1 && stride == -1) {
+        em_store(e, base, dtype, last_of(e, at, v.lanes), 1, em_reverse(e, v),
+                 reversed_mask(e, mask, v.lanes));
+        return;
+    }
     LLVMValueRef raw = to_memory(l, v, dtype), mask_ref = mask.ref ? llvm_splat(e, mask, v.lanes).ref : NULL;
     LLVMTypeRef type = LLVMTypeOf(raw);
     if (v.lanes > 1 && stride != 1) {
@@ -692,6 +731,7 @@ static const EmitterOps llvm_ops = {
     .reduce = em_reduce,
     .interleave = em_interleave,
     .reverse = em_reverse,
+    .sum_lanes = em_sum_lanes,
     .table = em_table,
     .pointer = em_pointer,
     .load_pointer = em_load_pointer,

@@ -30,6 +30,7 @@ static double element_visits(const Graph *g, const Kernel *k) {
         Op op = graph_node(g, k->rows[i].node)->op;
         bool direct = op == OP_causal_conv || op == OP_causal_correlation;
         each += direct ? conv_taps(g, k->rows[i].node) / 16 : op == OP_grunwald_weights ? 4 : 8;
+        if (op_is_recurrence(op)) each += (double)recurrence_modes(g, k->rows[i].node) / 4;
     }
     return (double)kernel_outer_size(k) * length * each;
 }

@@ -56,5 +56,6 @@ bool emit_matmul(Emitter *e, Program *program, int kernel);
 /* The transform of a row operation, registered with the program; its place in Program.ffts, −1 when out of
  * memory. */
 int program_fft(Program *program, Value node);
+int64_t recurrence_modes(const Graph *graph, Value node);
 
 #endif

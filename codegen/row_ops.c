@@ -68,7 +68,7 @@ static int64_t bins(const FftShape *shape) {
 
 /* ---- Scratch ---- */
 
-static int64_t reserve(Rows *r, int64_t elements, FraxDType dtype) {
+int64_t rows_reserve(Rows *r, int64_t elements, FraxDType dtype) {
     int64_t at = (int64_t)r->scratch;
     r->scratch += ((size_t)elements * frax_dtype_size(dtype) + 63) / 64 * 64 + 64;
     return at;
@@ -91,7 +91,7 @@ static bool same_slots(const Rows *r, int a, int b) {
 }
 
 /* The first operation that keeps the same input row in the same way. */
-static void slot_owner(const Rows *r, int row, int input, int *owner, int *slot) {
+void rows_slot_owner(const Rows *r, int row, int input, int *owner, int *slot) {
     int item = r->k->rows[row].inputs[input];
     for (int i = 0; i <= row; i++) {
         if (!same_slots(r, i, row)) continue;
@@ -107,13 +107,17 @@ static void slot_owner(const Rows *r, int row, int input, int *owner, int *slot)
 bool rows_input_slot(const Rows *r, int row, int input) {
     int owner = row, slot = input;
     if (row_node(r, row)->op == OP_grunwald_weights) return false; /* its input is one number, not a row */
-    slot_owner(r, row, input, &owner, &slot);
+    rows_slot_owner(r, row, input, &owner, &slot);
     return owner == row && slot == input;
 }
 
 static bool layout_row_op(Rows *r, int i) {
     const Node *node = row_node(r, i);
     FraxDType dtype = row_dtype(r, i);
+    if (op_is_recurrence(node->op)) {
+        rows_layout_recurrence(r, i);
+        return true;
+    }
     int64_t length = kernel_inner_size(r->k);
     int lanes = vector_lanes(r, dtype, length);
     if (is_direct(node->op)) r->lead[i] = MAX(CONV_VECTORS * lanes, CORRELATION_LAGS);
@@ -121,16 +125,16 @@ static bool layout_row_op(Rows *r, int i) {
     if (is_spectral(node->op) && program_fft(r->program, r->k->rows[i].node) < 0) return false;
     for (int n = 0; n < r->k->rows[i].ninputs; n++) {
         int owner = i, slot = n;
-        slot_owner(r, i, n, &owner, &slot);
+        rows_slot_owner(r, i, n, &owner, &slot);
         bool own = owner == i && slot == n;
         if (node->op == OP_grunwald_weights) continue;
-        r->row[i][n] = own ? reserve(r, length + 2 * r->lead[i], dtype) : r->row[owner][slot];
+        r->row[i][n] = own ? rows_reserve(r, length + 2 * r->lead[i], dtype) : r->row[owner][slot];
         if (is_spectral(node->op))
-            r->spectrum[i][n] = own ? reserve(r, 2 * bins(&shape), dtype) : r->spectrum[owner][slot];
+            r->spectrum[i][n] = own ? rows_reserve(r, 2 * bins(&shape), dtype) : r->spectrum[owner][slot];
     }
-    if (node->op == OP_spectral) r->product[i] = reserve(r, 2 * bins(&shape), dtype);
+    if (node->op == OP_spectral) r->product[i] = rows_reserve(r, 2 * bins(&shape), dtype);
     if (node->op != OP_rfft && node->op != OP_cross_spectrum && node->op != OP_causal_correlation)
-        r->result[i] = reserve(r, length + CONV_VECTORS * lanes, dtype);
+        r->result[i] = rows_reserve(r, length + CONV_VECTORS * lanes, dtype);
     return true;
 }
 
@@ -231,7 +235,7 @@ static void call_transform(Rows *r, int row, bool inverse, int64_t real, int64_t
 
 static void transform_input(Rows *r, int row, int input) {
     int owner = row, slot = input;
-    slot_owner(r, row, input, &owner, &slot);
+    rows_slot_owner(r, row, input, &owner, &slot);
     if (r->transformed[owner][slot]) return;
     r->transformed[owner][slot] = true;
     call_transform(r, row, false, r->row[row][input], r->spectrum[row][input]);
@@ -564,6 +568,8 @@ void rows_run_row_ops(Rows *r, int stage) {
             break;
         case OP_causal_conv: run_conv(r, i); break;
         case OP_causal_correlation: run_correlation(r, i); break;
+        case OP_exponential_conv:
+        case OP_exponential_correlation: rows_run_recurrence(r, i); break;
         default: run_weights(r, i); break;
         }
     }

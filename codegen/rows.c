@@ -9,6 +9,8 @@
  *           for each vector of elements           values, partial reductions, stores
  *           reductions become values of the row
  *
+ * A row of recurrences is streamed: pieces of it go through all passes, one after the other.
+ *
  * The order of all additions depends on sizes only. A reduction with few, long rows is cut into chunks whose
  * partial results a second function, NAME_finish, combines in order.
  */
@@ -167,14 +169,10 @@ void rows_store(Rows *r, const Store *store) {
     o->store(r->e, rows_base(r, store->node), dtype, rows_affine(r, &store->at), stride, value, mask);
 }
 
-static FraxDType scratch_dtype(EmType type) {
-    return type == EM_F64 ? FRAX_F64 : type == EM_I32 ? FRAX_I32 : type == EM_BOOL ? FRAX_BOOL : FRAX_F32;
-}
-
 /* Keeps an item's value in scratch for later passes or a row operation. */
 static void keep(Rows *r, int item, int64_t bytes, int64_t lead) {
     const EmitterOps *o = r->e->ops;
-    Em value = rows_value(r, item), at = rows_row_position(r);
+    Em value = rows_value(r, item), at = rows_kept_position(r);
     int lanes = r->k->lane_loop >= 0 ? r->lanes : 1;
     value = o->splat(r->e, value, lanes);
     if (r->across) at = index_op(r, INDEX_MUL, at, index_of(r, lanes));
@@ -320,9 +318,48 @@ static void one_pass(Rows *r, Em lane_first, Em lane_end) {
     end_reductions(r);
 }
 
+/* All passes over one piece of a streamed row. */
+static void stream_piece(Rows *r, Em first, Em end) {
+    r->origin = first;
+    r->piece = index_op(r, INDEX_SUB, end, first);
+    for (r->pass = 0; r->pass < r->k->nstages; r->pass++) {
+        rows_complete_inputs(r, r->pass);
+        rows_run_row_ops(r, r->pass);
+        if (pass_has_elements(r)) element_loops(r, r->k->nouter, first, end);
+    }
+    r->origin = (Em){0};
+}
+
+/* Reductions of all passes run along with the pieces; what follows from them has its turn after the last
+ * piece. */
+static void streamed_row(Rows *r) {
+    const EmitterOps *o = r->e->ops;
+    Em size = index_of(r, r->k->size[r->k->lane_loop]);
+    rows_forget(r, false);
+    r->pass = 0;
+    r->unroll = 1;
+    row_values(r);
+    rows_begin_recurrences(r);
+    for (r->pass = 0; r->pass < r->k->nstages; r->pass++) begin_reductions(r);
+    EmLoop pieces = o->loop_begin(r->e, index_of(r, 0), size, STREAM);
+    Em end = index_op(r, INDEX_MIN, index_op(r, INDEX_ADD, pieces.index, index_of(r, STREAM)), size);
+    stream_piece(r, pieces.index, end);
+    o->loop_end(r->e, &pieces);
+    rows_finish_recurrences(r);
+    for (r->pass = 0; r->pass < r->k->nstages; r->pass++) {
+        if (r->pass) row_values(r);
+        end_reductions(r);
+    }
+    rows_forget(r, false);
+}
+
 /* All passes over the row at the current outer loops. */
 static void whole_row(Rows *r, int copy) {
     (void)copy;
+    if (r->k->streams) {
+        streamed_row(r);
+        return;
+    }
     int lane = r->k->lane_loop;
     Em first = index_of(r, 0), end = index_of(r, lane >= 0 ? r->k->size[lane] : 1);
     rows_forget(r, false);
@@ -551,7 +588,7 @@ static void reserve_cached(Rows *r) {
     for (size_t i = 0; i < k->nitems; i++) {
         if (r->cached[i] < 0) continue;
         r->cached[i] = (int64_t)r->scratch;
-        size_t row = (size_t)kernel_inner_size(k) * (size_t)(r->across ? r->lanes : 1) + (size_t)r->lanes;
+        size_t row = (size_t)rows_kept_length(r) * (size_t)(r->across ? r->lanes : 1) + (size_t)r->lanes;
         r->scratch += (row * element_bytes(item_type(r->graph, &k->items[i])) + 127) / 64 * 64;
     }
 }

@@ -5,7 +5,7 @@
 
 #include "program.h"
 
-enum { MAX_UNROLL = 4 };
+enum { MAX_UNROLL = 4, STREAM = 512 /* elements of a piece of a streamed row; a multiple of all lanes */ };
 
 /* State while one kernel is emitted. */
 typedef struct Rows {
@@ -35,6 +35,12 @@ typedef struct Rows {
     int64_t result[MAX_ROW_OPS];      /* and the resulting row */
     int64_t fft_work;                 /* where generated transforms work */
     int64_t lead[MAX_ROW_OPS];        /* zeros kept before the input row, in elements */
+    Em origin;                        /* streamed rows: the first element of the piece; ref NULL otherwise */
+    Em piece;                         /* and how many there are */
+    int64_t rates[MAX_ROW_OPS];       /* recurrences: bytes in scratch of r, */
+    int64_t states[MAX_ROW_OPS];      /* of the states (both with the first that shares them), */
+    int64_t modes[MAX_ROW_OPS];       /* of c or of the sums over time, */
+    int64_t wide[MAX_ROW_OPS][2];     /* and of the input rows as f64 */
     Em block;                         /* number of the current block */
     size_t scratch;
 } Rows;
@@ -57,6 +63,9 @@ Em rows_row_position(Rows *r); /* linear position along the row, at lane 0 */
 void rows_forget(Rows *r, bool inner_only);
 EmType item_type(const Graph *g, const Item *item);
 Em scratch_at(Rows *r, int64_t bytes);
+Em rows_kept_position(Rows *r); /* position in rows that are kept in scratch, at lane 0 */
+int64_t rows_kept_length(const Rows *r);
+FraxDType scratch_dtype(EmType type);
 
 /* rows.c */
 void rows_store(Rows *r, const Store *store);
@@ -70,5 +79,15 @@ void rows_zero_leads(Rows *r);
 void rows_finish_spectra(Rows *r); /* sums the blocks' partial cross spectra */
 bool rows_input_slot(const Rows *r, int row,
                      int input); /* must this input be kept? (not if another operation keeps it) */
+
+int64_t rows_reserve(Rows *r, int64_t elements, FraxDType dtype); /* bytes in scratch */
+void rows_slot_owner(const Rows *r, int row, int input, int *owner, int *slot);
+
+/* recurrence.c */
+void rows_layout_recurrence(Rows *r, int row);
+void rows_begin_recurrences(Rows *r);          /* before the first piece of a row; */
+void rows_complete_inputs(Rows *r, int stage); /* for each piece: rows made before pass `stage`, */
+void rows_run_recurrence(Rows *r, int row);    /* and one operation; */
+void rows_finish_recurrences(Rows *r);         /* after the last piece */
 
 #endif

@@ -44,7 +44,33 @@ static Value spread_axis(Graph *to, Value x, int axis, int64_t step) {
     return g_slice(to, x, lo, hi, NULL);
 }
 
-/* Pads between elements; and sums of no rows at all, which no row operation would come to write. */
+/* Over a single sample, where order and lag are 0: y = x Σ c, q_m = x y. */
+static Value single_sample(Graph *to, const Node *node, const Value *args) {
+    Value x = g_cast(to, args[0], FRAX_F64);
+    if (node->op == OP_exponential_correlation)
+        return g_broadcast(to, g_mul(to, x, g_cast(to, args[1], FRAX_F64)), node->type.shape);
+    Value sum = g_reduce(to, OP_sum, args[1], 1u << node->attrs->axis);
+    return g_cast(to, g_mul(to, x, g_broadcast(to, sum, node->type.shape)), node->type.dtype);
+}
+
+/* A recurrence with a lag is one on a signal that is shifted by it, which costs nothing where it is loaded.
+ */
+static Value lower_recurrence(Graph *to, const Node *node, const Value *args) {
+    int axis = node->attrs->axis;
+    int64_t lag = node->attrs->lag, zeros[MAX_RANK] = {0}, before[MAX_RANK] = {0};
+    if (to->failed) return NO_VALUE;
+    Shape shape = graph_type(to, args[0])->shape;
+    if (shape.dims[axis] == 1) return single_sample(to, node, args);
+    if (!lag) return NO_VALUE;
+    before[axis] = lag;
+    Value x = g_slice(to, g_pad(to, args[0], before, zeros, NULL), zeros, shape.dims, NULL);
+    Exponential how = {.axis = axis, .n = node->attrs->n};
+    return node->op == OP_exponential_conv ? g_exponential_conv(to, x, args[1], args[2], how)
+                                           : g_exponential_correlation(to, x, args[1], args[2], how);
+}
+
+/* Recurrences; pads between elements; and sums of no rows at all, which no row operation would come to write.
+ */
 static Value lower_node(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
     (void)context;
     const Node *node = graph_node(from, v);
@@ -55,6 +81,7 @@ static Value lower_node(Graph *to, const Graph *from, Value v, const Value *args
         guard.args = args;
         return guard_to_check(to, &guard);
     }
+    if (op_is_recurrence(node->op)) return lower_recurrence(to, node, args);
     if (node->op != OP_pad) return NO_VALUE;
     Value x = args[0];
     const Shape *shape = &graph_type(from, node->args[0])->shape;
@@ -97,6 +124,8 @@ static void pin_operands(Fuse *f, const Node *node) {
         pin(f, node->args[0]);
         pin(f, node->args[1]);
         break;
+    case OP_exponential_correlation: pin(f, node->args[2]); break;
+    case OP_exponential_conv:
     case OP_spectral:
         pin(f, node->args[1]);
         pin(f, node->args[2]);

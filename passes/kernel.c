@@ -35,7 +35,7 @@ bool stored_elsewhere(const Build *b, Value v) {
 
 bool is_row_op(Op op) {
     return op == OP_spectral || op == OP_rfft || op == OP_cross_spectrum || op == OP_causal_conv ||
-           op == OP_causal_correlation || op == OP_grunwald_weights;
+           op == OP_causal_correlation || op == OP_grunwald_weights || op_is_recurrence(op);
 }
 
 /* The operand whose elements an anchor's row consists of (the result of weights), and the axes along the row.
@@ -47,7 +47,8 @@ const Shape *row_shape(const Graph *g, const Node *node) {
 
 uint32_t row_axes(const Node *node) {
     if (node->op == OP_grunwald_weights) return 1u << (node->type.shape.rank - 1);
-    if (node->op == OP_causal_conv || node->op == OP_causal_correlation || node->op == OP_argmax)
+    if (node->op == OP_causal_conv || node->op == OP_causal_correlation || node->op == OP_argmax ||
+        op_is_recurrence(node->op))
         return 1u << node->attrs->axis;
     return node->attrs->axes;
 }
@@ -128,10 +129,11 @@ static void loops_of_store(Build *b, const Shape *shape) {
 /* ---- Stores ---- */
 
 bool writes_itself(Op op) {
-    return op == OP_rfft || op == OP_cross_spectrum || op == OP_causal_correlation;
+    return op == OP_rfft || op == OP_cross_spectrum || op == OP_causal_correlation ||
+           op == OP_exponential_correlation;
 }
 
-/* Spectra and correlations write by themselves: element `at` for the row, strides along the row's axes. */
+/* Spectra and correlations write by themselves: element `at` for the row, strides along the result's axes. */
 static bool store_by_itself(Build *b, Value v, Store *store) {
     const Node *node = graph_node(b->graph, v);
     Affine place[MAX_RANK] = {0};
@@ -164,6 +166,35 @@ static bool store_place(Build *b, const Shape *shape, Affine *map) {
     return affine_unravel(&offset, shape, b->kernel->size, b->kernel->nloops, map);
 }
 
+/* The axes along which v shows the result of a row operation from its end. `budget`: nodes that may be looked
+ * at. */
+static uint32_t reversed_axes(const Build *b, Value v, int *budget, bool *found) {
+    const Node *node = graph_node(b->graph, v);
+    if ((*budget)-- <= 0 || stored_elsewhere(b, v)) return 0;
+    *found = is_row_op(node->op);
+    if (node->op == OP_flip) return node->attrs->axes ^ reversed_axes(b, node->args[0], budget, found);
+    if (!op_is_pointwise(node->op)) return 0;
+    for (int i = 0; i < node->nargs; i++) {
+        uint32_t axes = reversed_axes(b, node->args[i], budget, found);
+        if (*found) return axes;
+    }
+    return 0;
+}
+
+/* A reversed result is stored from the end, so that the row operation's elements are met in their order. */
+static void turn_place(const Build *b, Value v, const Shape *shape, Affine *map) {
+    enum { NODES = 64 };
+    int budget = NODES;
+    bool found = false;
+    uint32_t axes = reversed_axes(b, v, &budget, &found);
+    for (int i = 0; found && i < shape->rank; i++) {
+        if (!(axes >> i & 1) || shape->dims[i] == 1) continue;
+        Affine turned = affine_constant(shape->dims[i] - 1);
+        affine_add(&turned, &map[i], -1);
+        map[i] = turned;
+    }
+}
+
 /* A value without elements is stored along a loop that never runs. */
 static bool store_nothing(Build *b, Value v, Store *store) {
     for (int l = 0; l < b->kernel->nloops; l++) {
@@ -190,6 +221,7 @@ static void add_store(Build *b, Value v) {
             unfit(b, "stores of different sizes");
             return;
         }
+        turn_place(b, v, &node->type.shape, map);
         store.at = affine_offset(map, &node->type.shape);
         store.item = build_item(b, v, map, NO_GUARD);
         if (store.item == NO_ITEM) return;
@@ -348,7 +380,8 @@ bool kernel_build(const Graph *graph, int id, Kernel *kernel, bool *fits, const 
     }
     if (!b.why) {
         kernel->is_static = is_static(&b);
-        if (!kernel_schedule(graph, kernel)) unfit(&b, "rows too long to pass over twice");
+        if (!kernel_schedule(graph, kernel))
+            unfit(&b, "rows too long to pass over twice, or a recurrence beside other work on rows");
     }
     mem_free(b.body);
     mem_free(b.anchors);

@@ -64,7 +64,9 @@ typedef struct Table {
     int64_t stride[3];
 } Table;
 
-/* Work on whole rows: spectral, rfft, cross_spectrum, causal_conv, causal_correlation, grunwald_weights. */
+/* Work on whole rows: spectral, rfft, cross_spectrum, causal_conv, causal_correlation, grunwald_weights; or,
+   in kernels that stream their rows, recurrences: exponential_conv (tables c, r), exponential_correlation
+   (tables[1] is r). */
 typedef struct RowOp {
     Value node;
     int inputs[2]; /* items: rows that are complete when it starts */
@@ -78,9 +80,9 @@ typedef struct RowOp {
 /* A value written by the kernel. */
 typedef struct Store {
     Value node;
-    int item;  /* NO_ITEM: a row operation writes it by itself (rfft, cross_spectrum, causal_correlation) */
-    int row;   /* that row operation, or −1 */
-    Affine at; /* element written; row operations: without the spectrum's own strides */
+    int item;          /* NO_ITEM: a row operation writes it by itself (spectra, correlations) */
+    int row;           /* that row operation, or −1 */
+    Affine at;         /* element written; row operations: without the result's own strides */
     int64_t stride[3]; /* row operations: strides along the inner axes */
 } Store;
 
@@ -105,6 +107,8 @@ typedef struct Kernel {
     Store *stores;
     size_t nstores, stores_capacity;
     int nstages;
+    bool streams;   /* the one inner loop is cut into pieces, and each goes through all stages before the next
+                       one */
     bool is_static; /* depends on no input: run once, when the executable is made */
     /* Matrix products: */
     Value product;
@@ -133,6 +137,8 @@ bool kernel_in_place(const Graph *graph, const Kernel *kernel, const Store *stor
 /* Is the op worth keeping a value for rather than computing it again? (elementary functions, and all that
  * couples elements) */
 bool op_is_dear(Op op);
+/* exponential_conv, exponential_correlation */
+bool op_is_recurrence(Op op);
 /* Does the kernel read the stored value v? */
 bool kernel_reads(const Kernel *kernel, Value v);
 /* Bytes read and written, each operand once. */

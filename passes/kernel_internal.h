@@ -45,7 +45,7 @@ bool table_of(Build *b, Value v, const Affine *place, uint32_t axes, Table *tabl
 /* schedule.c */
 
 /* Merges loops, marks what varies along a row, chooses lanes, chunks and blocks. False if rows that need
-   several passes are too long for that. */
+   several passes are too long for that, or stand beside recurrences. */
 bool kernel_schedule(const Graph *graph, Kernel *kernel);
 /* Is the library's product faster than ours here? */
 bool gemm_by_library(const Graph *graph, const Kernel *kernel);

@@ -231,6 +231,17 @@ static bool sums_agree(const Build *b, const Node *node, const Affine *place) {
     return found == k->nsummed;
 }
 
+/* Which table of a row operation its operand i is; −1 for a row. */
+static int table_number(Op op, int i) {
+    switch (op) {
+    case OP_spectral:
+    case OP_exponential_conv: return i - 1;
+    case OP_exponential_correlation: return i == 2 ? 1 : -1;
+    case OP_causal_conv: return i == 0 ? 0 : -1;
+    default: return -1;
+    }
+}
+
 static int find_row(const Build *b, Value v) {
     const Node *node = graph_node(b->graph, v);
     for (size_t r = 0; r < b->kernel->nrows; r++) {
@@ -267,9 +278,9 @@ int build_row(Build *b, Value v, Affine *place) {
     if (node->op == OP_grunwald_weights)
         place[node->type.shape.rank - 1] = affine_constant(0); /* one order per row */
     for (int i = 0; fits && i < node->nargs; i++) {
-        bool is_table = (node->op == OP_spectral && i > 0) || (node->op == OP_causal_conv && i == 0);
-        if (is_table)
-            fits = table_of(b, node->args[i], place, axes, &row.tables[node->op == OP_spectral ? i - 1 : 0]);
+        int table = table_number(node->op, i);
+        if (table >= 0)
+            fits = table_of(b, node->args[i], place, axes, &row.tables[table]);
         else
             fits = (row.inputs[row.ninputs++] = build_item(b, node->args[i], place, NO_GUARD)) != NO_ITEM;
     }

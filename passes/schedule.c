@@ -269,6 +269,31 @@ static void choose_summed_blocks(const Graph *graph, Kernel *k) {
     }
 }
 
+/* Recurrences need no whole row at once, however long it is. Their kernels hold nothing else that couples
+   elements of a row, but for reductions whose results nothing along the row needs. */
+static bool may_stream(const Graph *graph, const Kernel *k) {
+    for (size_t r = 0; r < k->nrows; r++)
+        if (!op_is_recurrence(graph_node(graph, k->rows[r].node)->op)) return false;
+    for (size_t i = 0; i < k->nitems; i++)
+        for (int a = 0; a < 3; a++) {
+            int arg = k->items[i].args[a];
+            bool along = k->items[i].inner || k->items[i].kind == ITEM_REDUCE;
+            if (along && arg != NO_ITEM && !k->items[arg].inner && k->items[arg].stage > 0) return false;
+        }
+    for (size_t r = 0; r < k->nrows; r++)
+        for (int n = 0; n < k->rows[r].ninputs; n++) {
+            const Item *input = &k->items[k->rows[r].inputs[n]];
+            if (!input->inner && input->stage > 0) return false;
+        }
+    return k->nloops - k->nouter == 1;
+}
+
+static bool has_recurrence(const Graph *graph, const Kernel *k) {
+    for (size_t r = 0; r < k->nrows; r++)
+        if (op_is_recurrence(graph_node(graph, k->rows[r].node)->op)) return true;
+    return false;
+}
+
 bool kernel_schedule(const Graph *graph, Kernel *k) {
     k->lane_loop = -1;
     if (k->kind != KERNEL_ROWS) {
@@ -287,6 +312,8 @@ bool kernel_schedule(const Graph *graph, Kernel *k) {
     else
         split_rows(k);
     mark_levels(k);
+    k->streams = has_recurrence(graph, k);
+    if (k->streams && !may_stream(graph, k)) return false;
     if (has_reduction(k) && !k->nrows && kernel_inner_size(k) > LONGEST_CACHED_ROW && !one_pass(k))
         return false;
     choose_blocks(graph, k);
@@ -299,6 +326,10 @@ bool kernel_schedule(const Graph *graph, Kernel *k) {
 }
 
 /* ---- What fusion and the memory plan ask ---- */
+
+bool op_is_recurrence(Op op) {
+    return op == OP_exponential_conv || op == OP_exponential_correlation;
+}
 
 bool op_is_dear(Op op) {
     switch (op) {

@@ -141,14 +141,6 @@ static inline bool may_use_threads(const Graph *g) {
     return elements >= 2000;
 }
 
-/* Recurrences run on the reference and the eager target. */
-static inline bool has_no_kernel(const Graph *g) {
-    for (size_t v = 0; v < g->count; v++)
-        if (g->nodes[v].op == OP_exponential_conv || g->nodes[v].op == OP_exponential_correlation)
-            return true;
-    return false;
-}
-
 /* Compiled with one and three threads (the same bits) and eager, against the reference. */
 static inline void compare_targets(const Graph *g, Fill fill, Bound bound, const char *name) {
     char what[160];
@@ -156,11 +148,9 @@ static inline void compare_targets(const Graph *g, Fill fill, Bound bound, const
          **again = make_outputs(g);
     run_on(g, FRAX_REFERENCE, 1, in, expected, name);
     snprintf(what, sizeof what, "%s, cpu", name);
-    if (!has_no_kernel(g)) {
-        run_on(g, FRAX_CPU, 1, in, got, what);
-        expect_outputs(g, expected, got, bound, what);
-    }
-    if (may_use_threads(g) && !has_no_kernel(g)) {
+    run_on(g, FRAX_CPU, 1, in, got, what);
+    expect_outputs(g, expected, got, bound, what);
+    if (may_use_threads(g)) {
         run_on(g, FRAX_CPU, 3, in, again, what);
         expect_same_bits(g, got, again, what);
     }
