@@ -41,6 +41,8 @@ typedef enum Verb {
     X(load, WORD, "P.safetensors", RUNS, "values of all parameters")                                         \
     X(out, PAIRS, "NAME=FILE", V(run) | V(grad) | V(fit),                                                    \
       "write a result to FILE.npy, FILE.npz or FILE.safetensors")                                            \
+    X(stream, WORD, "SIZE[:CHUNK]", V(show) | V(run),                                                        \
+      "take the data along a size in chunks (run: from and to NPY files of any length)")                    \
     X(target, WORD, "TARGET", V(run) | V(grad) | V(fit), "cpu (default), eager or reference")                \
     X(threads, COUNT, "N", RUNS, "threads to use (default: one per processor)")                              \
     X(seed, COUNT0, "N", RUNS, "seed of initial parameters, mini-batches and noise (default 0)")             \
@@ -132,6 +134,7 @@ typedef struct Session {
     void **input_data, **param_data, **output_data; /* in the order of exe's signature */
     const char **wrt;
     FraxSize *sizes;
+    struct NpyReader *readers; /* of inputs that are streamed from files; NULL: --stream is not given */
 } Session;
 
 /* Loads the model, reads --in, and fills session->options from the command line. */
@@ -142,6 +145,17 @@ FraxStatus session_open(Session *session, const Cli *cli, FraxError *err);
 FraxStatus session_compile(Session *session, bool missing_noise, FraxError *err);
 FraxStatus session_run(Session *session, FraxError *err);
 void session_close(Session *session);
+
+/* --stream (cli_stream.c). Reads the option; opens the file of a streamed input, which then has a shape and no
+   data, and leaves any other input alone; runs chunk by chunk and reports. */
+FraxStatus stream_options(Session *session, FraxError *err);
+FraxStatus stream_open_input(Session *session, size_t input, const char *path, FraxError *err);
+/* Settles options.chunk: what was asked for, or what fits; not beyond the signal. */
+FraxStatus stream_choose_chunk(Session *session, FraxError *err);
+FraxStatus stream_run(Session *session, FraxError *err);
+void stream_close(Session *session);
+/* Is the data of an input read chunk by chunk? */
+bool stream_has_input(const Session *session, size_t input);
 
 FraxTensor session_output(const Session *session, size_t i);
 FraxTensor session_param(const Session *session, size_t i);

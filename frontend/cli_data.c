@@ -71,10 +71,12 @@ static FraxStatus read_inputs(Session *s, FraxError *err) {
         size_t index;
         FraxTensor read = {0};
         FraxStatus status = find_value(s, FRAX_INPUT, "in", pair->name, &index, err);
-        if (!status) status = tensor_read(pair->value, pair->name, &read, err);
+        if (!status && s->readers) status = stream_open_input(s, index, pair->value, err);
+        bool in_parts = !status && stream_has_input(s, index);
+        if (!status && !in_parts) status = tensor_read(pair->value, pair->name, &read, err);
         if (status) return status;
-        s->inputs[index] = read;
-        status = check_dtype("input", pair->name, pair->value, &read,
+        if (!in_parts) s->inputs[index] = read;
+        status = check_dtype("input", pair->name, pair->value, &s->inputs[index],
                              frax_model_value_type(s->model, FRAX_INPUT, index), err);
         if (status) return status;
     }
@@ -129,7 +131,9 @@ FraxStatus session_open(Session *s, const Cli *cli, FraxError *err) {
     if (cli->target)
         status = cli_choose("target", cli->target, target_names, COUNT(target_names), &target, err);
     if (!status) status = frax_model_load(cli->operand, &s->model, err);
+    if (!status && cli->stream) status = stream_options(s, err);
     if (!status) status = read_inputs(s, err);
+    if (!status && s->options.stream) status = stream_choose_chunk(s, err);
     if (!status) status = read_sizes(s, err);
     if (!status) status = read_wrt(s, err);
     s->options.target = (FraxTarget)target;
@@ -231,7 +235,7 @@ static FraxStatus set_tangent(const Pair *pair, const FraxTensor *tensor, FraxEr
 }
 
 static FraxStatus fill_tangents(Session *s, FraxError *err) {
-    size_t n = frax_executable_count(s->exe, FRAX_PARAM), used = 0;
+    size_t n = frax_executable_count(s->exe, FRAX_PARAM) - frax_executable_states(s->exe), used = 0;
     for (size_t i = param_count(s); i < n; i++) {
         FraxTensor tangent = session_param(s, i);
         const char *name = frax_executable_name(s->exe, FRAX_PARAM, i) + strlen("tangent.");
@@ -343,6 +347,7 @@ void session_close(Session *s) {
     mem_free(s->input_data);
     mem_free(s->wrt);
     mem_free(s->sizes);
+    stream_close(s);
     frax_executable_destroy(s->exe);
     frax_model_destroy(s->model);
     *s = (Session){0};

@@ -25,7 +25,10 @@ static FraxStatus run_and_report(Session *s, Cli *cli, size_t first, FraxError *
 FraxStatus cli_run(Cli *cli, FraxError *err) {
     Session s;
     FraxStatus status = session_open(&s, cli, err);
-    if (!status) status = run_and_report(&s, cli, 0, err);
+    if (!status && s.options.stream)
+        status = stream_run(&s, err);
+    else if (!status)
+        status = run_and_report(&s, cli, 0, err);
     session_close(&s);
     return status;
 }

@@ -92,6 +92,21 @@ void atomic_write(AtomicFile *file, const void *bytes, size_t n) {
     if (n && fwrite(bytes, 1, n, file->stream) != n && !file->error) file->error = errno ? errno : EIO;
 }
 
+FraxStatus atomic_write_at(AtomicFile *file, int64_t position, const void *bytes, size_t n, FraxError *err) {
+    int fd = fileno(file->stream);
+    if (!file->error && fflush(file->stream) != 0) file->error = errno;
+    while (n && !file->error) {
+        ssize_t done = file->temporary ? pwrite(fd, bytes, n, position) : write(fd, bytes, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) file->error = errno ? errno : EIO;
+        if (file->error) break;
+        bytes = (const char *)bytes + done;
+        position += done;
+        n -= (size_t)done;
+    }
+    return file->error ? fail_write(err, file->path, file->error) : FRAX_OK;
+}
+
 FraxStatus atomic_commit(AtomicFile *file, FraxError *err) {
     int code = file->error;
     if (!code && fflush(file->stream) != 0) code = errno;

@@ -62,11 +62,14 @@ typedef struct Source {
     const uint8_t *next;
     void *handle;
     int fd;
+    int64_t position; /* of a section: where in the file it goes on */
 } Source;
 
 FraxStatus source_open(const char *path, Source *source, FraxError *err); /* a regular file */
 void source_close(Source *source);
 Source source_memory(const char *path, const void *bytes, size_t n);
+/* `bytes` bytes of an open file from `position` on; files stay open, and their own position where it was. */
+Source source_section(const Source *file, int64_t position, uint64_t bytes);
 /* Reads exactly n bytes; `what` names them in the message when they are not there. */
 FraxStatus source_read(Source *source, void *buffer, uint64_t n, const char *what, FraxError *err);
 
@@ -89,6 +92,16 @@ void text_stored(Text *text, bool npy);
 FraxStatus payload_read(Source *source, const StoredType *stored, bool big_endian, FraxTensor *tensor,
                         FraxError *err);
 
+/* The same into `data`, which has room for count elements; `first` is the number of the first, for messages.
+ */
+typedef struct Elements {
+    const StoredType *stored;
+    bool big_endian;
+    int64_t first, count;
+} Elements;
+
+FraxStatus payload_fill(Source *source, const Elements *elements, void *data, FraxError *err);
+
 #define HOST_BIG_ENDIAN (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
 void swap_bytes(void *data, int64_t count, size_t size);
 
@@ -105,6 +118,8 @@ typedef struct AtomicFile {
 
 FraxStatus atomic_open(const char *path, AtomicFile *file, FraxError *err);
 void atomic_write(AtomicFile *file, const void *bytes, size_t n); /* atomic_commit reports the failure */
+/* At a place of the file. What is not a regular file takes bytes in their order alone. */
+FraxStatus atomic_write_at(AtomicFile *file, int64_t position, const void *bytes, size_t n, FraxError *err);
 /* Both end the file; on failure the target is untouched and the temporary gone. */
 FraxStatus atomic_commit(AtomicFile *file, FraxError *err);
 void atomic_abandon(AtomicFile *file);
@@ -118,6 +133,38 @@ FraxStatus npy_read_source(Source *source, FraxTensor *out, FraxError *err);
 FraxStatus npy_write(const char *path, const FraxTensor *tensor, FraxError *err);
 /* Appends the header that stands before the tensor's data; check text->failed. */
 void npy_header(Text *text, const FraxTensor *tensor);
+
+/* ---- NPY in parts: arrays beyond memory, `count` steps along an axis at a time ---- */
+
+typedef struct NpyReader {
+    Source file;
+    Elements elements; /* all */
+    bool fortran_order;
+    int64_t start;     /* of the data in the file */
+    FraxTensor tensor; /* without data */
+} NpyReader;
+
+FraxStatus npy_open(const char *path, NpyReader *reader, FraxError *err);
+/* Elements first … first + count − 1 along `axis` as a dense row-major array. */
+FraxStatus npy_read_part(NpyReader *reader, int axis, int64_t first, int64_t count, void *out,
+                         FraxError *err);
+void npy_close(NpyReader *reader); /* a reader of zeros is fine */
+
+typedef struct NpyWriter {
+    AtomicFile file;
+    FraxTensor tensor; /* without data */
+    int64_t start;
+} NpyWriter;
+
+/* A file for an array of this type, row-major; parts may be written in any order if it is a regular file,
+   else in the order of the file. npy_finish puts it in its place once all are written, npy_abandon drops it.
+ */
+FraxStatus npy_create(const char *path, const FraxTensor *type, NpyWriter *writer, FraxError *err);
+/* `count` steps along `axis` from `first` on; data is row-major with `pitch` steps along the axis. */
+FraxStatus npy_write_part(NpyWriter *writer, int axis, int64_t first, int64_t count, const void *data,
+                          int64_t pitch, FraxError *err);
+FraxStatus npy_finish(NpyWriter *writer, FraxError *err);
+void npy_abandon(NpyWriter *writer); /* a writer of zeros is fine */
 
 /* ---- NPZ: a zip archive of NPY members, stored or deflated ---- */
 

@@ -221,21 +221,29 @@ static FraxStatus from_fortran(FraxTensor *t, FraxError *err) {
     return FRAX_OK;
 }
 
-FraxStatus npy_read_source(Source *source, FraxTensor *out, FraxError *err) {
-    *out = (FraxTensor){0};
-    Header h = {0};
-    FraxStatus status = read_header(source, &h, err);
+/* The header, and whether the shape's data are there. */
+static FraxStatus read_checked_header(Source *source, Header *h, int64_t *count, FraxError *err) {
+    FraxStatus status = read_header(source, h, err);
+    int64_t bytes;
     if (status) return status;
-    h.tensor.dtype = h.stored->dtype;
-    int64_t count = tensor_count(&h.tensor), bytes;
-    if (count < 0 || mul_overflows(count, h.stored->size, &bytes))
+    h->tensor.dtype = h->stored->dtype;
+    *count = tensor_count(&h->tensor);
+    if (*count < 0 || mul_overflows(*count, h->stored->size, &bytes))
         return fail(err, FRAX_FILE, "%s: the shape in the NPY header overflows the address space",
                     source->path);
     if ((uint64_t)bytes != source->left)
         return fail(err, FRAX_FILE,
                     "%s: the NPY header promises %" PRId64 " bytes of data, the file holds %" PRIu64,
                     source->path, bytes, source->left);
-    status = payload_read(source, h.stored, h.big_endian, &h.tensor, err);
+    return FRAX_OK;
+}
+
+FraxStatus npy_read_source(Source *source, FraxTensor *out, FraxError *err) {
+    *out = (FraxTensor){0};
+    Header h = {0};
+    int64_t count;
+    FraxStatus status = read_checked_header(source, &h, &count, err);
+    if (!status) status = payload_read(source, h.stored, h.big_endian, &h.tensor, err);
     if (!status && h.fortran_order) status = from_fortran(&h.tensor, err);
     if (status)
         tensor_free(&h.tensor);
@@ -256,6 +264,72 @@ FraxStatus npy_read(const char *path, FraxTensor *out, FraxError *err) {
     if (status) return status;
     status = npy_read_source(&source, out, err);
     source_close(&source);
+    return status;
+}
+
+/* ---- Reading parts ---- */
+
+FraxStatus npy_open(const char *path, NpyReader *reader, FraxError *err) {
+    Header h = {0};
+    *reader = (NpyReader){.file = {.fd = -1}};
+    FraxStatus status = source_open(path, &reader->file, err);
+    if (status) return status;
+    uint64_t all = reader->file.left;
+    status = read_checked_header(&reader->file, &h, &reader->elements.count, err);
+    reader->elements.stored = h.stored;
+    reader->elements.big_endian = h.big_endian;
+    reader->fortran_order = h.fortran_order;
+    reader->tensor = h.tensor;
+    reader->start = (int64_t)(all - reader->file.left);
+    if (status) npy_close(reader);
+    return status;
+}
+
+void npy_close(NpyReader *reader) {
+    if (reader->file.path) source_close(&reader->file);
+    *reader = (NpyReader){0};
+}
+
+/* Steps first … first + count − 1 of an axis of n, with `outer` blocks before it and `inner` elements in a
+ * step. */
+typedef struct Part {
+    int64_t outer, inner, n, first, count;
+} Part;
+
+static Part part_of(const FraxTensor *t, int axis, int64_t first, int64_t count) {
+    Part part = {1, 1, t->dims[axis], first, count};
+    for (int d = 0; d < axis; d++) part.outer *= t->dims[d];
+    for (int d = axis + 1; d < t->rank; d++) part.inner *= t->dims[d];
+    return part;
+}
+
+static FraxStatus read_blocks(NpyReader *reader, const Part *p, char *out, FraxError *err) {
+    Elements run = reader->elements;
+    run.count = p->count * p->inner;
+    for (int64_t o = 0; o < p->outer; o++) {
+        run.first = (o * p->n + p->first) * p->inner;
+        Source section = source_section(&reader->file, reader->start + run.first * run.stored->size,
+                                        (uint64_t)run.count * run.stored->size);
+        FraxStatus status = payload_fill(&section, &run, out, err);
+        if (status) return status;
+        out += (size_t)run.count * frax_dtype_size(run.stored->dtype);
+    }
+    return FRAX_OK;
+}
+
+/* In column-major order the axes stand the other way round. */
+FraxStatus npy_read_part(NpyReader *reader, int axis, int64_t first, int64_t count, void *out,
+                         FraxError *err) {
+    FraxTensor part = reader->tensor;
+    Part p = part_of(&part, axis, first, count);
+    part.dims[axis] = count;
+    if (!reader->fortran_order) return read_blocks(reader, &p, out, err);
+    p = (Part){p.inner, p.outer, p.n, first, count};
+    void *columns = mem_alloc(MAX((size_t)tensor_count(&part) * frax_dtype_size(part.dtype), 1));
+    if (!columns) return fail_memory(err, "reading an array");
+    FraxStatus status = read_blocks(reader, &p, columns, err);
+    if (!status) reorder(&part, columns, out);
+    mem_free(columns);
     return status;
 }
 
@@ -293,4 +367,44 @@ FraxStatus npy_write(const char *path, const FraxTensor *tensor, FraxError *err)
     }
     text_free(&header);
     return status;
+}
+
+/* ---- Writing parts ---- */
+
+FraxStatus npy_create(const char *path, const FraxTensor *type, NpyWriter *writer, FraxError *err) {
+    Text header = {0};
+    *writer = (NpyWriter){.tensor = *type};
+    if (tensor_count(type) < 0)
+        return fail(err, FRAX_SHAPE, "cannot write '%s': the array's shape is not valid", path);
+    npy_header(&header, type);
+    FraxStatus status =
+        header.failed ? fail_memory(err, "writing an array") : atomic_open(path, &writer->file, err);
+    if (!status) atomic_write(&writer->file, header.data, header.len);
+    writer->start = (int64_t)header.len;
+    text_free(&header);
+    return status;
+}
+
+FraxStatus npy_write_part(NpyWriter *writer, int axis, int64_t first, int64_t count, const void *data,
+                          int64_t pitch, FraxError *err) {
+    Part p = part_of(&writer->tensor, axis, first, count);
+    int64_t step = p.inner * (int64_t)frax_dtype_size(writer->tensor.dtype);
+    if (!writer->file.temporary && p.outer > 1)
+        return fail(err, FRAX_FILE, "'%s' takes data in one go only, and the parts of axis %d lie apart",
+                    writer->file.path, axis);
+    for (int64_t o = 0; o < p.outer; o++) {
+        FraxStatus status =
+            atomic_write_at(&writer->file, writer->start + (o * p.n + first) * step,
+                            (const char *)data + o * pitch * step, (size_t)(count * step), err);
+        if (status) return status;
+    }
+    return FRAX_OK;
+}
+
+FraxStatus npy_finish(NpyWriter *writer, FraxError *err) {
+    return atomic_commit(&writer->file, err);
+}
+
+void npy_abandon(NpyWriter *writer) {
+    atomic_abandon(&writer->file);
 }

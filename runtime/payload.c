@@ -30,6 +30,23 @@ static size_t read_memory(Source *source, void *buffer, size_t bytes) {
     return bytes;
 }
 
+static size_t read_section(Source *source, void *buffer, size_t bytes) {
+    size_t done = 0;
+    while (done < bytes) {
+        ssize_t n = pread(source->fd, (char *)buffer + done, bytes - done, source->position);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break;
+        done += (size_t)n;
+        source->position += n;
+    }
+    return done;
+}
+
+Source source_section(const Source *file, int64_t position, uint64_t bytes) {
+    return (Source){
+        .path = file->path, .left = bytes, .read = read_section, .fd = file->fd, .position = position};
+}
+
 Source source_memory(const char *path, const void *bytes, size_t n) {
     return (Source){.path = path, .left = n, .read = read_memory, .next = bytes, .fd = -1};
 }
@@ -145,21 +162,28 @@ static FraxStatus fail_range(FraxError *err, const char *path, const StoredType 
     return fail(err, FRAX_VALUE, "%s: element %" PRId64 " is %s, which does not fit in i32", path, i, number);
 }
 
-static FraxStatus read_integers(Source *source, const StoredType *stored, bool big_endian, FraxTensor *tensor,
-                                FraxError *err) {
+static FraxStatus read_integers(Source *source, const Elements *e, int32_t *out, FraxError *err) {
     uint8_t chunk[4096];
-    int64_t count = tensor_count(tensor), per_chunk = (int64_t)(sizeof chunk / stored->size);
-    int32_t *out = tensor->data;
-    for (int64_t i = 0; i < count;) {
-        int64_t n = MIN(per_chunk, count - i);
+    const StoredType *stored = e->stored;
+    int64_t per_chunk = (int64_t)(sizeof chunk / stored->size);
+    for (int64_t i = 0; i < e->count;) {
+        int64_t n = MIN(per_chunk, e->count - i);
         FraxStatus status = source_read(source, chunk, (uint64_t)n * stored->size, "the data", err);
         if (status) return status;
         for (int64_t k = 0; k < n; k++, i++) {
-            uint64_t v = load_unsigned(chunk + k * stored->size, stored->size, big_endian);
-            if (!narrow(stored, v, &out[i])) return fail_range(err, source->path, stored, i, v);
+            uint64_t v = load_unsigned(chunk + k * stored->size, stored->size, e->big_endian);
+            if (!narrow(stored, v, &out[i])) return fail_range(err, source->path, stored, e->first + i, v);
         }
     }
     return FRAX_OK;
+}
+
+FraxStatus payload_fill(Source *source, const Elements *e, void *data, FraxError *err) {
+    if (e->stored->kind != STORED_AS_IS) return read_integers(source, e, data, err);
+    FraxStatus status = source_read(source, data, (uint64_t)e->count * e->stored->size, "the data", err);
+    if (!status && e->big_endian != HOST_BIG_ENDIAN) swap_bytes(data, e->count, e->stored->size);
+    if (!status && e->stored->dtype == FRAX_BOOL) normalise_bools(data, e->count);
+    return status;
 }
 
 FraxStatus payload_read(Source *source, const StoredType *stored, bool big_endian, FraxTensor *tensor,
@@ -171,15 +195,7 @@ FraxStatus payload_read(Source *source, const StoredType *stored, bool big_endia
                     source->left);
     tensor->data = mem_aligned((size_t)count * frax_dtype_size(tensor->dtype));
     if (!tensor->data) return fail_memory(err, "reading an array");
-
-    FraxStatus status;
-    if (stored->kind != STORED_AS_IS) {
-        status = read_integers(source, stored, big_endian, tensor, err);
-    } else {
-        status = source_read(source, tensor->data, (uint64_t)count * stored->size, "the data", err);
-        if (!status && big_endian != HOST_BIG_ENDIAN) swap_bytes(tensor->data, count, stored->size);
-        if (!status && tensor->dtype == FRAX_BOOL) normalise_bools(tensor->data, count);
-    }
+    FraxStatus status = payload_fill(source, &(Elements){stored, big_endian, 0, count}, tensor->data, err);
     if (status) mem_free(tensor->data), tensor->data = NULL;
     return status;
 }
