@@ -185,7 +185,7 @@ Item lower_builtin(Lower *lw, const Expr *e) {
 
 /* ---- Reading arguments ---- */
 
-static void param_name(const Args *args, int i, char name[64]) {
+void arg_name(const Args *args, int i, char name[64]) {
     Signature s;
     read_signature(args->builtin, &s);
     snprintf(name, 64, "%s: %s", args->builtin->name, s.params[i].name);
@@ -195,7 +195,7 @@ Value arg_fail(Lower *lw, const Args *args, int i, FraxStatus status, const char
     char name[64], message[512];
     va_list ap;
     if (failed(lw)) return NO_VALUE;
-    param_name(args, i, name);
+    arg_name(args, i, name);
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
@@ -237,7 +237,7 @@ int whole_item(Lower *lw, const Item *item, const char *what, int64_t *result) {
 int64_t whole_arg(Lower *lw, const Args *args, int i) {
     char name[64];
     int64_t result = 0;
-    param_name(args, i, name);
+    arg_name(args, i, name);
     if (!failed(lw) && args->items[i].loc.line) lw->g->loc = args->items[i].loc;
     whole_item(lw, &args->items[i], name, &result);
     if (!failed(lw)) lw->g->loc = args->loc;
@@ -312,7 +312,7 @@ Shape shape_arg(Lower *lw, const Args *args, int i) {
     const Item *item = &args->items[i];
     Shape shape = {.rank = item->kind == ITEM_TUPLE ? item->count : 1};
     char name[64], text[160];
-    param_name(args, i, name);
+    arg_name(args, i, name);
     if (!failed(lw) && shape.rank > MAX_RANK)
         arg_fail(lw, args, i, FRAX_SHAPE, "has %d axes, the limit is %d", shape.rank, MAX_RANK);
     if (failed(lw)) return SCALAR;

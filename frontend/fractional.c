@@ -182,12 +182,27 @@ static Value aligned(const Frac *f, int i, Item item) {
     return g_cast(f->g, g_reshape(f->g, v, lifted), FRAX_F64);
 }
 
+static Value guarded(const Frac *f, int arg, Value v, const Range *range, const char *name,
+                     const char *expected) {
+    Loc loc = f->g->loc;
+    double lo = range->lo_open ? nextafter(range->lo, INFINITY) : range->lo;
+    double hi = range->hi_open ? nextafter(range->hi, -INFINITY) : range->hi;
+    if (f->args->items[arg].loc.line) f->g->loc = f->args->items[arg].loc;
+    Value guard = g_guard(f->g, v, lo, hi, name, expected);
+    if (!failed(f->lw)) f->g->loc = loc;
+    return guard;
+}
+
 /* v inside its range, which `expected` tells: a fault now where v is constant, at run time elsewhere. */
 static Value within(const Frac *f, int arg, Value v, const Range *range, const char *expected) {
     double lo, hi;
     char number[32];
     if (failed(f->lw) || (isinf(range->lo) && isinf(range->hi))) return v;
-    if (!constant_bounds(f->g, v, &lo, &hi)) return v;
+    if (!constant_bounds(f->g, v, &lo, &hi)) {
+        char name[64];
+        arg_name(f->args, arg, name);
+        return guarded(f, arg, v, range, name, expected);
+    }
     double wrong = in_range(range, lo) ? hi : lo;
     if (in_range(range, wrong)) return v;
     return arg_fail(f->lw, f->args, arg, FRAX_VALUE, "is %s, expected %s", double_text(wrong, number),
@@ -238,13 +253,17 @@ static void read_theta(Frac *f) {
     Value most = g_binary(f->g, OP_min, f->alpha, left);
     Value slack = mix(f, OP_sub, most, g_unary(f->g, OP_abs, f->theta));
     double lo, hi;
-    if (!failed(f->lw) && constant_bounds(f->g, slack, &lo, &hi) && !in_range(&range, lo))
+    if (failed(f->lw)) return;
+    if (!constant_bounds(f->g, slack, &lo, &hi))
+        graph_check(
+            f->g, guarded(f, ARG_THETA, slack, &range, "frac: min(alpha, 2 - alpha) - |theta|", "0 or more"));
+    else if (!in_range(&range, lo))
         arg_fail(f->lw, f->args, ARG_THETA, FRAX_VALUE, "exceeds min(alpha, 2 - alpha) by %g", -lo);
 }
 
 /* Sample times, one for each sample, and the intervals between them. */
 static void read_times(Frac *f) {
-    const Range positive = {0, INFINITY, true, true};
+    const Range positive = {0, INFINITY, true, false};
     Lower *lw = f->lw;
     char text[176];
     if (failed(lw) || !f->args->given[ARG_TIMES]) return;
@@ -262,11 +281,12 @@ static void read_times(Frac *f) {
     Value gaps = n == 1 ? g_like(f->g, f->times, 1)
                         : g_sub(f->g, cut(&along, f->times, 1, n), cut(&along, f->times, 0, n - 1));
     double lo, hi;
-    if (!failed(lw) && constant_bounds(f->g, gaps, &lo, &hi) && !(lo > 0)) {
+    if (!failed(lw) && n > 1 && constant_bounds(f->g, gaps, &lo, &hi)) {
         arg_fail(lw, f->args, ARG_TIMES, FRAX_VALUE, "do not increase");
         return;
     }
-    gaps = within(f, ARG_TIMES, gaps, &positive, "more than 0");
+    if (n > 1)
+        gaps = guarded(f, ARG_TIMES, gaps, &positive, "frac: an interval between times", "more than 0");
     int64_t before[1] = {n > 1}, after[1] = {0};
     f->intervals = g_reshape(f->g, g_pad(f->g, gaps, before, after, NULL), SHAPE(1, 1, n));
 }

@@ -122,15 +122,16 @@ Value differences(const Frac *f, Value v);
 typedef Value FracWeights(const Frac *f, int64_t n);
 
 FracWeights grunwald_weights, integral_weights, tempered_weights, bdf2_weights, l1_weights, l2_weights,
-    rectangle_weights, trapezoid_weights, l1_2_weights, l1_2_corrections;
+    rectangle_weights, trapezoid_weights, l1_2_weights, l1_2_corrections, atangana_baleanu_weights;
 
 /* ---- Builders ---- */
 
 Value apply_symbol(const Frac *f, Symbol k);
 
-FracBuilder weyl, riesz, riesz_feller, laplacian, tempered;
+FracBuilder weyl, riesz, riesz_feller, laplacian, tempered, mellin;
 FracBuilder grunwald, tempered_causal, bdf2, integral_gl, integral_rectangle, integral_trapezoid;
 FracBuilder caputo_l1, caputo_l1_2, caputo_l2, caputo_gl, caputo_times;
+FracBuilder caputo_fabrizio, atangana_baleanu;
 
 /* ---- Built-ins ---- */
 

@@ -126,3 +126,22 @@ Value caputo_gl(const Frac *f) {
     }
     return convolve(f, grunwald_weights, step_power(f, g_neg(g, f->alpha)), rest);
 }
+
+/* ---- Kernels without singularity ---- */
+
+/* The kernel is one exponential: e^{−λ(t − s)} with λ = α/(1−α), on the slope of x between two samples. */
+Value caputo_fabrizio(const Frac *f) {
+    Graph *g = f->g;
+    Value rest = g_sub(g, g_like(g, f->alpha, 1), f->alpha), h = f->steps[f->axis];
+    Value run = mix(f, OP_mul, f->alpha, h), rate = g_neg(g, mix(f, OP_div, run, rest));
+    Value c = g_div(g, g_neg(g, g_unary(g, OP_expm1, rate)), run);
+    if (failed(f->lw)) return NO_VALUE;
+    return g_exponential_conv(g, differences(f, f->x), c, g_unary(g, OP_exp, rate),
+                              (Exponential){.axis = f->axis});
+}
+
+Value atangana_baleanu(const Frac *f) {
+    Graph *g = f->g;
+    Value rest = g_sub(g, g_like(g, f->alpha, 1), f->alpha);
+    return convolve(f, atangana_baleanu_weights, g_div(g, g_like(g, rest, 1), rest), differences(f, f->x));
+}

@@ -89,6 +89,30 @@ static Symbol tempered_symbol(const Frac *f) {
     return k;
 }
 
+/* Γ(1 + iω)/Γ(1 + iω − α). With z = 1 + iω − α, 1/Γ(z) = z(z+1)(z+2)(z+3)/Γ(z + 4), so that no Γ meets its
+   poles for α < 5, and at ω = 0 the whole orders vanish exactly. */
+static Symbol mellin_symbol(const Frac *f) {
+    enum { SHIFT = 4 };
+    Graph *g = f->g;
+    Value w = frequencies(f, f->axis, false), alpha = f->alpha, log_k[2];
+    if (failed(f->lw)) return (Symbol){NO_VALUE, NO_VALUE};
+    Shape shape;
+    shape_broadcast(shape_of(f->lw, w), shape_of(f->lw, alpha), &shape);
+    Value im = g_broadcast(g, w, shape);
+    Value z = g_broadcast(g, g_sub(g, g_like(g, alpha, 1), alpha), shape), up = g_shift(g, z, SHIFT);
+    for (Part part = PART_RE; part <= PART_IM; part++) {
+        Value top = g_broadcast(g, g_complex_lgamma(g, 0, part, g_like(g, w, 1), w), shape);
+        log_k[part] = g_sub(g, top, g_complex_lgamma(g, 0, part, up, im));
+    }
+    Symbol k = polar(f, g_unary(g, OP_exp, log_k[PART_RE]), log_k[PART_IM]);
+    for (int i = 0; i < SHIFT; i++) {
+        Value re = g_shift(g, z, i);
+        k = (Symbol){g_sub(g, g_mul(g, k.re, re), g_mul(g, k.im, im)),
+                     g_add(g, g_mul(g, k.re, im), g_mul(g, k.im, re))};
+    }
+    return k;
+}
+
 Value apply_symbol(const Frac *f, Symbol k) {
     if (failed(f->lw)) return NO_VALUE;
     FraxDType dtype = graph_type(f->g, f->x)->dtype;
@@ -114,4 +138,8 @@ Value laplacian(const Frac *f) {
 
 Value tempered(const Frac *f) {
     return apply_symbol(f, tempered_symbol(f));
+}
+
+Value mellin(const Frac *f) {
+    return apply_symbol(f, mellin_symbol(f));
 }

@@ -170,6 +170,7 @@ FraxDType dtype_arg(Lower *lw, const Args *args, int i);
 int axis_arg(Lower *lw, const Args *args, int i, int rank);      /* one axis, 0 … rank−1 */
 uint32_t axes_arg(Lower *lw, const Args *args, int i, int rank); /* a set; all axes when absent */
 Shape shape_arg(Lower *lw, const Args *args, int i);
+void arg_name(const Args *args, int i, char name[64]); /* "frac: step" */
 /* Why argument i is wrong: "frac: step is -1, expected …". */
 Value arg_fail(Lower *lw, const Args *args, int i, FraxStatus status, const char *fmt, ...) PRINTF_LIKE(5, 6);
 int whole_item(Lower *lw, const Item *item, const char *what, int64_t *result); /* 0 after a fault */

@@ -1,4 +1,4 @@
-/* fractional_weights.h — weights of causal schemes, computed with 60 digits. Made by fractional_weights.py. */
+/* fractional_weights.h — weights of causal schemes, computed with 40 digits. Made by fractional_weights.py. */
 static const struct WeightRow {
     FracWeights *weights;
     const char *name;
@@ -158,6 +158,30 @@ static const struct WeightRow {
     {l1_2_weights, "l1_2", 0.97, 100, 0.00034278092670440625206},
     {l1_2_weights, "l1_2", 0.97, 4096, 9.3989790643491723455e-6},
     {l1_2_weights, "l1_2", 0.97, 262143, 1.6639425743399045745e-7},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.3, 0, 0.72865179686613139268},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.3, 1, 0.64163651478840100889},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.3, 2, 0.60371421126608535542},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.3, 3, 0.5782789432083960165},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.3, 7, 0.51953503180763268507},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.3, 100, 0.3250106005371706948},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.3, 4096, 0.13246513407970552123},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.3, 262143, 0.041214290102445773722},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.5, 0, 0.55596274325131957831},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.5, 1, 0.37601038080075234631},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.5, 2, 0.30977817309306400968},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.5, 3, 0.27040271335639495736},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.5, 7, 0.19447266325330067029},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.5, 100, 0.056002693904425218573},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.5, 4096, 0.0088138487399800206928},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.5, 262143, 0.0011019317294897380006},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.9, 0, 0.11369086656322025326},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.9, 1, 0.0098286428672717715412},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.9, 2, 0.0056653795641634622791},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.9, 3, 0.0040555792439058367571},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.9, 7, 0.0019672301970836026859},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.9, 100, 0.00018481443112572406905},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.9, 4096, 6.5507348978890779083e-6},
+    {atangana_baleanu_weights, "atangana_baleanu", 0.9, 262143, 1.5514318214507046186e-7},
     {bdf2_weights, "bdf2", 0.5, 0, 1.0},
     {bdf2_weights, "bdf2", 0.5, 1, -0.66666666666666666667},
     {bdf2_weights, "bdf2", 0.5, 2, -0.055555555555555555556},
