@@ -135,6 +135,6 @@ FracBuilder caputo_fabrizio, atangana_baleanu;
 
 /* ---- Built-ins ---- */
 
-BuiltinRule frac_rule, spectral_filter_rule;
+BuiltinRule frac_rule, spectral_filter_rule, exponential_conv_rule;
 
 #endif

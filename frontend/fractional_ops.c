@@ -54,6 +54,8 @@ const Builtin fractional_builtins[] = {
      "fractional"},
     {"causal_conv", "w, x, axis=-1, engine=auto", causal_conv_rule, 0,
      "y[n] = sum of w[j] x[n-j] over j <= n", "fractional"},
+    {"exponential_conv", "c, r, x, axis=-1, lag=0", exponential_conv_rule, 0,
+     "y[n] = sum over modes m, k>=lag of c[m] r[m]^(k-lag) x[n-k]", "fractional"},
     {"grunwald_weights", "alpha, n", weights_rule, 0, "the first n coefficients of (1 - z)^alpha, f64",
      "fractional"},
 };

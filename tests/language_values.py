@@ -78,6 +78,11 @@ def causal(w, q):
     return np.apply_along_axis(lambda row: np.convolve(w, row)[: len(row)], -1, q)
 
 
+def exponential(weights, rates, q, lag=0):
+    k = np.arange(q.shape[-1] - lag)[:, None]
+    return causal(np.concatenate([np.zeros(lag), np.sum(weights * rates ** k, 1)]), q)
+
+
 def grunwald(q, alpha, h=1.0):
     return causal(weights(alpha, q.shape[-1]), q) * h ** -alpha
 
@@ -197,6 +202,11 @@ rows = [
     ("causal_conv(y, s)", causal(y, s)), ("causal_conv(s, y)", causal(s, y)),
     ("causal_conv(s[:6], u, axis=0)", causal(s[:6], u.T).T),
     ("causal_conv(z[:, :7], z)", np.stack([causal(z[k], z[k]) for k in range(2)])),
+    ("exponential_conv(y, p[0] - 1, s)", exponential(y, p[0] - 1, s)),
+    ("exponential_conv(s[:2], y[:2], u, axis=0, lag=2)", exponential(s[:2], y[:2], u.T, 2).T),
+    ("exponential_conv(p, t, z)", np.stack([exponential(p[k], t[k], z[k]) for k in range(2)])),
+    ("exponential_conv(r=t[:1], c=p, x=z, lag=1)", np.stack([exponential(p[k], t[0], z[k], 1) for k in range(2)])),
+    ("exponential_conv(y, y, s, lag=8)", 0 * s),
     ("grunwald_weights(0.5, 6)", weights(0.5, 6)), ("grunwald_weights(y, 4)", np.stack([weights(q, 4) for q in y])),
 ]
 

@@ -259,6 +259,19 @@ static Value make_weights(Growth *r) {
     return g_grunwald_derivative(r->g, alpha, shape.dims[shape.rank - 1], below(r, 3));
 }
 
+/* Modes from another value, few or many; rates within (−0.9, 0.9). */
+static Value make_recurrence(Growth *r) {
+    Graph *g = r->g;
+    Value x = pick(r), y = pick_like(r, x), c = pick_like(r, x);
+    Exponential how = {.axis = pick_axis(r, x), .n = below(r, 3), .lag = below(r, 3)};
+    uint32_t rows = ((1u << shape_of(r, x).rank) - 1) & ~(1u << how.axis);
+    if (below(r, 2)) c = mean(g, c, rows);
+    Value rate = g_cast(g, g_scale(g, g_unary(g, OP_tanh, c), 0.9), FRAX_F64);
+    Value result = below(r, 2) ? g_exponential_conv(g, x, g_cast(g, y, FRAX_F64), rate, how)
+                               : g_exponential_correlation(g, x, y, rate, how);
+    return g_unary(g, OP_tanh, g_cast(g, result, graph_type(g, x)->dtype));
+}
+
 static Value make_custom(Growth *r) {
     Graph *g = r->g;
     Value x = pick(r), y = g_unary(g, OP_tanh, x), hole = g_hole(g, *graph_type(g, x), 1000 + r->n);
@@ -278,6 +291,7 @@ static Maker *const makers[] = {
     make_spectral,      make_cross_spectrum,
     make_weights,       make_custom,
     make_causal_conv,   make_causal_correlation,
+    make_recurrence,
 };
 
 /* The last value plus the means of all, so that nothing is dead. */
