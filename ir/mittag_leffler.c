@@ -7,8 +7,8 @@
  * λ^α = z of the principal sheet, or between the branch point 0 and the poles, whose residues are then added.
  *
  * With A = π/h the rule errs by e^{−2Ad}, d the distance in u from the real line to the nearest singularity:
- * the branch point lies at u = i, a pole at Im u = 1 − Re √(λ_p/μ). Downward nothing but e^λ grows, and the
- * error is e^{2A − A²/μ}. All is real for real z, so half of the nodes suffice.
+ * the branch point lies at u = i, a pole λ_p at Im u = 1 − Re √(λ_p/μ). Downward nothing but e^λ grows, and
+ * the error is e^{2A − A²/μ}. All is real for real z, so half of the nodes suffice.
  */
 #include "special.h"
 #include "vector_math.h"
@@ -21,10 +21,6 @@ static Complex times(Complex a, Complex b) {
     return (Complex){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
 }
 
-static Complex scaled(Complex a, double s) {
-    return (Complex){s * a.re, s * a.im};
-}
-
 static Complex integer_power(Complex a, int64_t n) {
     Complex r = {1, 0};
     for (; n > 0; n--) r = times(r, a);
@@ -33,11 +29,6 @@ static Complex integer_power(Complex a, int64_t n) {
 
 static double reciprocal_gamma(double x) {
     return x <= 0 && x == floor(x) ? 0 : 1 / tgamma(x);
-}
-
-/* e^{s(a + ib)} */
-static Complex exponential(double s, Complex a) {
-    return scaled((Complex){cos(s * a.im), sin(s * a.im)}, exp(s * a.re));
 }
 
 typedef struct Point {
@@ -94,15 +85,16 @@ static Complex residue_polynomial(const Point *p, Complex pole, Complex log_pole
     return sum;
 }
 
-/* The sum of the residues: of one real pole, or of a conjugate pair. e^λ in halves, since it may overflow
-   where its product with a small power of λ does not. */
+/* The sum of the residues: of one real pole, or of a conjugate pair. The power of λ and e^λ together and in
+   halves, since either alone may overflow. */
 static double residues(const Point *p) {
     if (p->z > 0 && p->radius > 1e5) return p->m % 2 ? -INFINITY : INFINITY; /* whatever β */
     if (p->pole.re < -800) return 0;
-    Complex log_pole = {p->log_radius, p->angle}, r = residue_polynomial(p, p->pole, log_pole);
-    r = times(r, exponential(1 - p->beta - (double)p->n * p->alpha, log_pole));
-    r = times(r, (Complex){cos(p->pole.im), sin(p->pole.im)});
-    double half = exp(0.5 * p->pole.re);
+    double exponent = 1 - p->beta - (double)p->n * p->alpha;
+    double half = exp(0.5 * (exponent * p->log_radius + p->pole.re));
+    double phase = exponent * p->angle + p->pole.im;
+    Complex polynomial = residue_polynomial(p, p->pole, (Complex){p->log_radius, p->angle});
+    Complex r = times(polynomial, (Complex){cos(phase), sin(phase)});
     return (p->z > 0 ? 1 : 2) * r.re * half * half;
 }
 
@@ -115,7 +107,7 @@ typedef struct Parabola {
 
 enum { DIGITS = 36 /* e^−36 = 2e-16 */, MOST_BETA = 1000 };
 
-/* A = π/h such that the error e^{−2A(d−s)} · s^{−w} (μ)^{−p}, s the distance kept from the singularities, is
+/* A = π/h such that the error e^{−2A(d−s)} s^{−w} μ^{−p}, s the distance kept from the singularities, is
    below e^−DIGITS: p bounds the growth of the integrand toward the branch point, w counts its poles too. */
 static double resolution(const Point *p, double mu, double strip) {
     double at_origin = fmax(0, p->beta + p->alpha * (double)p->n - 0.5);

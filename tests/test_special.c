@@ -157,6 +157,8 @@ static void test_asymptotes(void **state) {
     assert_true(mittag_leffler(0.02, 1, 10, 0, 0) == INFINITY &&
                 mittag_leffler(0.02, 1, 10, 0, 1) == -INFINITY);
     assert_true(mittag_leffler(1, 10, 720, 0, 0) < INFINITY); /* e^720 alone overflows */
+    double product = exp(1500 - 109 * log(1500));             /* whose factors over- and underflow */
+    expect_within(mittag_leffler(1, 110, 1500, 0, 0), product, 1e-12, "E(1, 110, 1500)");
 }
 
 static void test_domain(void **state) {
