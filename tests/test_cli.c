@@ -1,6 +1,6 @@
 /* test_cli.c — the program frax as scripts see it: exit statuses, standard output, JSON, files.
  */
-#include "program.h"
+#include "program_run.h"
 #include <math.h>
 #include <sys/stat.h>
 

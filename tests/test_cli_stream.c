@@ -1,6 +1,6 @@
 /* test_cli_stream.c — frax run --stream: files through a model in chunks, against the same files whole.
  */
-#include "program.h"
+#include "program_run.h"
 #include "half.h"
 #include <math.h>
 #include <sys/resource.h>

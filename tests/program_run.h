@@ -1,11 +1,11 @@
-/* program.h — running the program frax as scripts see it: exit status, standard output, messages, files in a
+/* program_run.h — running the program frax as scripts see it: exit status, standard output, messages, files in a
  * folder of the test's own.
  *
  * Each run goes through the shell with its output in files of the folder. After a failure standard output
  * must be empty and standard error must say what is wrong.
  */
-#ifndef FRAX_TESTS_PROGRAM_H
-#define FRAX_TESTS_PROGRAM_H
+#ifndef FRAX_TESTS_PROGRAM_RUN_H
+#define FRAX_TESTS_PROGRAM_RUN_H
 
 #include "files.h"
 #include <cjson/cJSON.h>
