@@ -193,29 +193,44 @@ static Graph *finish_graph(Graph *g, FraxError *err) {
     return clean;
 }
 
+/* Derivatives of the user's own have done their work: a custom node is the value of its first operand. */
+static Value custom_as_value(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
+    (void)to;
+    (void)context;
+    return graph_node(from, v)->op == OP_custom ? args[0] : NO_VALUE;
+}
+
+/* Fills s->to; what happens on the way is in its status. False when out of memory. */
+static bool stream_all(Streamer *s, StreamPlace *outputs) {
+    size_t n = MAX(s->from->count, 1);
+    bool *live = mem_alloc(n);
+    s->flows = mem_calloc(n, sizeof *s->flows);
+    s->twins = mem_calloc(n, MAX_RANK * sizeof *s->twins);
+    bool made = live && s->flows && s->twins;
+    if (made) {
+        graph_live(s->from, live);
+        walk(s, live);
+        for (size_t i = 0; i < s->from->noutputs && !s->to->failed; i++)
+            stream_output(s, &s->from->outputs[i], &outputs[i]);
+        finish_states(s);
+    }
+    mem_free(live);
+    mem_free(s->flows);
+    mem_free(s->twins);
+    mem_free(s->states);
+    return made;
+}
+
 Graph *stream_graph(const Graph *graph, const StreamSpec *spec, StreamPlace *outputs, size_t *nstates,
                     FraxError *err) {
-    Streamer s = {.from = graph, .spec = spec, .offset = NO_VALUE};
-    bool *live = mem_alloc(MAX(graph->count, 1));
+    Graph *from = graph_rewrite(graph, custom_as_value, NULL, err);
+    if (!from) return NULL;
+    Streamer s = {.from = from, .spec = spec, .offset = NO_VALUE};
     s.to = graph_create(graph->name, graph->file);
-    s.flows = mem_calloc(MAX(graph->count, 1), sizeof *s.flows);
-    s.twins = mem_calloc(MAX(graph->count, 1), MAX_RANK * sizeof *s.twins);
-    FraxStatus status = FRAX_OK;
-    if (s.to && live && s.flows && s.twins) {
-        graph_live(graph, live);
-        walk(&s, live);
-        for (size_t i = 0; i < graph->noutputs && !s.to->failed; i++)
-            stream_output(&s, &graph->outputs[i], &outputs[i]);
-        finish_states(&s);
-        status = graph_status(s.to, err);
-    } else {
-        status = fail_memory(err, "streaming a graph");
-    }
+    FraxStatus status =
+        s.to && stream_all(&s, outputs) ? graph_status(s.to, err) : fail_memory(err, "streaming a graph");
     *nstates = s.nstates;
-    mem_free(live);
-    mem_free(s.flows);
-    mem_free(s.twins);
-    mem_free(s.states);
+    graph_destroy(from);
     if (!status) return finish_graph(s.to, err);
     graph_destroy(s.to);
     return NULL;

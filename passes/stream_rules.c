@@ -228,19 +228,29 @@ static Flow reduce_along(Streamer *s, const Node *node, const Flow *args, int ax
     return accumulate(s, node->op, g_reduce(s->to, node->op, rows, node->attrs->axes), args[0].delay + n - 1);
 }
 
-/* A bilinear op that sums over the streamed axis: each operand has it at its own place. */
-static Flow contract_along(Streamer *s, const Node *node, const Flow *args, const int axes[2]) {
+/* Two operands that are summed over the streamed axis, at one delay, with zeros where they have no elements.
+ *since: the last sample that counts. */
+static bool factors_along(Streamer *s, const Node *node, const Flow *args, const int axes[2], Value values[2],
+                          int64_t *since) {
     Flow flows[2] = {args[0], args[1]};
-    Value values[2];
     int64_t n = size_along(s, node, 0, axes[0]);
     for (int i = 0; i < 2; i++)
-        if (!along_batch(s, node, i, axes[i], n, &flows[i])) return no_flow;
+        if (!along_batch(s, node, i, axes[i], n, &flows[i])) return false;
     int64_t delay = MAX(flows[0].delay, flows[1].delay);
     for (int i = 0; i < 2; i++) {
         flows[i] = delayed(s, flows[i], delay);
         values[i] = filled(s, &flows[i], n, 0);
     }
-    return accumulate(s, OP_sum, emit_chunk(s, node, values, NOT_STREAMED), delay + n - 1);
+    *since = delay + n - 1;
+    return !s->to->failed;
+}
+
+/* A bilinear op that sums over the streamed axis: each operand has it at its own place. */
+static Flow contract_along(Streamer *s, const Node *node, const Flow *args, const int axes[2]) {
+    Value values[2];
+    int64_t since;
+    if (!factors_along(s, node, args, axes, values, &since)) return no_flow;
+    return accumulate(s, OP_sum, emit_chunk(s, node, values, NOT_STREAMED), since);
 }
 
 static Flow cross_spectrum_along(Streamer *s, const Node *node, const Flow *args, int axis) {
@@ -355,23 +365,46 @@ static Flow concat_of_streams(Streamer *s, const Node *node, const Flow *args, i
     return result;
 }
 
+/* A kernel as long as the signal is allowed as long as it is short: its state would grow with the signal. */
+static bool refuse_long_kernel(Streamer *s, int64_t taps, int64_t n) {
+    enum { LONGEST = 64 };
+    if (taps < n || taps <= LONGEST) return false;
+    stream_fail(s,
+                "a causal_conv with %" PRId64
+                " weights remembers the whole signal; in frac, engine=soe streams; "
+                "weights shorter than the signal do, too",
+                taps);
+    return true;
+}
+
 static Flow conv_of_stream(Streamer *s, const Node *node, const Flow *args, int axis) {
-    enum { LONGEST = 64 }; /* of a kernel that ends with the signal: beyond, the state would grow with it */
     Flow flows[2] = {args[0], args[1]};
     int64_t taps = size_along(s, node, 0, axis), n = size_along(s, node, 1, axis);
     if (args[0].axis != NOT_STREAMED)
         return stream_fail(s, "the weights of a causal_conv must not depend on the signal");
-    if (taps == n && taps > LONGEST)
-        return stream_fail(s,
-                           "a causal_conv with %" PRId64 " weights remembers the whole signal; in frac, "
-                           "engine=soe streams; weights shorter than the signal do, too",
-                           taps);
     if (taps < 1) return stream_fail(s, "a causal_conv without weights");
+    if (refuse_long_kernel(s, taps, n)) return no_flow;
     align(s, node, flows, n);
     Value x = with_past(s, filled_before(s, &flows[1], 0), axis, taps - 1);
     Value y = g_causal_conv(s->to, flows[0].value, x, axis, (Engine)node->attrs->engine);
     flows[1].value = slice_along(s, y, axis, taps - 1, taps - 1 + s->spec->chunk);
     return flows[1];
+}
+
+/* Σ_t y_t x_{t − j}: over the batch, or over time with the last samples of x. */
+static Flow correlation_of_streams(Streamer *s, const Node *node, const Flow *args, int axis) {
+    const Attrs *at = node->attrs;
+    const int axes[2] = {axis, axis};
+    Value values[2];
+    int64_t since, before[MAX_RANK] = {0}, after[MAX_RANK] = {0};
+    if (at->axis != axis) return contract_along(s, node, args, axes);
+    if (refuse_long_kernel(s, at->n, size_along(s, node, 0, axis))) return no_flow;
+    if (!factors_along(s, node, args, axes, values, &since)) return no_flow;
+    before[axis] = at->n - 1;
+    values[0] = with_past(s, values[0], axis, at->n - 1);
+    values[1] = g_pad(s->to, values[1], before, after, NULL);
+    Value sum = g_causal_correlation(s->to, values[0], values[1], axis, at->sum, at->n, (Engine)at->engine);
+    return accumulate(s, OP_sum, sum, since);
 }
 
 /* In x's shape and dtype: 1 at place `at` of the axis, 0 elsewhere. */
@@ -431,6 +464,7 @@ static const struct {
                            "kind with engine=soe streams"},
     [OP_cross_spectrum] = {cross_spectrum_along, NULL},
     [OP_causal_conv] = {conv_of_stream, NULL},
+    [OP_causal_correlation] = {correlation_of_streams, NULL},
     [OP_exponential_conv] = {exponential_of_stream, NULL},
     [OP_exponential_correlation] = {NULL, "the derivative of an exponential_conv by its coefficients is not "
                                           "kept from chunk to chunk"},
@@ -466,7 +500,6 @@ static Flow stream_guard(Streamer *s, const Node *node, Flow f) {
 Flow stream_node(Streamer *s, const Node *node, const Flow *args) {
     int axis = NOT_STREAMED;
     for (int i = 0; i < node->nargs && axis == NOT_STREAMED; i++) axis = args[i].axis;
-    if (node->op == OP_custom) return args[0]; /* its derivative is in the graph where it is wanted */
     if (node->op == OP_guard) return stream_guard(s, node, args[0]);
     if (node->op == OP_matmul) return stream_matmul(s, node, args);
     if (node->op == OP_reshape || node->op == OP_transpose) return stream_moved(s, node, args);
@@ -530,10 +563,6 @@ static void moved_twins(Streamer *s, const Node *node, Flow *twins) {
 void stream_twins(Streamer *s, Value v) {
     const Node *node = graph_node(s->from, v);
     Flow *twins = &s->twins[(size_t)v * MAX_RANK];
-    if (node->op == OP_custom) {
-        for (int i = 0; i < MAX_RANK; i++) twins[i] = s->twins[(size_t)node->args[0] * MAX_RANK + (size_t)i];
-        return;
-    }
     if (node->op == OP_reshape || node->op == OP_transpose || node->op == OP_slice) {
         moved_twins(s, node, twins);
         return;

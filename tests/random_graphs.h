@@ -341,7 +341,7 @@ static long setting(const char *name, long otherwise) {
 }
 
 /* Both kinds of graphs from seed 1 on; from FRAX_SEED on, two of them or FRAX_GRAPHS. */
-static void for_each_graph(long graphs, void (*check)(const Function *f, uint64_t seed)) {
+static inline void for_each_graph(long graphs, void (*check)(const Function *f, uint64_t seed)) {
     uint64_t base = (uint64_t)setting("FRAX_SEED", 1);
     graphs = setting("FRAX_GRAPHS", getenv("FRAX_SEED") ? 2 : graphs);
     for (uint64_t i = 0; i < (uint64_t)graphs; i++) {

@@ -271,6 +271,9 @@ static const Case cases[] = {
     {M("x: f64[T, 4]",
        "y = concat((x, 2 * x), axis=1)\nz = max(x, axis=1) * cast(argmax(x, 1), f64)\nreturn y, z"),
      "T", 19},
+    {"model m(x: f64[T]) {\ny = f(x) + f(2)\nreturn y\n}\n"
+     "fn f(x) {\nreturn floor(3 * x)\n} derivative(dx) {\nreturn 3 * dx\n}\n",
+     "T", 20},
     /* shifts and differences */
     {M("x: f64[T]", "d = x[1:] - x[:-1]\nreturn d"), "T", 150, {{0}}, 1},
     {M("x: f64[T]", "e = x[2:] - 0.5 * x[1:-1] + 0.25 * x[:-2]\ns = x[3:]\nreturn e, s"), "T", 99, {{0}}, 2},
