@@ -7,8 +7,9 @@
  */
 #include "rows.h"
 
-/* Accumulators of a direct convolution, and lags of a direct correlation computed at once. */
-enum { CONV_VECTORS = 4, CORRELATION_LAGS = 8 };
+/* Accumulators of a direct convolution, lags that they gather before they are added to the result's, and lags
+   of a direct correlation computed at once. */
+enum { CONV_VECTORS = 4, CONV_LAGS = 128, CORRELATION_LAGS = 8 };
 
 static Em index_of(Rows *r, int64_t value) {
     return r->e->ops->index(r->e, value);
@@ -439,33 +440,63 @@ static int64_t conv_taps(const Rows *r, int row) {
     return graph_type(r->graph, node->args[0])->shape.dims[node->attrs->axis];
 }
 
+/* sums += Σ_j w[j] x[n−j] over lags first ≤ j < end, for the CONV_VECTORS vectors of n from `at` on. */
+static void convolve_lags(Rows *r, int row, Em at, Em first, Em end, const Em *sums, int lanes) {
+    const EmitterOps *o = r->e->ops;
+    FraxDType dtype = row_dtype(r, row);
+    EmType type = em_type_of(dtype);
+    Em x = scratch_at(r, r->row[row][0]), lead = index_of(r, r->lead[row]);
+    EmLoop loop = o->loop_begin(r->e, first, end, 1);
+    Em w = o->splat(r->e, weight_at(r, &r->k->rows[row].tables[0], dtype, loop.index), lanes);
+    Em start = index_op(r, INDEX_SUB, index_op(r, INDEX_ADD, at, lead), loop.index);
+    for (int v = 0; v < CONV_VECTORS; v++) {
+        Em part =
+            o->load(r->e, x, dtype, index_op(r, INDEX_ADD, start, index_of(r, v * lanes)), 1, lanes, (Em){0});
+        o->set(r->e, sums[v], o->fma(r->e, w, part, o->get(r->e, sums[v], type, lanes)));
+    }
+    o->loop_end(r->e, &loop);
+}
+
+static void clear_sums(Rows *r, const Em *sums, EmType type, int lanes) {
+    const EmitterOps *o = r->e->ops;
+    for (int v = 0; v < CONV_VECTORS; v++)
+        o->set(r->e, sums[v], o->splat(r->e, o->constant(r->e, type, 0), lanes));
+}
+
 /* y[n] = Σ_{j≤n} w[j] x[n−j] for CONV_VECTORS vectors of n at a time; terms with j > n meet the zeros before
- * the row. */
+   the row. Sums of CONV_LAGS terms are added up, so that rounding grows with the root of their number alone.
+ */
 static void run_conv(Rows *r, int row) {
     const EmitterOps *o = r->e->ops;
     FraxDType dtype = row_dtype(r, row);
     EmType type = em_type_of(dtype);
     int64_t length = kernel_inner_size(r->k), taps = conv_taps(r, row);
     int lanes = vector_lanes(r, dtype, length);
-    Em sums[CONV_VECTORS], x = scratch_at(r, r->row[row][0]), y = scratch_at(r, r->result[row]),
-                           lead = index_of(r, r->lead[row]);
-    for (int v = 0; v < CONV_VECTORS; v++) sums[v] = o->variable(r->e, type, lanes);
-    EmLoop outer = o->loop_begin(r->e, index_of(r, 0), index_of(r, length), CONV_VECTORS * lanes);
-    for (int v = 0; v < CONV_VECTORS; v++)
-        o->set(r->e, sums[v], o->splat(r->e, o->constant(r->e, type, 0), lanes));
-    Em end = index_op(r, INDEX_ADD, outer.index, index_of(r, CONV_VECTORS * lanes));
-    EmLoop inner = o->loop_begin(r->e, index_of(r, 0), index_op(r, INDEX_MIN, end, index_of(r, taps)), 1);
-    Em w = o->splat(r->e, weight_at(r, &r->k->rows[row].tables[0], dtype, inner.index), lanes);
-    Em start = index_op(r, INDEX_SUB, index_op(r, INDEX_ADD, outer.index, lead), inner.index);
+    Em totals[CONV_VECTORS], sums[CONV_VECTORS], y = scratch_at(r, r->result[row]);
     for (int v = 0; v < CONV_VECTORS; v++) {
-        Em part =
-            o->load(r->e, x, dtype, index_op(r, INDEX_ADD, start, index_of(r, v * lanes)), 1, lanes, (Em){0});
-        o->set(r->e, sums[v], o->fma(r->e, w, part, o->get(r->e, sums[v], type, lanes)));
+        totals[v] = o->variable(r->e, type, lanes);
+        sums[v] = o->variable(r->e, type, lanes);
     }
-    o->loop_end(r->e, &inner);
+    EmLoop outer = o->loop_begin(r->e, index_of(r, 0), index_of(r, length), CONV_VECTORS * lanes);
+    Em end = index_op(r, INDEX_ADD, outer.index, index_of(r, CONV_VECTORS * lanes));
+    Em limit = index_op(r, INDEX_MIN, end, index_of(r, taps));
+    clear_sums(r, totals, type, lanes);
+    if (MIN(taps, length) <= CONV_LAGS)
+        convolve_lags(r, row, outer.index, index_of(r, 0), limit, totals, lanes);
+    else {
+        EmLoop block = o->loop_begin(r->e, index_of(r, 0), limit, CONV_LAGS);
+        Em last = index_op(r, INDEX_ADD, block.index, index_of(r, CONV_LAGS));
+        clear_sums(r, sums, type, lanes);
+        convolve_lags(r, row, outer.index, block.index, index_op(r, INDEX_MIN, last, limit), sums, lanes);
+        for (int v = 0; v < CONV_VECTORS; v++)
+            o->set(r->e, totals[v],
+                   o->arith(r->e, OP_add, o->get(r->e, totals[v], type, lanes),
+                            o->get(r->e, sums[v], type, lanes)));
+        o->loop_end(r->e, &block);
+    }
     for (int v = 0; v < CONV_VECTORS; v++)
         o->store(r->e, y, dtype, index_op(r, INDEX_ADD, outer.index, index_of(r, v * lanes)), 1,
-                 o->get(r->e, sums[v], type, lanes), (Em){0});
+                 o->get(r->e, totals[v], type, lanes), (Em){0});
     o->loop_end(r->e, &outer);
 }
 
