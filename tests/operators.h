@@ -315,6 +315,7 @@ static const Operator operators[] = {
     {"tempered", "kind=tempered", -0.9, 2.4, SEMIGROUP | IDENTITY | LAMBDA, tempered_definition,
      .limit = SAME},
     {"tempered centered", "kind=tempered, centered=true", 0.1, 1.9, LAMBDA, centered_definition},
+    {"mellin", "kind=mellin", -0.9, 2.4, IDENTITY, mellin_definition, .limit = SAME},
     {"grunwald", "kind=grunwald", -0.9, 2.4, SEMIGROUP | IDENTITY | ENGINES, .causal = grunwald_definition,
      .limit = SAME},
     {"hadamard", "kind=hadamard", -0.9, 2.4, SEMIGROUP | IDENTITY | ENGINES, .causal = grunwald_definition,
@@ -346,7 +347,17 @@ static const Operator operators[] = {
      .limit = PREVIOUS},
     {"integral trapezoid", "kind=integral, scheme=trapezoid", 0.1, 2.4, ENGINES, .causal = integral_trapezoid,
      .rest = 1, .limit = SAME_BUT_FIRST},
+    {"caputo_fabrizio", "kind=caputo_fabrizio", 0.1, 0.9, 0, .causal = caputo_fabrizio_definition,
+     .limit = LESS_FIRST, .rest = 1},
+    {"atangana_baleanu", "kind=atangana_baleanu", 0.2, 0.6, ENGINES, .causal = atangana_baleanu_definition,
+     .limit = LESS_FIRST, .step = 0.05, .rest = 1},
 };
+
+static inline const Operator *find_operator(const char *name) {
+    for (size_t i = 0; i < COUNT(operators); i++)
+        if (!strcmp(operators[i].name, name)) return &operators[i];
+    abort();
+}
 
 /* ---- Application along axes ---- */
 

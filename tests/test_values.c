@@ -15,6 +15,11 @@ static const FraxTarget targets[] = {FRAX_CPU, FRAX_REFERENCE};
 
 typedef double Signal(double t);
 
+static double one(double t) {
+    (void)t;
+    return 1;
+}
+
 static double identity(double t) {
     return t;
 }
@@ -25,6 +30,40 @@ static double square(double t) {
 
 static double square_root(double t) {
     return sqrt(t);
+}
+
+static double damped_square(double t) {
+    return t * t * exp(-0.7 * t);
+}
+
+static double cube(double t) {
+    return t * t * t;
+}
+
+/* t² at t = s², and t^5 */
+static double fourth_power(double s) {
+    return s * s * s * s;
+}
+
+static double fifth_power(double t) {
+    return t * t * t * t * t;
+}
+
+static double square_plus_1(double t) {
+    return t * t + 1;
+}
+
+/* t e^{−t}, t^{3/2} e^{−t} and t² e^{−t} on the logarithmic grid t = e^u */
+static double gamma_pulse(double u) {
+    return exp(u - exp(u));
+}
+
+static double gamma_pulse_3_2(double u) {
+    return exp(1.5 * u - exp(u));
+}
+
+static double gamma_pulse_2(double u) {
+    return exp(2 * u - exp(u));
 }
 
 typedef struct Row {
@@ -94,6 +133,10 @@ static void test_sines(void **state) {
     check_sine("frac(x, 2, kind=riesz, step=h)", 5, 25, 0);
     check_sine("frac(x, 1.5, kind=laplacian, step=h)", 4, 8, 0);
     /* |2 + 3i| = √13, arg = atan 3/2 */
+    check_sine("frac(x, 0.7, kind=riesz_feller, theta=0.3, step=h)", 2, 1.62450479271247105,
+               0.471238898038468986);
+    check_sine("frac(x, 1.2, kind=riesz_feller, theta=-0.4, step=h)", 2, 2.29739670999407001,
+               -0.628318530717958648);
     check_sine("frac(x, 0.6, kind=tempered, lambda=2, step=h)", 3, 2.15865384442157976, 0.589676233948397441);
 }
 
@@ -145,6 +188,166 @@ static void test_grunwald(void **state) {
          0.88622692545275801, 3e-4},
     };
     check_rows(rows, COUNT(rows));
+}
+
+/* Discrete formulas, evaluated with mpmath; a power of two as the step keeps the samples exact. */
+static void test_discrete_results(void **state) {
+    (void)state;
+    static const Row rows[] = {
+        {"frac(x, 0.5, kind=riemann_liouville, scheme=bdf2, step=0.125)", square, 9, 0, 0.125, -1,
+         1.50140954696523484, 1e-13},
+        {"frac(x, 1.3, kind=riemann_liouville, scheme=bdf2, step=0.125)", square, 9, 0, 0.125, -1,
+         2.20465134030804342, 1e-13},
+        {"frac(x, 0.5, kind=tempered, causal=true, lambda=0.7, step=0.0625)", damped_square, 17, 0, 0.0625,
+         -1, 0.729719345631937858, 1e-13},
+        {"frac(x, -0.4, kind=tempered, causal=true, lambda=0.7, step=0.0625)", damped_square, 17, 0, 0.0625,
+         -1, 0.343152545830465009, 1e-13},
+        {"frac(x, 0.5, kind=hadamard, step=0.1)", square, 11, 0, 0.1, -1, 1.44867840346658672, 1e-13},
+        {"frac(x, -0.6, kind=hadamard, step=0.1)", square, 11, 0, 0.1, -1, 0.580477812348637496, 1e-13},
+        {"frac(x, 0.5, kind=caputo, scheme=l1, step=0.05)", square, 3, 0, 0.05, 1, 0.0126156626101008, 1e-12},
+        {"frac(x, 0.5, kind=caputo, scheme=l1, step=0.05)", square, 3, 0, 0.05, 2, 0.0430725663817293, 1e-12},
+        {"frac(x, 0.5, kind=caputo, scheme=l1, step=0.05)", square, 3, 0, 0.05, 0, 0, 0},
+        {"frac(x, 0.4, kind=caputo, scheme=l1_2, step=0.2)", cube, 6, 0, 0.2, -1, 1.60543402933606989, 1e-13},
+        {"frac(x, 0.7, kind=caputo, scheme=l1_2, step=0.25)", square, 5, 0, 0.25, -1, 1.7134473543259557,
+         1e-13},
+        {"frac(x, 1.5, kind=caputo, scheme=l2, step=0.25)", square, 5, 0, 0.25, -1, 2.10558419090135242,
+         1e-13},
+        {"frac(x, 1.2, kind=caputo, scheme=l2, step=0.2)", cube, 6, 0, 0.2, -1, 2.94361394485981845, 1e-13},
+        {"frac(x, 1.6, kind=caputo, scheme=l2, slope=1, step=0.2)", exp, 6, 0, 0.2, -1, 2.06256623160815325,
+         1e-13},
+        {"frac(x, 0.5, kind=caputo, times=iota(5, f64)^2/16)", fourth_power, 5, 0, 0.25, -1,
+         1.39202781637958231, 1e-13},
+        {"frac(x, 0.8, kind=caputo, times=iota(5, f64)^2/16)", fourth_power, 5, 0, 0.25, -1,
+         1.5433376536270728, 1e-13},
+        {"frac(x, 0.5, kind=caputo, scheme=gl, step=0.125)", square_plus_1, 9, 0, 0.125, -1,
+         1.43490800216673211, 1e-13},
+        {"frac(x, 1.5, kind=caputo, scheme=gl, slope=1, step=0.125)", exp, 9, 0, 0.125, -1,
+         2.03620108074276792, 1e-13},
+        {"frac(x, 0.7, kind=integral, scheme=rectangle, step=0.125)", identity, 9, 0, 0.125, -1,
+         0.574907014595372321, 1e-13},
+        {"frac(x, 0.7, kind=integral, scheme=trapezoid, step=0.125)", square, 9, 0, 0.125, -1,
+         0.482348506946356955, 1e-13},
+        {"frac(x, 0.4, kind=integral, scheme=trapezoid, step=0.125)", square_plus_1, 9, 0, 0.125, -1,
+         1.80049533568777245, 1e-13},
+        {"frac(x, 1.2, kind=integral, scheme=trapezoid, step=0.125)", square, 9, 0, 0.125, -1,
+         0.260210546947021459, 1e-13},
+        {"frac(x, 0.8, kind=caputo_fabrizio, step=0.125)", square, 9, 0, 0.125, -1, 1.87371787058513544,
+         1e-13},
+        {"frac(x, 0.5, kind=atangana_baleanu, step=0.125)", square, 9, 0, 0.125, -1, 1.23029833090258317,
+         1e-12},
+        {"frac(x, 0.9, kind=atangana_baleanu, step=0.125)", square, 9, 0, 0.125, -1, 1.8408874472889082,
+         1e-12},
+    };
+    check_rows(rows, COUNT(rows));
+}
+
+/* Schemes that are exact for lines, or for steps, at t = 1: the operator's own value. */
+static void test_exact_results(void **state) {
+    (void)state;
+    static const Row rows[] = {
+        {"frac(x, 0.5, kind=caputo, scheme=l1, step=0.015625)", identity, 65, 0, 0.015625, -1,
+         1.12837916709551257, 1e-13},
+        {"frac(x, 0.3, kind=caputo, scheme=l1, step=0.015625)", identity, 65, 0, 0.015625, -1,
+         1.10054740552366571, 1e-13},
+        {"frac(x, 0.3, kind=caputo, scheme=l1_2, step=0.015625)", identity, 65, 0, 0.015625, -1,
+         1.10054740552366571, 1e-13},
+        {"frac(x, 0.5, kind=caputo, times=iota(9, f64)^2/64)", square, 9, 0, 0.125, -1, 1.12837916709551257,
+         1e-13},
+        {"frac(x, 0.7, kind=integral, scheme=rectangle, step=0.015625)", one, 65, 0, 0.015625, -1,
+         1.10054740552366571, 1e-13},
+        {"frac(x, 0.7, kind=integral, scheme=trapezoid, step=0.015625)", one, 65, 0, 0.015625, -1,
+         1.10054740552366571, 1e-13},
+        {"frac(x, 0.5, kind=integral, scheme=trapezoid, step=0.015625)", identity, 65, 0, 0.015625, -1,
+         0.752252778063675049, 1e-13},
+        {"frac(x, 0.7, kind=integral, scheme=trapezoid, step=0.015625)", identity, 65, 0, 0.015625, -1,
+         0.64738082677862689, 1e-13},
+        {"frac(x, 0.5, kind=caputo_fabrizio, step=0.015625)", identity, 65, 0, 0.015625, -1,
+         1.2642411176571154, 1e-13},
+        {"frac(x, 0.3, kind=caputo_fabrizio, step=0.015625)", identity, 65, 0, 0.015625, -1,
+         1.1618698082298147, 1e-13},
+        {"frac(x, 0.5, kind=atangana_baleanu, step=0.015625)", identity, 65, 0, 0.015625, -1,
+         1.11192548650263916, 1e-12},
+        {"frac(x, 0.9, kind=atangana_baleanu, step=0.015625)", identity, 65, 0, 0.015625, -1,
+         1.13690866563220281, 1e-12},
+    };
+    check_rows(rows, COUNT(rows));
+}
+
+/* ---- Logarithmic grid ---- */
+
+/* t^α D^α of t^s e^{−t} is t^s Γ(s+1)/Γ(s+1−α) ₁F₁(s+1; s+1−α; −t); u = 30·(i/1024 − 1), and t = 1 at i =
+ * 1024. */
+static void test_mellin(void **state) {
+    (void)state;
+    static const Row rows[] = {
+        {"frac(x, 0.5, kind=mellin, step=60/2048)", gamma_pulse, 2048, -30, 60.0 / 2048, 1024, 0.26061073062705942,
+         1e-10},
+        {"frac(x, 0.3, kind=mellin, step=60/2048)", gamma_pulse_3_2, 2048, -30, 60.0 / 2048, 1024,
+         0.37568197509818079105, 1e-10},
+        {"frac(x, 1.7, kind=mellin, step=60/2048)", gamma_pulse, 2048, -30, 60.0 / 2048, 1024,
+         -0.37720227053322598043, 1e-10},
+        {"frac(x, -0.6, kind=mellin, step=60/2048)", gamma_pulse_2, 2048, -30, 60.0 / 2048, 1024,
+         0.23769643374264599753, 1e-10},
+    };
+    check_rows(rows, COUNT(rows));
+}
+
+/* ---- Convergence to known values ---- */
+
+/* Errors at t = 1 with 1024 steps, which the formulas themselves have: 1.42e-5, 5.5e-4 and 1.8e-7 for D^½ t².
+ */
+static void test_stated_errors(void **state) {
+    (void)state;
+    static const struct {
+        const char *options;
+        double error;
+    } rows[] = {{"kind=caputo, scheme=l1", 1.42e-5},
+                {"kind=riemann_liouville, scheme=gl", 5.5e-4},
+                {"kind=riemann_liouville, scheme=bdf2", 1.8e-7}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char call[128];
+        snprintf(call, sizeof call, "frac(x, 0.5, %s, step=1/1024)", rows[i].options);
+        Row row = {call, square, 1025, 0, 1 / 1024.0, -1};
+        for (size_t k = 0; k < COUNT(targets); k++) {
+            double error = fabs(value_of(&row, targets[k]) - 1.50450555612735010);
+            if (!(fabs(error / rows[i].error - 1) < 0.02)) fail_msg("%s: error %g", call, error);
+        }
+    }
+}
+
+/* Caputo D^½ t^5 at 3.2, and RL D^½ √t = Γ(3/2). */
+static void test_limits(void **state) {
+    (void)state;
+    static const Row rows[] = {
+        {"frac(x, 0.5, kind=caputo, scheme=l1_2, step=0.0015625)", fifth_power, 2049, 0, 0.0015625, -1,
+         430.03062164883283, 1e-6},
+        {"frac(x, 0.5, kind=riemann_liouville, step=1/1024)", square_root, 1025, 0, 1 / 1024.0, -1,
+         0.88622692545275801, 3e-4},
+    };
+    check_rows(rows, COUNT(rows));
+}
+
+/* ∂D^α t²/∂α at t = 1, α = ½, by the second-order scheme on two grids, extrapolated. */
+static void test_slope_in_the_order(void **state) {
+    (void)state;
+    double slope[2];
+    for (int i = 0; i < 2; i++) {
+        int intervals = 512 << i;
+        char text[300];
+        double a = 0.5, *x = malloc(sizeof *x * (size_t)(intervals + 1));
+        assert_non_null(x);
+        for (int n = 0; n <= intervals; n++) x[n] = square((double)n / intervals);
+        snprintf(
+            text, sizeof text,
+            "model m(x: f64[%d], a: f64) {\n y = frac(x, a, kind=riemann_liouville, scheme=bdf2, step=1/%d)\n"
+            " loss = y[-1]\n return loss\n}\n",
+            intervals + 1, intervals);
+        Results r = run_model(text, &(RunOptions){FRAX_CPU, {"a"}}, (const double *[]){x, &a});
+        slope[i] = r.data[1][0];
+        free_results(&r);
+        free(x);
+    }
+    assert_true(fabs((4 * slope[1] - slope[0]) / 3 - 1.0579030726786109) < 1e-8);
 }
 
 /* ∂w_j/∂α at α = ½ */
@@ -233,6 +436,12 @@ int main(void) {
         cmocka_unit_test(test_laplacian_in_the_plane),
         cmocka_unit_test(test_constants_vanish),
         cmocka_unit_test(test_grunwald),
+        cmocka_unit_test(test_discrete_results),
+        cmocka_unit_test(test_exact_results),
+        cmocka_unit_test(test_mellin),
+        cmocka_unit_test(test_stated_errors),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_slope_in_the_order),
         cmocka_unit_test(test_derivative_of_grunwald_weights),
         cmocka_unit_test(test_memory_of_two_series),
     };

@@ -1,0 +1,133 @@
+/* test_precision.c — single precision against double on the same numbers, for every operator and engine, up
+ * to 65536 samples; and results stored in 16 bits.
+ *
+ * Weights and symbols are f64 tables, rounded once: what is left is the rounding of transforms and sums.
+ * Errors are relative to the largest result, of noise or of a smooth signal of the same size, whichever is
+ * larger: where an operator makes almost nothing of the smooth one, the rounding of its samples is noise that
+ * it amplifies, whatever the arithmetic.
+ */
+#include "operator_samples.h"
+#include <stdio.h>
+
+static const double periodic_limit = 2e-6, causal_limit = 5e-6;
+
+static double worst[COUNT(operators)];
+
+/* Row 0 is noise, row 1 smooth, with a few periods. Both are f32 numbers. */
+static double *two_rows(int64_t n) {
+    uint64_t seed = 7;
+    double *x = malloc(2 * (size_t)n * sizeof *x);
+    assert_non_null(x);
+    for (int64_t i = 0; i < n; i++) {
+        double t = 2 * M_PI * (double)i / (double)n;
+        x[i] = (float)next_uniform(&seed, -1.5, 1.5);
+        x[n + i] = (float)(0.3 + sin(3 * t) + 0.5 * cos(5 * t + 1));
+    }
+    return x;
+}
+
+static void expect_close_rows(const Operator *op, const Results *r, int64_t n, const char *what) {
+    double limit = op->symbol ? periodic_limit : causal_limit;
+    for (int row = 0; row < 2; row++) {
+        const double *got = r->data[0] + row * n, *exact = r->data[1] + row * n;
+        double error = relative_error(got, exact, n) * largest_of(exact, n) / largest_of(r->data[1], 2 * n);
+        worst[op - operators] = fmax(worst[op - operators], error);
+        if (!(error <= limit))
+            fail_msg("%s%s, %lld samples, %s: error %.3g, allowed %.3g", op->name, what, (long long)n,
+                     row ? "smooth" : "noise", error, limit);
+    }
+}
+
+/* The operator in f32 and in f64, in one model. */
+static void check_single(const Operator *op, double alpha, int64_t n, const char *engine) {
+    char call[2][256], text[1024];
+    double *x = two_rows(n), l = 0.3, t = 0.1, h = op->step > 0 ? op->step : 1;
+    snprintf(
+        text, sizeof text,
+        "model m(x: f32[2,%lld], a: f64, l: f64, t: f64, h: f64) {\n z = cast(x, f64)\n y = %s\n exact = %s\n"
+        " return y, exact\n}\n",
+        (long long)n, frac_text(op, "x", n, "a", engine, call[0]),
+        frac_text(op, "z", n, "a", engine, call[1]));
+    Results r = run_model(text, &(RunOptions){.target = FRAX_CPU}, (const double *[]){x, &alpha, &l, &t, &h});
+    expect_close_rows(op, &r, n, engine);
+    free_results(&r);
+    free(x);
+}
+
+static double middle_order(const Operator *op) {
+    return op->lo > 1 ? 1.5 : 0.5;
+}
+
+static void test_single_precision(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(operators); i++) {
+        const Operator *op = &operators[i];
+        bool matrix = op->traits & TIMES; /* N × N weights */
+        check_single(op, middle_order(op), 1, "");
+        check_single(op, 0.3 * op->lo + 0.7 * op->hi, 1000, "");
+        if (!matrix) check_single(op, middle_order(op), 65536, "");
+    }
+}
+
+static void test_single_precision_of_engines(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(operators); i++) {
+        const Operator *op = &operators[i];
+        if (!(op->traits & ENGINES)) continue;
+        check_single(op, middle_order(op), 300, ", engine=dense");
+        check_single(op, middle_order(op), 5000, ", engine=direct");
+    }
+    check_single(find_operator("grunwald"), 0.5, 65536, ", engine=direct");
+    check_single(find_operator("caputo l1"), 0.5, 65536, ", engine=direct");
+}
+
+/* ---- Half precision ---- */
+
+/* Computed in f32 and rounded once more, when stored. */
+static void check_half(const Operator *op, const char *dtype, double rounding) {
+    enum { N = 40 };
+    char call[2][256], text[1024];
+    double *x = two_rows(N), l = 0.3, t = 0.1, h = op->step > 0 ? op->step : 1, alpha = middle_order(op);
+    snprintf(
+        text, sizeof text,
+        "model m(x: %s[2,40], a: f64, l: f64, t: f64, h: f64) {\n z = cast(x, f64)\n y = %s\n exact = %s\n"
+        " return y, exact\n}\n",
+        dtype, frac_text(op, "x", N, "a", "", call[0]), frac_text(op, "z", N, "a", "", call[1]));
+    for (FraxTarget target = FRAX_CPU; target <= FRAX_EAGER; target++) {
+        Results r =
+            run_model(text, &(RunOptions){.target = target}, (const double *[]){x, &alpha, &l, &t, &h});
+        for (int i = 0; i < 2 * N; i++) {
+            double exact = r.data[1][i];
+            if (!(fabs(r.data[0][i] - exact) <=
+                  rounding * fabs(exact) + causal_limit * largest_of(r.data[1], 2 * N)))
+                fail_msg("%s, %s, %s, element %d: %.9g, expected %.9g", op->name, dtype, target_name(target),
+                         i, r.data[0][i], exact);
+        }
+        free_results(&r);
+    }
+    free(x);
+}
+
+static void test_half_precision(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(operators); i++) {
+        check_half(&operators[i], "bf16", 0x1p-8);
+        check_half(&operators[i], "f16", 0x1p-11);
+    }
+}
+
+static int print_errors(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(operators); i++)
+        print_message("%-28s largest error of f32 against f64 %.2g\n", operators[i].name, worst[i]);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_single_precision),
+        cmocka_unit_test(test_single_precision_of_engines),
+        cmocka_unit_test(test_half_precision),
+    };
+    return cmocka_run_group_tests(tests, NULL, print_errors);
+}
