@@ -222,6 +222,8 @@ void graph_output_donated(Graph *graph, const char *name, Value value, Value don
 void graph_check(Graph *graph, Value guard);
 /* The value that check i looks at: its guard's operand, before any reshapes. */
 Value graph_checked(const Graph *graph, size_t i);
+/* The first of n elements that is outside a guard's range; n if none is. */
+int64_t guard_find(const Node *guard, FraxDType dtype, const void *data, int64_t n);
 /* FRAX_VALUE if element `i` of a guard's n elements, v, is outside its range. */
 FraxStatus guard_test(const Graph *graph, const Node *guard, double v, int64_t i, int64_t n, FraxError *err);
 

@@ -56,11 +56,9 @@ FraxStatus eager_guard(Run *run, Value v) {
     for (int64_t start = 0; start < n; start += PIECE) {
         int64_t count = MIN(PIECE, n - start);
         walk_read(&walk, start, count, piece);
-        for (int64_t i = 0; i < count; i++) {
-            FraxStatus status =
-                guard_test(run->graph, node, element_get(piece, x->dtype, i), start + i, n, run->err);
-            if (status) return status;
-        }
+        int64_t i = guard_find(node, x->dtype, piece, count);
+        if (i < count)
+            return guard_test(run->graph, node, element_get(piece, x->dtype, i), start + i, n, run->err);
     }
     return eager_same(run, v);
 }

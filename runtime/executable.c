@@ -30,6 +30,8 @@ struct Executable {
     JitCode *code;
     KernelFunction **main, **finish; /* per kernel; NULL where there is nothing to call */
     const void **plans;
+    struct Check *checks; /* one for each of the graph's */
+    bool checks_before, checks_after;
     char *statics;
     size_t run_bytes;
     _Atomic(char *) pool[POOL];
@@ -154,24 +156,42 @@ static void copy_outputs(const Executable *exe, const KernelContext *c) {
 /* Which values a run looks at before its kernels, and which after them; tables are judged once. */
 typedef enum Moment { AT_CREATION, BEFORE, AFTER } Moment;
 
-static Moment moment_of(const Graph *g, size_t check) {
-    Region region = graph_node(g, graph_checked(g, check))->region;
-    return region == REGION_INPUT ? BEFORE : region == REGION_STATIC ? AT_CREATION : AFTER;
+typedef struct Check {
+    Moment moment;
+    Value value;
+    const Node *guard;
+    int64_t size;
+} Check;
+
+static FraxStatus list_checks(Executable *exe, FraxError *err) {
+    const Graph *g = exe->graph;
+    exe->checks = mem_calloc(MAX(g->nchecks, 1), sizeof *exe->checks);
+    if (!exe->checks) return fail_memory(err, "listing checks");
+    for (size_t i = 0; i < g->nchecks; i++) {
+        Value v = graph_checked(g, i);
+        const Node *node = graph_node(g, v);
+        exe->checks[i] = (Check){.moment = node->region == REGION_INPUT    ? BEFORE
+                                           : node->region == REGION_STATIC ? AT_CREATION
+                                                                           : AFTER,
+                                 .value = v,
+                                 .guard = graph_node(g, g->checks[i]),
+                                 .size = shape_size(&node->type.shape)};
+        exe->checks_before |= exe->checks[i].moment == BEFORE;
+        exe->checks_after |= exe->checks[i].moment == AFTER;
+    }
+    return FRAX_OK;
 }
 
 /* Judges the values whose moment it is, in the order of the graph's guards. */
 static FraxStatus run_checks(const Executable *exe, const KernelContext *c, Moment moment, FraxError *err) {
     const Graph *g = exe->graph;
-    for (size_t i = 0; i < g->nchecks; i++) {
-        if (moment_of(g, i) != moment) continue;
-        const Type *type = graph_type(g, graph_checked(g, i));
-        const char *data = value_address(exe, c, graph_checked(g, i));
-        int64_t n = shape_size(&type->shape);
-        for (int64_t k = 0; k < n; k++) {
-            double v = element_get(data, type->dtype, k);
-            FraxStatus status = guard_test(g, graph_node(g, g->checks[i]), v, k, n, err);
-            if (status) return status;
-        }
+    for (const Check *check = exe->checks, *end = check + g->nchecks; check < end; check++) {
+        if (check->moment != moment) continue;
+        FraxDType dtype = graph_type(g, check->value)->dtype;
+        const char *data = value_address(exe, c, check->value);
+        int64_t at = guard_find(check->guard, dtype, data, check->size);
+        if (at < check->size)
+            return guard_test(g, check->guard, element_get(data, dtype, at), at, check->size, err);
     }
     return FRAX_OK;
 }
@@ -195,11 +215,10 @@ static FraxStatus run_program(const Executable *exe, const void *const *inputs, 
     char *memory = take_memory(exe);
     if (!memory) return fail(err, FRAX_MEMORY, "out of memory: a run needs %zu bytes", exe->run_bytes);
     KernelContext c = context_of(exe, memory, inputs, outputs);
-    bool checked = exe->graph->nchecks > 0;
-    FraxStatus status = checked ? run_checks(exe, &c, BEFORE, err) : FRAX_OK;
+    FraxStatus status = exe->checks_before ? run_checks(exe, &c, BEFORE, err) : FRAX_OK;
     if (!status) {
         run_kernels(exe, &c, memory + scratch_offset(exe), false);
-        if (checked) status = run_checks(exe, &c, AFTER, err);
+        if (exe->checks_after) status = run_checks(exe, &c, AFTER, err);
     }
     if (!status) copy_outputs(exe, &c);
     give_memory(exe, memory);
@@ -306,6 +325,7 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     if (!status) status = jit_link(object, size, runtime_symbol, options->debug, &exe->code, err);
     if (!status) status = find_functions(exe, err);
     if (!status) status = make_plans(exe, options, err);
+    if (!status) status = list_checks(exe, err);
     if (!status) settle_library(&exe->program);
     if (!status) status = run_static(exe, err);
     mem_free(object);
@@ -361,6 +381,7 @@ void executable_destroy(Executable *exe) {
     mem_free(exe->main);
     mem_free(exe->finish);
     mem_free(exe->plans);
+    mem_free(exe->checks);
     mem_free(exe->statics);
     program_destroy(&exe->program);
     graph_destroy(exe->graph);

@@ -228,6 +228,32 @@ static void test_tables(void **state) {
     }
 }
 
+/* One element outside at each place, in arrays around the length of a block; bounds between two floats. */
+static void test_search(void **state) {
+    (void)state;
+    static const FraxDType dtypes[] = {FRAX_F64, FRAX_F32, FRAX_BF16, FRAX_F16};
+    static const double outside[] = {0.1, 1.5, NAN, -INFINITY, INFINITY};
+    Attrs attrs = {.value = 0.2, .value2 = nextafter(1.25, 1)}; /* 0.2 is between two floats of each dtype */
+    Node guard = {.op = OP_guard, .attrs = &attrs};
+    for (size_t d = 0; d < COUNT(dtypes); d++)
+        for (int64_t n = 0; n <= 70; n++) {
+            double data[70];
+            for (int64_t i = 0; i < n; i++) element_set(data, dtypes[d], i, 0.25);
+            assert_int_equal(guard_find(&guard, dtypes[d], data, n), n);
+            for (int64_t i = 0; i < n; i++) {
+                element_set(data, dtypes[d], i, outside[i % (int64_t)COUNT(outside)]);
+                assert_int_equal(guard_find(&guard, dtypes[d], data, n), i);
+                element_set(data, dtypes[d], i, 1.25); /* just beyond the upper bound */
+                assert_int_equal(guard_find(&guard, dtypes[d], data, n), i);
+                element_set(data, dtypes[d], i, 1.125);
+            }
+        }
+    attrs.value = 0.7; /* (float)0.7 < 0.7 */
+    const float below[1] = {0.7f}, above[1] = {nextafterf(0.7f, 1)};
+    assert_int_equal(guard_find(&guard, FRAX_F32, below, 1), 0);
+    assert_int_equal(guard_find(&guard, FRAX_F32, above, 1), 1);
+}
+
 /* ---- Passes and text ---- */
 
 static size_t count_ops(const Graph *g, Op op, bool in_kernels) {
@@ -501,6 +527,7 @@ int main(void) {
         cmocka_unit_test(test_an_unused_guard_is_dropped),
         cmocka_unit_test(test_empty_operands),
         cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_search),
         cmocka_unit_test(test_passes_and_text),
         cmocka_unit_test(test_text_faults),
         cmocka_unit_test(test_one_executable_in_many_threads),
