@@ -331,6 +331,50 @@ static const Case kernels[] = {
     {M("x: f64[3, T], w: f64[3, 5]", "y = causal_conv(w, x, engine=fft)\nreturn y"), "T", 200, {{0}}, 1},
 };
 
+/* Recurrences: c and r as inputs, from 0.1 to 1.1, made rates below 1. */
+static const Case recurrences[] = {
+    {M("x: f64[T], c: f64[4], r: f64[4]", "y = exponential_conv(c, 0.9 * r, x)\nreturn y"),
+     "T",
+     150,
+     {{0}},
+     1},
+    {M("x: f64[T], c: f64[4], r: f64[4]", "y = exponential_conv(c, -0.8 * r, x, lag=3)\nreturn y"),
+     "T",
+     150,
+     {{0}},
+     2},
+    {M("x: f64[T, 3], c: f64[5], r: f64[5]", "y = exponential_conv(c, 0.9 * r, x, axis=0, lag=1)\nreturn y"),
+     "T",
+     90,
+     {{0}},
+     2},
+    {M("x: f32[2, T], c: f64[2, 9], r: f64[9]", "y = exponential_conv(c, 0.9 * r, x)\nreturn y"),
+     "T",
+     90,
+     {{0}},
+     1},
+    {M("x: f64[T], c: f64[3], r: f64[3]",
+       "y = exponential_conv(c * x[0], 0.9 * r, x[1:] - x[:-1])\nreturn y"),
+     "T",
+     70,
+     {{0}},
+     4},
+    {M("x: f64[B, 20], c: f64[3], r: f64[3]", "y = exponential_conv(c, 0.9 * r, x, lag=2)\nreturn y"), "B",
+     30},
+    {M("x: f64[T]", "param a: f64 = 0.4\ny = frac(x, a, kind=caputo_fabrizio, step=0.1)\nreturn y"),
+     "T",
+     120,
+     {{0}},
+     3},
+};
+
+static void test_recurrences(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(recurrences); i++)
+        for (FraxTarget target = FRAX_CPU; target <= FRAX_REFERENCE; target++)
+            check_case(&recurrences[i], target);
+}
+
 static void test_kernels(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(kernels); i++)
@@ -411,9 +455,8 @@ static void test_out_of_memory(void **state) {
 int main(int argc, char **argv) {
     golden_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_cases),         cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_recurrences),   cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
