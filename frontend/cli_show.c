@@ -58,13 +58,20 @@ static FraxStatus print_listing(const Session *s, Graph **g, Listing listing, Fr
     return status;
 }
 
+/* The text form, then what was decided by itself, as comments. */
+static void print_graph(Graph *g, Text *out) {
+    note_engines(g);
+    graph_print(g, out);
+    graph_print_notes(g, out);
+}
+
 static FraxStatus show(Session *s, Cli *cli, FraxError *err) {
     Graph *g = NULL;
     FraxStatus status = model_graph(s->model, &s->options, &g, NULL, err);
     if (status) return status;
     if (cli->after) {
         status = run_passes(&g, cli->after, err);
-        if (!status) graph_print(g, &cli->text);
+        if (!status) print_graph(g, &cli->text);
     } else if (cli->kernels) {
         status = print_listing(s, &g, LISTING_KERNELS, err);
     } else if (cli->llvm) {
@@ -74,7 +81,7 @@ static FraxStatus show(Session *s, Cli *cli, FraxError *err) {
     } else if (cli->dot) {
         status = print_dot(g, &cli->text, err);
     } else {
-        graph_print(g, &cli->text);
+        print_graph(g, &cli->text);
     }
     graph_destroy(g);
     return status;

@@ -30,6 +30,7 @@ void graph_destroy(Graph *g) {
     mem_free(g->checks);
     mem_free(g->words);
     mem_free(g->buckets);
+    mem_free(g->notes);
     mem_free(g);
 }
 
@@ -54,6 +55,30 @@ Value graph_fail(Graph *g, FraxStatus status, const char *fmt, ...) {
 
 static Value graph_fail_memory(Graph *g) {
     return graph_fail(g, FRAX_MEMORY, "out of memory while building graph %s", g->name);
+}
+
+static bool has_note(const Graph *g, Loc loc, const char *text) {
+    for (size_t i = 0; i < g->nnotes; i++) {
+        const Note *note = &g->notes[i];
+        if (note->loc.line == loc.line && note->loc.column == loc.column && !strcmp(note->text, text))
+            return true;
+    }
+    return false;
+}
+
+void graph_note(Graph *g, Loc loc, const char *fmt, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (g->failed || has_note(g, loc, text)) return;
+    const char *own = graph_intern(g, text);
+    if (!own) return;
+    if (mem_grow(&g->notes, &g->notes_capacity, g->nnotes + 1, sizeof *g->notes))
+        g->notes[g->nnotes++] = (Note){loc, own};
+    else
+        graph_fail_memory(g);
 }
 
 const char *graph_intern(Graph *g, const char *s) {
@@ -279,6 +304,10 @@ static void rewrite_nodes(Graph *to, const Graph *from, const bool *live, Value 
     mem_free(args);
 }
 
+static void copy_notes(Graph *to, const Graph *from) {
+    for (size_t i = 0; i < from->nnotes; i++) graph_note(to, from->notes[i].loc, "%s", from->notes[i].text);
+}
+
 Graph *graph_rewrite(const Graph *from, GraphRewrite *rewrite, void *context, FraxError *err) {
     Graph *to = graph_create(from->name, from->file);
     bool *live = mem_alloc(from->count);
@@ -286,6 +315,7 @@ Graph *graph_rewrite(const Graph *from, GraphRewrite *rewrite, void *context, Fr
     FraxStatus status = FRAX_OK;
     if (to && live && map) {
         graph_live(from, live);
+        copy_notes(to, from);
         rewrite_nodes(to, from, live, map, rewrite, context);
         status = graph_status(to, err);
     } else {

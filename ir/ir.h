@@ -177,6 +177,12 @@ typedef struct Output {
     Value donated; /* an input or param whose buffer this output may overwrite, or NO_VALUE */
 } Output;
 
+/* What a front end or a pass has decided by itself, for the reader of `show`. */
+typedef struct Note {
+    Loc loc;
+    const char *text;
+} Note;
+
 typedef struct Graph {
     Arena arena;
     const char *name, *file;
@@ -190,6 +196,8 @@ typedef struct Graph {
     size_t nchecks, checks_capacity;
     const char **words; /* the names and messages of the nodes, each once: equal ones have equal pointers */
     size_t nwords, words_capacity;
+    Note *notes;
+    size_t nnotes, notes_capacity;
     Value *buckets; /* hash-consing */
     size_t nbuckets;
     Loc loc; /* stamped on the nodes that are built next */
@@ -226,6 +234,12 @@ Value graph_checked(const Graph *graph, size_t i);
 int64_t guard_find(const Node *guard, FraxDType dtype, const void *data, int64_t n);
 /* FRAX_VALUE if element `i` of a guard's n elements, v, is outside its range. */
 FraxStatus guard_test(const Graph *graph, const Node *guard, double v, int64_t i, int64_t n, FraxError *err);
+
+/* A note of one line, at most 511 bytes. Rewriting keeps the notes; the text form does not hold them. The
+   same note at the same place is kept once. */
+void graph_note(Graph *graph, Loc loc, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* `# 4:9 text`, one line each. */
+void graph_print_notes(const Graph *graph, Text *out);
 
 /* ---- Whole graphs ---- */
 

@@ -184,3 +184,12 @@ void graph_print(const Graph *g, Text *out) {
     mem_free(p.number);
     mem_free(live);
 }
+
+void graph_print_notes(const Graph *g, Text *out) {
+    for (size_t i = 0; i < g->nnotes; i++) {
+        const Note *note = &g->notes[i];
+        text_printf(out, "# ");
+        if (note->loc.line) text_printf(out, "%d:%d ", note->loc.line, note->loc.column);
+        text_printf(out, "%s\n", note->text);
+    }
+}

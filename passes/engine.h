@@ -5,11 +5,12 @@
 #include "ir.h"
 
 /* A causal_conv or causal_correlation node: w has `weights` samples along the axis (the result of a
-   correlation), x has `samples`; w has size 1 along the axes `shared`, and is summed over them. */
+   correlation), x has `samples` in each of `rows`; w has size 1 along the axes `shared`, whose rows,
+   `sharing` in number, share it, and a correlation is summed over them. */
 typedef struct Convolution {
     int axis;
     bool correlates;
-    int64_t samples, weights, rows;
+    int64_t samples, weights, rows, sharing;
     uint32_t shared;
 } Convolution;
 

@@ -34,6 +34,12 @@ FraxStatus gradient(Graph *g, Value output, Value cotangent, const Value *wrt, s
 FraxStatus optimizer_append(Graph *g, const FraxFitOptions *fit, const Value *params, Value *grads, size_t n,
                             FraxError *err);
 
+/* ---- Notes ---- */
+
+/* Notes in the graph which engine each convolution of engine=auto gets, and why. The pass `engine` does so
+   too. */
+void note_engines(Graph *g);
+
 /* ---- Passes ---- */
 
 /* The order is the order of running. name, one line for `frax help passes`. */
@@ -44,7 +50,7 @@ FraxStatus optimizer_append(Graph *g, const FraxFitOptions *fit, const Value *pa
     X(guard, "guards become checks that the run makes outside its kernels")                                  \
     X(sink_broadcast, "pointwise ops move above broadcasts, onto fewer elements")                            \
     X(layout, "transposes are absorbed into matmul operands and into each other")                            \
-    X(engine, "each causal convolution gets its engine; fft becomes padded spectral nodes")                  \
+    X(engine, "each causal convolution gets its engine: direct, padded spectra, or a matrix product")        \
     X(fuse, "nodes are gathered into kernels; every stored value names its kernel")                          \
     X(plan, "stored values get their place in memory")
 

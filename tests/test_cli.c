@@ -364,6 +364,15 @@ static void test_show(void **state) {
     }
     free(passes);
     assert_true(seen >= 8);
+    write_model("auto.frax", "model m(x: f64[N]) {\n    y = frac(x, 0.5, kind=grunwald)\n    return y\n}\n");
+    const char *stages[] = {"", " --after cse", " --after engine", " --after plan"};
+    for (size_t i = 0; i < COUNT(stages); i++) {
+        char arguments[128];
+        snprintf(arguments, sizeof arguments, "show @/auto.frax --size N=300%s", stages[i]);
+        succeeds(arguments);
+        says("\n# 2:9 causal_conv of 300 samples by 300 weights, 1 row: fft (measured at this length: direct "
+             "to 100 weights)\n");
+    }
     succeeds("show @/two.frax --size N=4 --kernels");
     says("bytes temporary");
     succeeds("show @/two.frax --size N=4 --llvm");

@@ -236,6 +236,33 @@ static Value break_shape(Graph *to, const Graph *from, Value v, const Value *arg
     return graph_node(from, v)->op == OP_cos ? g_reshape(to, args[0], SHAPE(1)) : NO_VALUE;
 }
 
+/* Rewriting keeps notes, in order and once; the text form does not hold them. */
+static void test_notes(void **state) {
+    (void)state;
+    Graph *g = graph_create("noted", "test");
+    FraxError err;
+    graph_output(g, "y", g_input(g, "x", (Type){FRAX_F64, SCALAR}));
+    graph_note(g, (Loc){4, 9}, "took %d", 3);
+    graph_note(g, (Loc){0}, "nowhere");
+    graph_note(g, (Loc){4, 9}, "took %d", 3);
+    Graph *to = graph_rewrite(g, NULL, NULL, &err);
+    assert_non_null(to);
+    graph_note(to, (Loc){5, 9}, "took %d", 3);
+    Text notes = {0}, text = {0};
+    graph_print_notes(to, &notes);
+    assert_string_equal(notes.data, "# 4:9 took 3\n# nowhere\n# 5:9 took 3\n");
+    graph_print(to, &text);
+    assert_null(strstr(text.data, "took"));
+    mem_fail_after(1);
+    for (int line = 1; line < 2000 && !g->failed; line++) graph_note(g, (Loc){line, 1}, "too much");
+    mem_fail_after(0);
+    assert_int_equal(graph_status(g, &err), FRAX_MEMORY);
+    text_free(&notes);
+    text_free(&text);
+    graph_destroy(g);
+    graph_destroy(to);
+}
+
 static void test_rewriting_reports_faults(void **state) {
     (void)state;
     Value x;
@@ -449,6 +476,7 @@ int main(void) {
         cmocka_unit_test(test_faults_stick),
         cmocka_unit_test(test_inputs_stand_before_params),
         cmocka_unit_test(test_rewriting),
+        cmocka_unit_test(test_notes),
         cmocka_unit_test(test_rewriting_reports_faults),
         cmocka_unit_test(test_verifier_finds_damage),
         cmocka_unit_test(test_verifier_accepts_places),

@@ -63,10 +63,12 @@ static void run_case(const char *command, const char *input, Text *out) {
     }
     Graph *result = apply_command(command, g, &err);
     if (result && graph_verify(result, &err)) fail_msg("%s", err.message);
-    if (result)
+    if (result) {
         graph_print(result, out);
-    else
+        graph_print_notes(result, out);
+    } else {
         text_printf(out, "%s\n", err.message);
+    }
     graph_destroy(g);
     graph_destroy(result);
 }
