@@ -346,7 +346,7 @@ static void test_derivatives(void **state) {
 
 /* ---- Engines ---- */
 
-static const char *const engine_options[] = {", engine=direct", ", engine=dense", ", engine=fft", ""};
+static const char *const engine_options[] = {", engine=direct", ", engine=dense", ", engine=fft"};
 
 static double norm(const double *x, int64_t n) {
     return sqrt(dot_product(x, x, n));
@@ -390,9 +390,10 @@ static void test_engines_agree(void **state) {
     for (size_t i = 0; i < COUNT(operators); i++) {
         /* With a slope the signal grows without bound and the result does not: transforms cannot see it. */
         if (!(operators[i].traits & ENGINES) || operators[i].traits & INITIAL_SLOPE) continue;
-        expect_engines_agree(&operators[i], 45);
-        expect_engines_agree(&operators[i], 700);
+        expect_engines_agree(&operators[i], 150);
     }
+    expect_engines_agree(find_operator("grunwald"), 700);
+    expect_engines_agree(find_operator("caputo l1_2"), 701);
 }
 
 static int print_errors(void **state) {

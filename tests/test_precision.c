@@ -27,10 +27,10 @@ static double *two_rows(int64_t n) {
 }
 
 static void expect_close_rows(const Operator *op, const Results *r, int64_t n, const char *what) {
-    double limit = op->symbol ? periodic_limit : causal_limit;
+    double limit = op->symbol ? periodic_limit : causal_limit, size = largest_of(r->data[1], 2 * n);
     for (int row = 0; row < 2; row++) {
         const double *got = r->data[0] + row * n, *exact = r->data[1] + row * n;
-        double error = relative_error(got, exact, n) * largest_of(exact, n) / largest_of(r->data[1], 2 * n);
+        double error = relative_error(got, exact, n) * largest_of(exact, n) / (size > 0 ? size : 1);
         worst[op - operators] = fmax(worst[op - operators], error);
         if (!(error <= limit))
             fail_msg("%s%s, %lld samples, %s: error %.3g, allowed %.3g", op->name, what, (long long)n,
@@ -63,6 +63,7 @@ static void test_single_precision(void **state) {
     for (size_t i = 0; i < COUNT(operators); i++) {
         const Operator *op = &operators[i];
         bool matrix = op->traits & TIMES; /* N × N weights */
+        if (op->traits & INITIAL_SLOPE) continue;
         check_single(op, middle_order(op), 1, "");
         check_single(op, 0.3 * op->lo + 0.7 * op->hi, 1000, "");
         if (!matrix) check_single(op, middle_order(op), 65536, "");
@@ -73,7 +74,7 @@ static void test_single_precision_of_engines(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(operators); i++) {
         const Operator *op = &operators[i];
-        if (!(op->traits & ENGINES)) continue;
+        if (!(op->traits & ENGINES) || op->traits & INITIAL_SLOPE) continue;
         check_single(op, middle_order(op), 300, ", engine=dense");
         check_single(op, middle_order(op), 5000, ", engine=direct");
     }
