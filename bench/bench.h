@@ -25,7 +25,8 @@ typedef struct Settings {
     X(BAR_EAGER, ">= %g x eager", true)                                                                      \
     X(BAR_MICROSECONDS, "<= %g us", false)                                                                   \
     X(BAR_MILLISECONDS, "<= %g ms", false)                                                                   \
-    X(BAR_RATIO, "<= %g x live", false)
+    X(BAR_RATIO, "<= %g x live", false)                                                                      \
+    X(BAR_OPERATOR, "<= %g x operator", false)
 
 typedef enum BarKind {
 #define X(name, text, at_least) name,

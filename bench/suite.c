@@ -183,6 +183,64 @@ static FraxStatus run_case(Suite *s, const Case *c, int threads) {
     return status;
 }
 
+/* ---- Operators on one series: their time, and with the gradients of the result's energy against it ---- */
+
+typedef struct Operator {
+    const char *name, *model, *loss;
+    Sizes sizes;
+    const char *wrt[2];
+    Bar bar; /* of the operator alone */
+} Operator;
+
+static const Operator operators[] = {
+    {.name = "sum of 70 exponentials, 1e6 f64",
+     .model = MODELS ":recurrence",
+     .loss = MODELS ":recurrence_loss",
+     .sizes = SIZES(N, 1000000, M, 70),
+     .wrt = {"x", "c"},
+     .bar = {BAR_MILLISECONDS, 150}},
+};
+
+static FraxStatus open_operator(Suite *s, const Operator *op, bool gradient, Pair *pair) {
+    FraxOptions options = options_for(&op->sizes, 1, gradient ? FRAX_REVERSE : FRAX_FORWARD);
+    FraxModel *model;
+    FraxStatus status = frax_model_load(gradient ? op->loss : op->model, &model, &s->err);
+    if (status) return status;
+    options.wrt = op->wrt;
+    options.nwrt = gradient ? COUNT(op->wrt) : 0;
+    status = pair_open(pair, model, &options, &s->err);
+    if (!status) status = pair_compare(pair, &s->err);
+    frax_model_destroy(model);
+    return status;
+}
+
+static FraxStatus time_operator(Suite *s, const Operator *op, Pair pairs[2]) {
+    Contestant all[] = {
+        {run_fused, &pairs[0]}, {run_eager, &pairs[0]}, {run_fused, &pairs[1]}, {run_eager, &pairs[1]}};
+    Row rows[2] = {{.threads = 1, .bar = op->bar}, {.threads = 1, .bar = {BAR_OPERATOR, 3}}};
+    FraxStatus status = time_in_turn(all, COUNT(all), &s->settings, &rows[0].repeat, &s->err);
+    if (status) return status;
+    rows[1].repeat = rows[0].repeat;
+    for (int i = 0; i < 2; i++) {
+        snprintf(rows[i].name, sizeof rows[i].name, "%s%s", op->name, i ? ", +gradient" : "");
+        rows[i].fused = all[2 * i].seconds;
+        rows[i].eager = all[2 * i + 1].seconds;
+        rows[i].value = i ? rows[1].fused / rows[0].fused : 1e3 * rows[0].fused;
+        add(s, &rows[i]);
+    }
+    return FRAX_OK;
+}
+
+static FraxStatus run_operator(Suite *s, const Operator *op) {
+    Pair pairs[2] = {0};
+    FraxStatus status = FRAX_OK;
+    if (!wanted(s, op->name)) return FRAX_OK;
+    for (int i = 0; i < 2 && !status; i++) status = open_operator(s, op, i, &pairs[i]);
+    if (!status) status = time_operator(s, op, pairs);
+    for (int i = 0; i < 2; i++) pair_close(&pairs[i]);
+    return status;
+}
+
 /* ---- A whole training step ---- */
 
 #define DEEP EXAMPLES "/classifier.frax:deep"
@@ -410,6 +468,8 @@ static FraxStatus run_suite(Suite *s) {
         if (t && counts[t] == 1) break;
         omp_set_num_threads(counts[t]);
         for (size_t i = 0; i < COUNT(cases) && !status; i++) status = run_case(s, &cases[i], counts[t]);
+        for (size_t i = 0; t == 0 && i < COUNT(operators) && !status; i++)
+            status = run_operator(s, &operators[i]);
         for (size_t i = 0; i < COUNT(steps) && !status; i++)
             status = training_step(s, steps[i][0], steps[i][1], counts[t]);
         if (!status) status = calling(s, counts[t]);
