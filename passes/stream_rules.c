@@ -415,30 +415,71 @@ static Value impulse(Streamer *s, Value x, int axis, int64_t at) {
     return g_cast(s->to, there, graph_type(s->to, x)->dtype);
 }
 
-/* Σ_m c_m s_m with s_m(t) = r_m s_m(t − 1) + x_{t − lag}. The state is s at the end of the chunk; by
-   linearity what it gives on is the response of modes c r s to an impulse, and it fades by r^C in a chunk. */
+static double binomial(int64_t n, int64_t k) {
+    double product = 1;
+    for (int64_t i = 1; i <= k; i++) product *= (double)(n - k + i) / (double)i;
+    return product;
+}
+
+/* A cascade of order n: s_j(t) = Σ_k C(k, j) r^(k−j) x_(t−k) for j ≤ n, per mode. */
+typedef struct Cascade {
+    int64_t n;
+    Value c, r; /* of the op; r also in the states' shape: */
+    Value rates, states[MAX_CASCADE + 1];
+} Cascade;
+
+/* The states after `chunk` samples of nothing, by Vandermonde: C(k+C, j) = Σ_p C(C, p) C(k, j−p). */
+static Value faded(Streamer *s, const Cascade *d, int64_t j) {
+    int64_t chunk = s->spec->chunk;
+    Value sum = NO_VALUE;
+    for (int64_t p = 0; p <= MIN(j, chunk) && !s->to->failed; p++) {
+        Value fade = g_scale(s->to, d->states[j - p], binomial(chunk, p));
+        if (chunk > p)
+            fade = g_mul(s->to, fade,
+                         g_binary(s->to, OP_pow, d->rates, g_like(s->to, d->rates, (double)(chunk - p))));
+        sum = sum == NO_VALUE ? fade : g_add(s->to, sum, fade);
+    }
+    return sum;
+}
+
+/* What the states give in this chunk. The first sample sees them one step on, as u_j = r s_j + s_(j−1); by
+   linearity that is the response of modes c u_j to an impulse. */
+static Value response(Streamer *s, const Cascade *d, Value x, int axis) {
+    Graph *g = s->to;
+    Value sum = NO_VALUE, c = NO_VALUE;
+    if (!g->failed) c = g_broadcast(g, d->c, graph_type(g, d->rates)->shape);
+    for (int64_t j = 0; j <= d->n && !g->failed; j++) {
+        Value u = g_mul(g, d->rates, d->states[j]);
+        if (j) u = g_add(g, u, d->states[j - 1]);
+        Value part = g_exponential_conv(g, impulse(s, x, axis, 0), g_mul(g, c, u), d->r,
+                                        (Exponential){.axis = axis, .n = d->n - j});
+        sum = sum == NO_VALUE ? part : g_add(g, sum, part);
+    }
+    return sum;
+}
+
 static Flow exponential_of_stream(Streamer *s, const Node *node, const Flow *args, int axis) {
     Flow flows[3] = {args[0], args[1], args[2]};
     Graph *g = s->to;
-    int64_t lag = node->attrs->lag, chunk = s->spec->chunk;
-    const Exponential how = {.axis = axis};
+    int64_t chunk = s->spec->chunk;
     if (args[1].axis != NOT_STREAMED || args[2].axis != NOT_STREAMED)
         return stream_fail(s, "the modes of an exponential_conv must not depend on the signal");
-    if (node->attrs->n)
-        return stream_fail(s, "the derivative of an exponential_conv by its rates is not kept from chunk to "
-                              "chunk");
     align(s, node, flows, size_along(s, node, 0, axis));
-    Value x = slice_along(s, with_past(s, filled_before(s, &flows[0], 0), axis, lag), axis, 0, chunk);
+    Value x = with_past(s, filled_before(s, &flows[0], 0), axis, node->attrs->lag);
+    x = slice_along(s, x, axis, 0, chunk);
     if (g->failed) return no_flow;
+    Cascade d = {.n = node->attrs->n, .c = flows[1].value, .r = flows[2].value};
     Type modes = {FRAX_F64, graph_type(g, x)->shape};
-    modes.shape.dims[axis] = graph_type(g, flows[2].value)->shape.dims[axis];
-    Value state = state_input(s, modes), r = g_broadcast(g, flows[2].value, modes.shape);
-    Value faded = g_mul(g, state, g_binary(g, OP_pow, r, g_like(g, r, (double)chunk)));
-    Value gained = g_exponential_correlation(g, x, impulse(s, x, axis, chunk - 1), flows[2].value, how);
-    state_next(s, state, g_add(g, faded, gained));
-    Value past = g_mul(g, g_broadcast(g, flows[1].value, modes.shape), g_mul(g, r, state));
-    flows[0].value = g_add(g, g_exponential_conv(g, x, flows[1].value, flows[2].value, how),
-                           g_exponential_conv(g, impulse(s, x, axis, 0), past, flows[2].value, how));
+    modes.shape.dims[axis] = graph_type(g, d.r)->shape.dims[axis];
+    d.rates = g_broadcast(g, d.r, modes.shape);
+    for (int64_t j = 0; j <= d.n; j++) d.states[j] = state_input(s, modes);
+    for (int64_t j = 0; j <= d.n; j++) {
+        Value gained = g_exponential_correlation(g, x, impulse(s, x, axis, chunk - 1), d.r,
+                                                 (Exponential){.axis = axis, .n = j});
+        state_next(s, d.states[j], g_add(g, faded(s, &d, j), gained));
+    }
+    flows[0].value = g_add(g, g_exponential_conv(g, x, d.c, d.r, (Exponential){.axis = axis, .n = d.n}),
+                           response(s, &d, x, axis));
     return flows[0];
 }
 

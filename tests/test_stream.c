@@ -16,6 +16,7 @@ typedef struct Case {
     int64_t length;
     FraxSize others[2];
     size_t states; /* expected */
+    FraxMode mode;
 } Case;
 
 /* ---- Arrays ---- */
@@ -92,6 +93,7 @@ static FraxExecutable *compile(const FraxModel *model, const Case *c, FraxTarget
     FraxExecutable *exe;
     FraxError err;
     options.target = target;
+    options.mode = c->mode;
     options.sizes = sizes;
     options.nsizes = (size_t)(1 + (c->others[0].name != NULL) + (c->others[1].name != NULL));
     options.stream = chunk ? c->size : NULL;
@@ -123,8 +125,8 @@ static Data run_whole(const FraxExecutable *exe) {
             assert_true(i < MOST);
             buffers[role][i] = new_array(&t);
             if (role == FRAX_INPUT) fill(&t, d.inputs[i], (unsigned)i + 7);
-            if (role == FRAX_PARAM)
-                assert_int_equal(frax_initial_param(exe, i, 3, d.params[i], NULL), FRAX_OK);
+            if (role == FRAX_PARAM && frax_initial_param(exe, i, 3, d.params[i], NULL))
+                fill(&t, d.params[i], (unsigned)i + 70); /* a tangent */
         }
     run(exe, &d);
     return d;
@@ -368,6 +370,37 @@ static const Case recurrences[] = {
      3},
 };
 
+/* Derivatives: sums over the streamed axis, complete after the last chunk. */
+static const Case derivatives[] = {
+    {M("x: f64[B, 3], y: f64[B]", "param w: f64[3] = normal(1)\nparam b: f64 = 0.5\n"
+                                  "loss = mse(tanh(x @ w[:, none])[:, 0] + b, y)\nreturn loss"),
+     "B",
+     80,
+     {{0}},
+     4,
+     FRAX_REVERSE},
+    {M("x: f64[T], d: f64[T]",
+       "param w: f64[6] = normal(1)\nloss = mean((causal_conv(w, x) - d)^2)\nreturn loss"),
+     "T",
+     100,
+     {{0}},
+     5,
+     FRAX_REVERSE},
+    {M("x: f64[T]", "param a: f64 = 0.4\ny = frac(x, a, kind=caputo_fabrizio, step=0.1) * a\nreturn y"),
+     "T",
+     90,
+     {{0}},
+     6,
+     FRAX_JVP},
+};
+
+static void test_derivatives(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(derivatives); i++)
+        for (FraxTarget target = FRAX_CPU; target <= FRAX_REFERENCE; target++)
+            check_case(&derivatives[i], target);
+}
+
 static void test_recurrences(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(recurrences); i++)
@@ -455,9 +488,9 @@ static void test_out_of_memory(void **state) {
 int main(int argc, char **argv) {
     golden_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),         cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_recurrences),   cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_cases),       cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_recurrences), cmocka_unit_test(test_derivatives),
+        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,7 +181,7 @@ static Value filtered(Growth *r, Value x) {
 
 static Value with_rates(Growth *r, Value x) {
     Shape shape = shape_of(r, x);
-    Exponential how = {.axis = long_axis(&shape), .lag = below(r, 3)};
+    Exponential how = {.axis = long_axis(&shape), .n = below(r, 3), .lag = below(r, 3)};
     Type modes = {FRAX_F64, shape};
     for (int i = 0; i < shape.rank; i++) modes.shape.dims[i] = i == how.axis ? 3 : 1;
     Value places = g_iota(r->g, modes, how.axis);
