@@ -111,14 +111,18 @@ Value emit_chunk(Streamer *s, const Node *node, const Value *args, int axis) {
     return graph_emit(s->to, node->op, args, node->nargs, &attrs, &type);
 }
 
-static Flow stream_input(Streamer *s, const Node *node, Value v) {
-    size_t i = 0;
-    while (s->from->inputs[i] != v) i++;
-    int axis = s->spec->axes[i];
-    if (axis != NOT_STREAMED && node->type.shape.dims[axis] != s->spec->length)
-        graph_fail(s->to, FRAX_INTERNAL, "input %s has no axis of %" PRId64 " samples", node->attrs->name,
-                   s->spec->length);
-    return (Flow){emit_chunk(s, node, NULL, axis), axis, 0, false};
+/* All of the signature first, so that states stand behind it. */
+static void stream_inputs(Streamer *s) {
+    for (size_t i = 0; i < s->from->ninputs && !s->to->failed; i++) {
+        Value v = s->from->inputs[i];
+        const Node *node = graph_node(s->from, v);
+        int axis = s->spec->axes[i];
+        s->to->loc = node->loc;
+        if (axis != NOT_STREAMED && node->type.shape.dims[axis] != s->spec->length)
+            graph_fail(s->to, FRAX_INTERNAL, "input %s has no axis of %" PRId64 " samples", node->attrs->name,
+                       s->spec->length);
+        s->flows[v] = (Flow){emit_chunk(s, node, NULL, axis), axis, 0, false};
+    }
 }
 
 /* A node that the signal reaches only through whole values, if at all. */
@@ -151,9 +155,7 @@ static void walk_node(Streamer *s, Value v, Operands *o) {
         o->flows[i] = s->flows[node->args[i]];
         streamed |= o->flows[i].axis != NOT_STREAMED;
     }
-    if (node->op == OP_input || node->op == OP_param) {
-        s->flows[v] = stream_input(s, node, v);
-    } else if (streamed || node->op == OP_guard) {
+    if (streamed || node->op == OP_guard) {
         s->flows[v] = stream_node(s, node, o->flows);
     } else {
         s->flows[v] = whole_node(s, node, o->flows, o->values);
@@ -165,8 +167,11 @@ static void walk(Streamer *s, const bool *live) {
     Operands operands = {0};
     size_t all = s->from->count * MAX_RANK;
     for (size_t i = 0; i < all; i++) s->twins[i] = no_flow;
-    for (size_t v = 0; v < s->from->count && !s->to->failed; v++)
-        if (live[v]) walk_node(s, (Value)v, &operands);
+    stream_inputs(s);
+    for (size_t v = 0; v < s->from->count && !s->to->failed; v++) {
+        Op op = graph_node(s->from, (Value)v)->op;
+        if (live[v] && op != OP_input && op != OP_param) walk_node(s, (Value)v, &operands);
+    }
     mem_free(operands.flows);
     mem_free(operands.values);
 }
