@@ -3,7 +3,8 @@
  * A pointwise op all of whose operands repeat along some axes (broadcasts, constants, an iota along another
  * axis) is computed without those axes. Broadcasts move on through reshapes that only insert or drop axes of
  * size 1, through transposes and through ops that work row by row; multipliers and weights of spectral and
- * causal_conv may have size 1 along batch axes, so there they end. Every element keeps its bits.
+ * causal_conv, and modes of exponential ops, may have size 1 along batch axes, so there they end. Every
+ * element keeps its bits.
  */
 #include "passes.h"
 #include "rewrite.h"
