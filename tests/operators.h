@@ -7,7 +7,7 @@
 #ifndef FRAX_TESTS_OPERATORS_H
 #define FRAX_TESTS_OPERATORS_H
 
-#include "base.h"
+#include "ir.h"
 #include <complex.h>
 #undef I
 #define I _Complex_I
@@ -30,15 +30,14 @@ typedef Complex SymbolOf(const Real *w, int n, const Parameters *p);
 typedef void Causal(const Parameters *p, const double *x, int64_t n, Real *y);
 
 enum Trait {
-    LAMBDA = 1,          /* takes lambda= */
-    THETA = 2,           /* takes theta= */
-    AXES = 4,            /* acts along several axes */
-    SEMIGROUP = 8,       /* orders add; periodic kinds: off the Nyquist frequency */
-    IDENTITY = 16,       /* order 0 is in the domain, and the identity */
-    ENGINES = 32,        /* a causal convolution: engine=dense, direct, fft */
-    SOE = 64,            /* engine=soe */
-    INITIAL_SLOPE = 128, /* takes slope=, in the place of theta: affine in the signal, not linear */
-    TIMES = 256,         /* takes times= instead of step=: see sample_time */
+    LAMBDA = 1,         /* takes lambda= */
+    THETA = 2,          /* takes theta= */
+    AXES = 4,           /* acts along several axes */
+    SEMIGROUP = 8,      /* orders add; periodic kinds: off the Nyquist frequency */
+    IDENTITY = 16,      /* order 0 is in the domain, and the identity */
+    ENGINES = 32,       /* a causal convolution: engine=dense, direct, fft */
+    INITIAL_SLOPE = 64, /* takes slope=, in the place of theta: affine in the signal, not linear */
+    TIMES = 128,        /* takes times= instead of step=: see sample_time */
 };
 
 /* What the orders of a kind tend to at the lower end of those that are positive. */

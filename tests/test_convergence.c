@@ -4,6 +4,7 @@
  * Powers are smooth enough for the order where p is large; the exact values are closed forms. Spectral kinds
  * are exact for what the grid holds (test_values.c).
  */
+#include "operators.h"
 #include "public_run.h"
 #include <math.h>
 #include <stdio.h>
@@ -25,6 +26,20 @@ static const double lambda = 0.7;
 /* The signal is e^{−λt} t^p. */
 static double tempered_derivative(double alpha, double p, double t) {
     return exp(-lambda * t) * power_derivative(alpha, p, t);
+}
+
+/* 1/(1−α) ∫ 2s e^{−r(t−s)} ds over [0, t], r = α/(1−α) */
+static double caputo_fabrizio_of_square(double alpha, double p, double t) {
+    double r = alpha / (1 - alpha);
+    assert_true(p == 2);
+    return 2 / (1 - alpha) * (t / r + expm1(-r * t) / (r * r));
+}
+
+/* 2 t² E_{α,3}(−r t^α)/(1−α) */
+static double atangana_baleanu_of_square(double alpha, double p, double t) {
+    Real z = -(Real)alpha / (1 - (Real)alpha) * powl(t, alpha);
+    assert_true(p == 2);
+    return (double)(2 * t * t * mittag_leffler_series(alpha, 3, z)) / (1 - alpha);
 }
 
 static double first(double alpha) {
@@ -70,9 +85,12 @@ static const Scheme schemes[] = {
     {"kind=integral, scheme=gl", power_integral, first, 2, {0.3, 0.7, 1.5}},
     {"kind=integral, scheme=rectangle", power_integral, first, 2, {0.3, 0.7, 1.5}},
     {"kind=integral, scheme=trapezoid", power_integral, second, 2, {0.3, 0.7, 1.5}},
+    {"kind=caputo_fabrizio", caputo_fabrizio_of_square, second, 2, {0.3, 0.5, 0.8}},
+    {"kind=atangana_baleanu", atangana_baleanu_of_square, second, 2, {0.3, 0.5, 0.7}},
+    {"kind=hadamard", power_derivative, first, 2, {0.4, 0.8}},
 };
 
-static double sample_time(const Scheme *s, int64_t k, int64_t intervals) {
+static double grid_time(const Scheme *s, int64_t k, int64_t intervals) {
     double t = (double)k / (double)intervals;
     return s->grading > 0 ? pow(t, s->grading) : t;
 }
@@ -87,7 +105,7 @@ static void errors_with(const Scheme *s, int64_t intervals, double errors[MOST_A
            alphas[MOST_ALPHAS];
     assert_true(x && t);
     for (int64_t k = 0; k < n; k++) {
-        t[k] = sample_time(s, k, intervals);
+        t[k] = grid_time(s, k, intervals);
         x[k] = exp(-s->decay * t[k]) * pow(t[k], s->p);
     }
     for (int i = 0; i < MOST_ALPHAS; i++) alphas[i] = s->alphas[i] != 0 ? s->alphas[i] : s->alphas[0];

@@ -370,6 +370,27 @@ static void test_derivative_of_grunwald_weights(void **state) {
         }
 }
 
+/* ---- Mittag-Leffler ---- */
+
+static void test_mittag_leffler(void **state) {
+    (void)state;
+    static const double rows[][4] = {
+        {0.5, 1, -1, 0.427583576155807},     {0.8, 1, -1, 0.38694857861897685},
+        {1.5, 1, -1, 0.39662936531808808},   {0.5, 0.5, -1, 0.13660600739194928},
+        {0.5, 1, -10, 0.056140992743822586}, {0.5, 1, -5, 0.110704637733069},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        for (FraxTarget target = FRAX_CPU; target <= FRAX_REFERENCE; target++) {
+            Results r = run_model(
+                "model m(a: f64, b: f64, z: f64) {\n y = mittag_leffler(a, b, z)\n return y\n}\n",
+                &(RunOptions){.target = target}, (const double *[]){&rows[i][0], &rows[i][1], &rows[i][2]});
+            if (!(fabs(r.data[0][0] - rows[i][3]) < 1e-14))
+                fail_msg("%s, E(%g, %g, %g) = %.17g", target_name(target), rows[i][0], rows[i][1], rows[i][2],
+                         r.data[0][0]);
+            free_results(&r);
+        }
+}
+
 /* ---- Real series ---- */
 
 static int64_t read_series(const char *path, double *x, int64_t max) {
@@ -443,6 +464,7 @@ int main(void) {
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_slope_in_the_order),
         cmocka_unit_test(test_derivative_of_grunwald_weights),
+        cmocka_unit_test(test_mittag_leffler),
         cmocka_unit_test(test_memory_of_two_series),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
