@@ -510,43 +510,67 @@ static void store_lag(Rows *r, int row, const Store *store, Em lag, Em sum) {
     o->store(r->e, rows_base(r, store->node), row_dtype(r, row), at, 0, sum, (Em){0});
 }
 
-/* q[j] = Σ_t y[t] x[t−j] for `count` lags from `first`: each vector of y meets those of x before it. */
-static void correlate_lags(Rows *r, int row, const Store *store, Em first, int count) {
+/* Lags first + k + s · lanes, k < near, s < far, which one loop over the row sums up. */
+typedef struct LagTile {
+    Em first;
+    int near, far;
+} LagTile;
+
+/* q[j] = Σ_t y[t] x[t−j] at the lags of a tile. Vectors v = 0 … far−1 of y meet those of x at v − s, so that
+   lags a whole vector apart share their loads. Zeros after the row fill the last vectors. */
+static void correlate_lags(Rows *r, int row, const Store *store, const LagTile *tile) {
     const EmitterOps *o = r->e->ops;
     FraxDType dtype = row_dtype(r, row);
     EmType type = em_type_of(dtype);
     int64_t length = kernel_inner_size(r->k);
-    int lanes = vector_lanes(r, dtype, length);
-    Em sums[CORRELATION_LAGS], lead = index_of(r, r->lead[row]);
-    Em x = scratch_at(r, r->row[row][0]), y = scratch_at(r, r->row[row][1]);
-    for (int k = 0; k < count; k++) {
-        sums[k] = o->variable(r->e, type, lanes);
-        o->set(r->e, sums[k], o->splat(r->e, o->constant(r->e, type, 0), lanes));
+    int lanes = vector_lanes(r, dtype, length), near = tile->near, far = tile->far;
+    Em sums[CORRELATION_LAGS], y[CORRELATION_LAGS], lead = index_of(r, r->lead[row]);
+    Em from_x = scratch_at(r, r->row[row][0]), from_y = scratch_at(r, r->row[row][1]);
+    for (int i = 0; i < near * far; i++) {
+        sums[i] = o->variable(r->e, type, lanes);
+        o->set(r->e, sums[i], o->splat(r->e, o->constant(r->e, type, 0), lanes));
     }
-    EmLoop loop = o->loop_begin(r->e, first, index_of(r, length), lanes);
-    Em now = o->load(r->e, y, dtype, index_op(r, INDEX_ADD, loop.index, lead), 1, lanes, (Em){0});
-    Em start = index_op(r, INDEX_SUB, index_op(r, INDEX_ADD, loop.index, lead), first);
-    for (int k = 0; k < count; k++) {
-        Em at = index_op(r, INDEX_SUB, start, index_of(r, k));
-        Em before = o->load(r->e, x, dtype, at, 1, lanes, (Em){0});
-        o->set(r->e, sums[k], o->fma(r->e, now, before, o->get(r->e, sums[k], type, lanes)));
-    }
+    EmLoop loop = o->loop_begin(r->e, tile->first, index_of(r, length), far * lanes);
+    Em now = index_op(r, INDEX_ADD, loop.index, lead), past = index_op(r, INDEX_SUB, now, tile->first);
+    for (int v = 0; v < far; v++)
+        y[v] = o->load(r->e, from_y, dtype, index_op(r, INDEX_ADD, now, index_of(r, v * lanes)), 1, lanes,
+                       (Em){0});
+    for (int k = 0; k < near; k++)
+        for (int apart = 1 - far; apart < far; apart++) {
+            Em at = index_op(r, INDEX_ADD, past, index_of(r, apart * lanes - k));
+            Em x = o->load(r->e, from_x, dtype, at, 1, lanes, (Em){0});
+            for (int s = MAX(0, -apart); s < far && s + apart < far; s++) {
+                Em sum = sums[k * far + s];
+                o->set(r->e, sum, o->fma(r->e, y[s + apart], x, o->get(r->e, sum, type, lanes)));
+            }
+        }
     o->loop_end(r->e, &loop);
-    for (int k = 0; k < count; k++)
-        store_lag(r, row, store, index_op(r, INDEX_ADD, first, index_of(r, k)),
-                  o->get(r->e, sums[k], type, lanes));
+    for (int i = 0; i < near * far; i++) {
+        Em lag = index_op(r, INDEX_ADD, tile->first, index_of(r, i / far + i % far * lanes));
+        store_lag(r, row, store, lag, o->get(r->e, sums[i], type, lanes));
+    }
 }
 
+/* The lags below `done` that fill tiles of whole vectors; the rest follow in tiles of neighbours. */
 static void run_correlation(Rows *r, int row) {
     const EmitterOps *o = r->e->ops;
-    int64_t lags = row_node(r, row)->attrs->n, whole = lags / CORRELATION_LAGS * CORRELATION_LAGS;
     const Store *store = NULL;
     for (size_t i = 0; i < r->k->nstores; i++)
         if (r->k->stores[i].row == row) store = &r->k->stores[i];
-    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, whole), CORRELATION_LAGS);
-    correlate_lags(r, row, store, loop.index, CORRELATION_LAGS);
+    int lanes = vector_lanes(r, row_dtype(r, row), kernel_inner_size(r->k));
+    int far = r->e->vector_bytes >= 64 ? CONV_VECTORS : CONV_VECTORS / 2, near = MIN(2, lanes);
+    int64_t lags = row_node(r, row)->attrs->n, across = (int64_t)far * lanes, done = lags / across * across;
+    EmLoop outer = o->loop_begin(r->e, index_of(r, 0), index_of(r, done), across);
+    EmLoop inner = o->loop_begin(r->e, index_of(r, 0), index_of(r, lanes), near);
+    Em first = index_op(r, INDEX_ADD, outer.index, inner.index);
+    correlate_lags(r, row, store, &(LagTile){first, near, far});
+    o->loop_end(r->e, &inner);
+    o->loop_end(r->e, &outer);
+    int64_t whole = done + (lags - done) / CORRELATION_LAGS * CORRELATION_LAGS;
+    EmLoop loop = o->loop_begin(r->e, index_of(r, done), index_of(r, whole), CORRELATION_LAGS);
+    correlate_lags(r, row, store, &(LagTile){loop.index, CORRELATION_LAGS, 1});
     o->loop_end(r->e, &loop);
-    if (lags > whole) correlate_lags(r, row, store, index_of(r, whole), (int)(lags - whole));
+    if (lags > whole) correlate_lags(r, row, store, &(LagTile){index_of(r, whole), (int)(lags - whole), 1});
 }
 
 /* ---- Weights ---- */
