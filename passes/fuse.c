@@ -279,11 +279,18 @@ static void try_inline(Fuse *f, Value v) {
 
 /* ---- 2. Joining kernels ---- */
 
-static int shared_loads(const Kernel *a, const Kernel *b) {
+/* How many of the values that a loads or stores b reads, counting those of at least so many elements. */
+static int shared_loads(const Graph *g, const Kernel *a, const Kernel *b, int64_t least) {
     int n = 0;
-    for (size_t i = 0; i < a->nitems; i++)
-        if (a->items[i].kind == ITEM_LOAD && kernel_reads(b, a->items[i].node)) n++;
-    for (size_t i = 0; i < a->nstores; i++) n += kernel_reads(b, a->stores[i].node);
+    for (size_t i = 0; i < a->nitems; i++) {
+        Value v = a->items[i].node;
+        if (a->items[i].kind == ITEM_LOAD && shape_size(&graph_type(g, v)->shape) >= least)
+            n += kernel_reads(b, v);
+    }
+    for (size_t i = 0; i < a->nstores; i++) {
+        Value v = a->stores[i].node;
+        if (shape_size(&graph_type(g, v)->shape) >= least) n += kernel_reads(b, v);
+    }
     return n;
 }
 
@@ -328,16 +335,18 @@ static bool same_size(const Kernel *a, const Kernel *b) {
     return kernel_outer_size(a) * kernel_inner_size(a) == kernel_outer_size(b) * kernel_inner_size(b);
 }
 
-static bool worth_joining(const Kernel *a, const Kernel *b) {
+static bool worth_joining(const Graph *g, const Kernel *a, const Kernel *b, bool large) {
     if (a->kind != KERNEL_ROWS || b->kind != KERNEL_ROWS || a->is_static != b->is_static) return false;
     if (!same_size(a, b)) return false;
     bool tiny = kernel_outer_size(a) * kernel_inner_size(a) <= TINY && !a->nrows && !b->nrows;
-    return tiny || shared_loads(a, b) + shared_loads(b, a) > 0;
+    int64_t least = large ? kernel_outer_size(a) * kernel_inner_size(a) / 4 : 0;
+    return (tiny && !large) || shared_loads(g, a, b, least) + shared_loads(g, b, a, least) > 0;
 }
 
 /* Joins b into a if the result fits; then kernels[b] is empty. */
-static void try_join(Fuse *f, Kernel *kernels, int a, int b) {
-    if (!kernels[a].nstores || !kernels[b].nstores || !worth_joining(&kernels[a], &kernels[b])) return;
+static void try_join(Fuse *f, Kernel *kernels, int a, int b, bool large) {
+    if (!kernels[a].nstores || !kernels[b].nstores || !worth_joining(f->g, &kernels[a], &kernels[b], large))
+        return;
     move_stores(f, &kernels[b], a);
     Kernel joined;
     bool fits = false;
@@ -371,8 +380,11 @@ static void join_kernels(Fuse *f) {
             f->failed = true;
         }
     }
-    for (int a = 0; !f->failed && a < f->nkernels; a++)
-        for (int b = a + 1; !f->failed && b < f->nkernels; b++) try_join(f, kernels, a, b);
+    /* First those that share large values: a join for the sake of a scalar could bar one of them by a cycle.
+     */
+    for (int large = 1; large >= 0; large--)
+        for (int a = 0; !f->failed && a < f->nkernels; a++)
+            for (int b = a + 1; !f->failed && b < f->nkernels; b++) try_join(f, kernels, a, b, large);
     for (int k = 0; kernels && k < f->nkernels; k++) kernel_free(&kernels[k]);
     mem_free(kernels);
     mem_free(used);
