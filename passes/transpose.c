@@ -234,6 +234,11 @@ static uint32_t broadcast_axes(const Shape *k, const Shape *x, uint32_t transfor
     return axes;
 }
 
+/* So that whoever reads the printed graph finds the adjoint kernel in it. */
+static void note_adjoint(const Site *s, const char *what) {
+    graph_note(s->g, s->node.loc, "adjoint of %s: %s", op_table[s->node.op].name, what);
+}
+
 static void transpose_spectral(const Site *s) {
     Graph *g = s->g;
     uint32_t axes = s->node.attrs->axes;
@@ -243,6 +248,7 @@ static void transpose_spectral(const Site *s) {
         Value im =
             is_zero(g, s->x[2]) ? s->x[2] : g_neg(g, s->x[2]); /* not −0: real K keep sharing their zero */
         accumulate(s, 0, g_spectral(g, s->ct, s->x[1], im, axes));
+        note_adjoint(s, "spectral with the conjugate kernel, Re K and -Im K");
     }
     if (wanted(s, 1)) accumulate(s, 1, g_cross_spectrum(g, s->x[0], s->ct, axes, sum, PART_RE));
     if (wanted(s, 2)) accumulate(s, 2, g_cross_spectrum(g, s->x[0], s->ct, axes, sum, PART_IM));
@@ -278,7 +284,9 @@ static void transpose_causal_conv(const Site *s) {
         accumulate(s, 0,
                    g_causal_correlation(s->g, s->x[1], s->ct, axis, sum, w.dims[axis],
                                         (Engine)s->node.attrs->engine));
-    if (wanted(s, 1)) accumulate(s, 1, anticausal(s, s->x[0], s->ct));
+    if (!wanted(s, 1)) return;
+    accumulate(s, 1, anticausal(s, s->x[0], s->ct));
+    note_adjoint(s, "the same weights in reversed time, flip of causal_conv of flip");
 }
 
 /* The cotangent takes the weights' place: it has as many lags, and size 1 along `sum`. */
@@ -300,8 +308,10 @@ static void transpose_exponential_conv(const Site *s) {
     Graph *g = s->g;
     uint32_t along = 1u << s->node.attrs->axis;
     Value reversed = g_flip(g, s->ct, along);
-    if (wanted(s, 0))
+    if (wanted(s, 0)) {
         accumulate(s, 0, g_flip(g, g_exponential_conv(g, reversed, s->x[1], s->x[2], same_kernel(s)), along));
+        note_adjoint(s, "the same recurrence run backward, flip of exponential_conv of flip");
+    }
     if (!wanted(s, 1)) return;
     Value dc = g_exponential_correlation(g, reversed, g_flip(g, s->x[0], along), s->x[2], same_kernel(s));
     accumulate(s, 1, sum_to_operand(s, 1, dc));

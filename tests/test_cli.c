@@ -373,6 +373,11 @@ static void test_show(void **state) {
         says("\n# 2:9 causal_conv of 300 samples by 300 weights, 1 row: fft (measured at this length: direct "
              "to 100 weights)\n");
     }
+    write_model("adjoint.frax", "model m(x: f64[N]) {\n    y = frac(x, 0.5, kind=weyl)\n"
+                                "    loss = sum(frac(y, 0.5, kind=grunwald))\n    return loss\n}\n");
+    succeeds("show @/adjoint.frax --size N=8 --grad --wrt x");
+    says("\n# 2:9 adjoint of spectral: spectral with the conjugate kernel, Re K and -Im K\n");
+    says("\n# 3:16 adjoint of causal_conv: the same weights in reversed time, flip of causal_conv of flip\n");
     succeeds("show @/two.frax --size N=4 --kernels");
     says("bytes temporary");
     succeeds("show @/two.frax --size N=4 --llvm");
