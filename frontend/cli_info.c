@@ -155,8 +155,14 @@ static const char frac_notes[] =
     "even N\n"
     "only the real part counts. They are exact on band-limited periodic signals (order: spectral). The "
     "others are\n"
-    "convolutions: engine=direct sums, engine=fft transforms, engine=dense multiplies with a "
-    "matrix, engine=auto chooses by measured crossovers; frax show says what it chose.\n"
+    "convolutions: engine=direct sums, engine=fft transforms, engine=dense multiplies with a matrix, "
+    "engine=auto\n"
+    "chooses by measured crossovers; frax show says what it chose. engine=soe sums 32 lags as they are and "
+    "takes\n"
+    "exponentials for the others, in time O(n): each weight of up to horizon= samples is met to tol= (1e-10) "
+    "of\n"
+    "itself, for the orders after soe. auto takes it too if tol= is given, alpha is constant and x has over "
+    "1000 samples.\n"
     "Without scheme= the first that holds a constant alpha is taken, for a learnable alpha the first.\n"
     "alpha, step and the other parameters may be arrays that broadcast against x, with size 1 along the "
     "axis; the\n"
@@ -184,7 +190,8 @@ static void help_frac(Text *out) {
             text_printf(out, "  %s%s%s\n", kind.name, kind.alias ? ", " : "", kind.alias ? kind.alias : "");
         last = kind.name;
         text_printf(out, "    %s%s%s\n", kind.choice, *kind.choice ? ": " : "", kind.formula);
-        text_printf(out, "      %s, order %s; %s\n", kind.domain, kind.order, kind.reference);
+        text_printf(out, "      %s%s%s%s, order %s; %s\n", kind.domain, *kind.soe ? " (soe: " : "", kind.soe,
+                    *kind.soe ? ")" : "", kind.order, kind.reference);
     }
     text_printf(out, "%s", frac_notes);
 }

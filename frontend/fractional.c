@@ -73,6 +73,11 @@ static bool constant_bounds(const Graph *g, Value v, double *lo, double *hi) {
     }
 }
 
+/* The orders that the call may have. */
+static const Range *orders_of(const Frac *f) {
+    return f->soe ? &f->kind->soe : &f->kind->alpha;
+}
+
 static bool holds(const FracKind *row, double lo, double hi) {
     return in_range(&row->alpha, lo) && in_range(&row->alpha, hi);
 }
@@ -124,14 +129,60 @@ static void check_options(const Frac *f) {
         else
             arg_fail(f->lw, f->args, arg, FRAX_VALUE, "is for %s, not for %s", others, name);
     }
-    if (f->kind->engines >> f->engine & 1) return;
+}
+
+/* ---- The engine ---- */
+
+static void read_engine(Frac *f) {
+    const char *names[ENGINE_SOE + 1];
+    for (int e = 0; e < ENGINE_COUNT; e++) names[e] = engine_names[e];
+    names[ENGINE_SOE] = "soe";
+    int choice = choice_arg(f->lw, f->args, ARG_ENGINE, names, COUNT(names));
+    f->soe = choice == ENGINE_SOE;
+    f->engine = choice < 0 || f->soe ? ENGINE_AUTO : (Engine)choice;
+    uint32_t engines = f->kind->engines;
+    if (failed(f->lw) || engines >> choice & 1) return;
+    char kind[96], others[96] = "";
     size_t used = 0;
-    for (int e = 0; e < ENGINE_COUNT; e++)
-        if (f->kind->engines >> e & 1)
-            used += (size_t)snprintf(others + used, sizeof others - used, "%s%s", used ? " or " : "",
-                                     engine_names[e]);
-    arg_fail(f->lw, f->args, ARG_ENGINE, FRAX_VALUE, "is %s; %s runs by %s", engine_names[f->engine], name,
-             others);
+    for (size_t e = 0; e < COUNT(names); e++)
+        if (engines >> e & 1)
+            used += (size_t)snprintf(others + used, sizeof others - used, "%s%s", used ? ", " : "", names[e]);
+    arg_fail(f->lw, f->args, ARG_ENGINE, FRAX_VALUE, "is %s; %s runs by %s", names[choice],
+             kind_text(f->kind, kind), others);
+}
+
+/* tol and horizon are for sums of exponentials, which `auto` takes once a tolerance is given and the order is
+   known to be served, for signals of more samples than transforms were measured to be faster for: 600 to 900
+   for tolerances of 1e-6 and 1e-10, one row or many, alone and with gradients. */
+static void read_soe(Frac *f) {
+    enum { SHORTEST = 1000 };
+    const bool *given = f->args->given;
+    char kind[96];
+    int extra = given[ARG_TOL] ? ARG_TOL : ARG_HORIZON;
+    double lo, hi;
+    if (failed(f->lw)) return;
+    int64_t n = shape_of(f->lw, f->x)->dims[f->axis];
+    if (!(given[extra] || f->soe)) return;
+    if (!(f->kind->engines >> ENGINE_SOE & 1))
+        arg_fail(f->lw, f->args, extra, FRAX_VALUE, "is for engine=soe, which %s does not have",
+                 kind_text(f->kind, kind));
+    else if (!f->soe && (f->engine != ENGINE_AUTO || !given[ARG_TOL]))
+        arg_fail(f->lw, f->args, extra, FRAX_VALUE, "is for engine=soe%s",
+                 f->engine == ENGINE_AUTO ? ", or for auto with tol" : "");
+    f->horizon = given[ARG_HORIZON] ? whole_arg(f->lw, f->args, ARG_HORIZON) : n;
+    double least = soe_least_tolerance(f->horizon);
+    f->tol = given[ARG_TOL] ? number_arg(f->lw, f->args, ARG_TOL) : fmax(1e-10, least);
+    if (!failed(f->lw) && f->horizon < n)
+        arg_fail(f->lw, f->args, ARG_HORIZON, FRAX_VALUE, "is %lld, less than the %lld samples of x",
+                 (long long)f->horizon, (long long)n);
+    if (!failed(f->lw) && !(f->tol <= SOE_MOST_TOLERANCE))
+        arg_fail(f->lw, f->args, ARG_TOL, FRAX_VALUE, "is %g, expected %g or less", f->tol,
+                 SOE_MOST_TOLERANCE);
+    if (!failed(f->lw) && f->tol < least)
+        arg_fail(f->lw, f->args, ARG_TOL, FRAX_VALUE, "is %g; for %lld samples it is %g at least", f->tol,
+                 (long long)f->horizon, least);
+    if (!failed(f->lw) && !f->soe && n > SHORTEST && constant_bounds(f->g, f->alpha, &lo, &hi))
+        f->soe = in_range(&f->kind->soe, lo) && in_range(&f->kind->soe, hi);
 }
 
 /* ---- Values ---- */
@@ -239,9 +290,9 @@ static void read_alpha(Frac *f) {
     if (failed(f->lw)) return;
     if (constant_bounds(f->g, f->alpha, &lo, &hi) && !holds(row, lo, hi))
         suggest_scheme(f, lo, hi, other, sizeof other);
-    snprintf(expected, sizeof expected, "%s (%s)%s", range_text(&row->alpha, "alpha", range),
-             kind_text(row, kind), other);
-    f->alpha = within(f, ARG_ALPHA, f->alpha, &row->alpha, expected);
+    snprintf(expected, sizeof expected, "%s (%s%s)%s", range_text(orders_of(f), "alpha", range),
+             kind_text(row, kind), f->soe ? ", engine=soe" : "", other);
+    f->alpha = within(f, ARG_ALPHA, f->alpha, orders_of(f), expected);
 }
 
 /* |theta| ≤ min(alpha, 2 − alpha), up to rounding */
@@ -328,7 +379,6 @@ Item frac_rule(Lower *lw, const Args *args) {
     Frac f = {.lw = lw, .g = lw->g, .args = args, .times = NO_VALUE, .intervals = NO_VALUE};
     const FracKind *first = first_row(&f);
     f.x = float_arg(lw, args, ARG_X);
-    f.engine = (Engine)MAX(choice_arg(lw, args, ARG_ENGINE, engine_names, ENGINE_COUNT), 0);
     f.causal = truth_arg(lw, args, ARG_CAUSAL);
     f.centered = truth_arg(lw, args, ARG_CENTERED);
     if (failed(lw)) return (Item){0};
@@ -338,6 +388,8 @@ Item frac_rule(Lower *lw, const Args *args) {
     f.alpha = aligned(&f, ARG_ALPHA, args->items[ARG_ALPHA]);
     f.kind = choose_row(&f, first);
     if (!failed(lw)) check_options(&f);
+    if (!failed(lw)) read_engine(&f);
+    read_soe(&f);
     if (!failed(lw)) read_values(&f);
     if (failed(lw)) return (Item){0};
     FraxDType dtype = graph_type(lw->g, f.x)->dtype;

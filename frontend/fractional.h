@@ -24,6 +24,8 @@ typedef enum FracArg {
     ARG_AXES,
     ARG_STEP,
     ARG_ENGINE,
+    ARG_TOL,
+    ARG_HORIZON,
     ARG_LAMBDA,
     ARG_THETA,
     ARG_SLOPE,
@@ -47,6 +49,9 @@ typedef struct Frac {
     Value times, intervals; /* f64[N] and f64[1,1,N], what went before each; NO_VALUE without times */
     Value steps[MAX_RANK];  /* per axis of x; NO_VALUE off the operator's axes */
     Engine engine;
+    bool soe;   /* weights at long lags as exponentials, to a relative tolerance, for signals up to */
+    double tol; /* `horizon` samples */
+    int64_t horizon;
     bool causal, centered;
 } Frac;
 
@@ -64,15 +69,17 @@ typedef struct Range {
 
 typedef Value FracBuilder(const Frac *f);
 
+enum { ENGINE_SOE = ENGINE_COUNT }; /* in frac's list of engines, after those of the graph */
+
 /* One scheme of one kind. */
 typedef struct FracKind {
     const char *name, *alias; /* alias: another name, or NULL */
     const char *scheme;       /* NULL where the kind has only one */
     FracArg variant;          /* the argument that asks for this row (causal=true, times=); ARG_X: none */
     FracBuilder *build;
-    Range alpha;
+    Range alpha, soe; /* the orders it is defined for, and those that engine=soe has (lo > hi: none) */
     uint32_t options; /* the arguments beyond those of every kind: bits 1 << FracArg */
-    uint32_t engines; /* bits 1 << Engine */
+    uint32_t engines; /* bits 1 << Engine; soe is not a choice among graph engines: bit ENGINE_SOE */
     int most_axes;
     const char *formula, *order, *reference;
 } FracKind;
@@ -121,8 +128,37 @@ Value differences(const Frac *f, Value v);
 
 typedef Value FracWeights(const Frac *f, int64_t n);
 
-FracWeights grunwald_weights, integral_weights, tempered_weights, bdf2_weights, l1_weights, l2_weights,
-    rectangle_weights, trapezoid_weights, l1_2_weights, l1_2_corrections, atangana_baleanu_weights;
+Value grunwald_along(const Frac *f, Value alpha, int64_t n); /* of (1 − z)^alpha */
+FracWeights grunwald_weights, integral_weights, tempered_weights, bdf2_weights, bdf2_tail, l1_weights,
+    l2_weights, rectangle_weights, trapezoid_weights, l1_2_weights, l1_2_corrections,
+    atangana_baleanu_weights;
+
+/* ---- Sums of exponentials ---- */
+
+enum { SOE_LAGS = 32 }; /* weights before this lag are exact */
+/* The least tolerance for signals of so many samples, and the largest. */
+double soe_least_tolerance(int64_t horizon);
+#define SOE_MOST_TOLERANCE 1e-3
+
+/* Rates λ of the modes, and log λ and log q for sums of q · function(λ) that stand for integrals over λ. */
+typedef struct Bank {
+    Value rate, log_rate, log_weight;
+} Bank;
+
+typedef Value FracCoefficients(const Frac *f, const Bank *bank);
+FracCoefficients grunwald_coefficients, integral_coefficients, l1_coefficients, l2_coefficients,
+    rectangle_coefficients, trapezoid_coefficients;
+
+/* Weights in both forms. */
+typedef struct Family {
+    FracWeights *weights;
+    FracCoefficients *coefficients; /* NULL: engine=soe does not apply */
+    double digits;                  /* how much finer than the tolerance the bank has to be */
+    FracBuilder *decay;             /* the weights carry e^{−decay·j} besides; may be NULL */
+} Family;
+
+/* Σ_j factor · w_j z_{n−j}, in z's dtype; factor NO_VALUE: none. z is longer than SOE_LAGS. */
+Value convolve_soe(const Frac *f, const Family *family, Value factor, Value z);
 
 /* ---- Builders ---- */
 
@@ -131,7 +167,7 @@ Value apply_symbol(const Frac *f, Symbol k);
 FracBuilder weyl, riesz, riesz_feller, laplacian, tempered, mellin;
 FracBuilder grunwald, tempered_causal, bdf2, integral_gl, integral_rectangle, integral_trapezoid;
 FracBuilder caputo_l1, caputo_l1_2, caputo_l2, caputo_gl, caputo_times;
-FracBuilder caputo_fabrizio, atangana_baleanu;
+FracBuilder caputo_fabrizio, atangana_baleanu, tempering;
 
 /* ---- Built-ins ---- */
 

@@ -45,7 +45,8 @@ static Item weights_rule(Lower *lw, const Args *args) {
 
 const Builtin fractional_builtins[] = {
     {"frac",
-     "x, alpha, kind=weyl, scheme?, axis=-1, axes?, step=1, engine=auto, lambda=0, theta=0, slope=0, "
+     "x, alpha, kind=weyl, scheme?, axis=-1, axes?, step=1, engine=auto, tol?, horizon?, lambda=0, theta=0, "
+     "slope=0, "
      "causal=false, centered=false, times?",
      frac_rule, 0, "derivative of order alpha, integral where alpha < 0; frax help frac lists the kinds",
      "fractional"},

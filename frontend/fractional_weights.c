@@ -7,8 +7,8 @@
 #include "fractional.h"
 #include <math.h>
 
-/* Of (1 − z)^alpha. The op puts them along the last axis. */
-static Value grunwald_along(const Frac *f, Value alpha, int64_t n) {
+/* The op puts the weights along the last axis. */
+Value grunwald_along(const Frac *f, Value alpha, int64_t n) {
     Graph *g = f->g;
     if (failed(f->lw)) return NO_VALUE;
     Shape shape = *shape_of(f->lw, alpha), moved = {.rank = shape.rank};
@@ -33,22 +33,29 @@ Value integral_weights(const Frac *f, int64_t n) {
     return grunwald_along(f, g_neg(f->g, f->alpha), n);
 }
 
+/* λh */
+Value tempering(const Frac *f) {
+    return mix(f, OP_mul, f->lambda, f->steps[f->axis]);
+}
+
 /* w_j e^{−λjh} */
 Value tempered_weights(const Frac *f, int64_t n) {
-    Value rate = mix(f, OP_mul, f->lambda, f->steps[f->axis]);
-    Value decay = g_neg(f->g, mix(f, OP_mul, lags(f, 0, n), rate));
+    Value decay = g_neg(f->g, mix(f, OP_mul, lags(f, 0, n), tempering(f)));
     return mix(f, OP_mul, grunwald_weights(f, n), g_unary(f->g, OP_exp, decay));
 }
 
-/* (1 − z)^α (1 − z/3)^α = (1 − 4z/3 + z²/3)^α. The second factor's coefficients w_j(α) 3^{−j} are cut off
-   where they are below 1e-16 for every alpha of the scheme. */
-Value bdf2_weights(const Frac *f, int64_t n) {
+/* (1 − z/3)^α has the coefficients w_j(α) 3^{−j}, cut off where they are below 1e-16 for every alpha of the
+   scheme. */
+Value bdf2_tail(const Frac *f, int64_t n) {
     enum { TAPS = 48 };
-    Graph *g = f->g;
     int64_t taps = MIN(n, TAPS);
-    Value decay = g_unary(g, OP_exp, g_scale(g, lags(f, 0, taps), -log(3)));
-    Value tail = mix(f, OP_mul, grunwald_weights(f, taps), decay);
-    return g_causal_conv(g, tail, grunwald_weights(f, n), f->axis, ENGINE_DIRECT);
+    Value decay = g_unary(f->g, OP_exp, g_scale(f->g, lags(f, 0, taps), -log(3)));
+    return mix(f, OP_mul, grunwald_weights(f, taps), decay);
+}
+
+/* (1 − z)^α (1 − z/3)^α = (1 − 4z/3 + z²/3)^α */
+Value bdf2_weights(const Frac *f, int64_t n) {
+    return g_causal_conv(f->g, bdf2_tail(f, n), grunwald_weights(f, n), f->axis, ENGINE_DIRECT);
 }
 
 /* (j+1)^p − j^p = j^p expm1(p log1p(1/j)) */

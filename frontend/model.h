@@ -64,7 +64,7 @@ bool builtin_info(size_t i, BuiltinInfo *info);
 typedef struct FracKindInfo {
     const char *name, *alias; /* alias: NULL where there is none */
     char choice[64];          /* the arguments that ask for this scheme: "scheme=l1", or "" */
-    char domain[96];
+    char domain[96], soe[96]; /* orders, and those that engine=soe has: "" for none */
     const char *formula, *order, *reference;
 } FracKindInfo;
 

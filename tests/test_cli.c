@@ -65,7 +65,7 @@ static void test_help(void **state) {
     says("--asm ");
     succeeds("help frac");
     says("riemann_liouville\n    scheme=gl: ");
-    says("0 < alpha <= 1, order 2 - alpha; Lin & Xu 2007");
+    says("0 < alpha <= 1 (soe: 0.05 <= alpha <= 1), order 2 - alpha; Lin & Xu 2007");
     assert_null(strstr(out, "tanh"));
     succeeds("help builtins");
     says("cross_entropy(");

@@ -54,6 +54,55 @@ static void test_weights(void **state) {
     assert_int_equal(wrong, 0);
 }
 
+/* ---- Sums of exponentials ---- */
+
+/* Every weight from the first lag to the last is met to the tolerance, relative to itself. */
+static void check_soe(const char *call, FracWeights *weights, double alpha, double scale, int delay,
+                      double tol) {
+    const int LENGTH = tol < 1e-12 ? 2500 : 20000;
+    char text[400];
+    double *x = calloc((size_t)LENGTH, sizeof *x), *w = run_weights(weights, alpha, LENGTH), worst = 0;
+    bool ramp = weights == l2_weights, step = weights == l1_weights;
+    assert_non_null(x);
+    for (int k = 1; k < LENGTH; k++) x[k] = ramp ? k : step || k == 1;
+    snprintf(text, sizeof text,
+             "model m(x: f64[N], a: f64) {\n y = frac(x, a, %s, engine=soe, tol=%g)\n return y\n}\n", call,
+             tol);
+    Graph *g = lower_text(text, (int64_t[]){LENGTH});
+    FraxTensor out;
+    run_graph(g, (const double *[]){x, &alpha}, &out);
+    for (int k = 0; k < LENGTH - delay; k++)
+        worst = fmax(worst, fabs(((double *)out.data)[k + delay] / scale / w[k] - 1));
+    if (!(worst <= tol))
+        fail_msg("%s, order %g, tolerance %g: a weight is off by %g", call, alpha, tol, worst);
+    free(x);
+    free(w);
+    free_outputs(&out, 1);
+    graph_destroy(g);
+}
+
+static void test_soe_weights(void **state) {
+    (void)state;
+    static const double tols[] = {1e-3, 1e-6, 1e-10, 1e-13};
+    static const double derivatives[] = {-0.9, 0.3, 0.95, 1.7}, firsts[] = {0.06, 0.5, 0.95},
+                        seconds[] = {1.06, 1.5, 1.95};
+    for (size_t i = 0; i < COUNT(tols); i++) {
+        double tol = tols[i];
+        for (size_t k = 0; k < COUNT(derivatives); k++)
+            check_soe("kind=grunwald", grunwald_weights, derivatives[k], 1, 1, tol);
+        for (size_t k = 0; k < COUNT(firsts); k++) {
+            double a = firsts[k], b = seconds[k];
+            check_soe("kind=caputo", l1_weights, a, 1 / tgamma(2 - a), 1, tol);
+            check_soe("kind=caputo, scheme=l2", l2_weights, b, 1 / tgamma(3 - b), 1, tol);
+            check_soe("kind=caputo, scheme=gl", grunwald_weights, b, 1, 1, tol);
+            check_soe("kind=integral, scheme=gl", integral_weights, a, 1, 1, tol);
+            check_soe("kind=integral, scheme=rectangle", rectangle_weights, a, 1 / tgamma(a + 1), 2, tol);
+            check_soe("kind=integral", trapezoid_weights, a, 1 / tgamma(a + 2), 1, tol);
+        }
+        check_soe("kind=riemann_liouville, scheme=bdf2", bdf2_weights, 0.6, pow(1.5, 0.6), 1, tol);
+    }
+}
+
 /* ---- Discrete formulas ---- */
 
 enum { N = 23 };
@@ -483,6 +532,15 @@ static void test_derivatives(void **state) {
         {"frac(x, a, kind=integral, scheme=rectangle, step=h)", {0.2, 0.9, 2.5}},
         {"frac(x, a, kind=integral, scheme=gl, step=h)", {0.2, 0.9, 2.5}},
         {"frac(x, a, kind=mellin, step=h)", {-0.5, 1, 1.7}},
+        {"frac(concat([x, 0.5 * x]), a, kind=grunwald, step=h, engine=soe)", {-0.5, 0.6, 1.4}},
+        {"frac(concat([x, 0.5 * x]), a, kind=tempered, lambda=l, causal=true, step=h, engine=soe)",
+         {-0.5, 0.6, 1.4}},
+        {"frac(concat([x, 0.5 * x]), a, kind=caputo, step=h, engine=soe, tol=1e-6)", {0.2, 0.5, 0.9}},
+        {"frac(concat([x, 0.5 * x]), a, kind=caputo, scheme=l2, slope=l, step=h, engine=soe)",
+         {1.2, 1.5, 1.9}},
+        {"frac(concat([x, 0.5 * x]), a, kind=integral, step=h, engine=soe)", {0.2, 0.5, 0.9}},
+        {"frac(concat([x, 0.5 * x]), a, kind=riemann_liouville, scheme=bdf2, step=h, engine=soe)",
+         {0.2, 0.5, 1.3}},
         {"frac(x, a, kind=caputo_fabrizio, step=h)", {0.2, 0.5, 0.9}},
         {"frac(x, a, kind=atangana_baleanu, step=h)", {0.2, 0.5, 0.7}},
     };
@@ -587,15 +645,11 @@ static void test_rows(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_formulas),
-        cmocka_unit_test(test_mellin),
-        cmocka_unit_test(test_riesz_feller),
-        cmocka_unit_test(test_kernels_without_singularity),
-        cmocka_unit_test(test_table_of_kinds),
-        cmocka_unit_test(test_guards),
-        cmocka_unit_test(test_derivatives),
-        cmocka_unit_test(test_one_sample),
+        cmocka_unit_test(test_weights),        cmocka_unit_test(test_soe_weights),
+        cmocka_unit_test(test_formulas),       cmocka_unit_test(test_mellin),
+        cmocka_unit_test(test_riesz_feller),   cmocka_unit_test(test_kernels_without_singularity),
+        cmocka_unit_test(test_table_of_kinds), cmocka_unit_test(test_guards),
+        cmocka_unit_test(test_derivatives),    cmocka_unit_test(test_one_sample),
         cmocka_unit_test(test_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
