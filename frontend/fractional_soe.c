@@ -20,7 +20,8 @@ double soe_least_tolerance(int64_t horizon) {
 
 /* ---- The bank ---- */
 
-/* How many modes, and where they stand: x_m = step · (first + m). */
+/* How many modes, and where they stand: x_m = step · (first + m). At the left end λ^{0.05} is below the
+   tolerance even times log λ, which derivatives in the order bring. */
 typedef struct Grid {
     double step, first;
     int64_t modes;
@@ -28,7 +29,7 @@ typedef struct Grid {
 
 static Grid grid_of(const Frac *f, double digits) {
     double spread = -log(f->tol), step = 3.9 / (digits - log10(f->tol));
-    double lo = -log((spread + 2) / 0.05), hi = log((double)f->horizon * (spread + 5) / (SOE_LAGS - 1));
+    double lo = -log((spread + 9) / 0.05), hi = log((double)f->horizon * (spread + 5) / (SOE_LAGS - 1));
     double first = ceil(lo / step);
     return (Grid){step, first, (int64_t)floor(hi / step - first) + 2};
 }

@@ -63,7 +63,6 @@ static void test_single_precision(void **state) {
     for (size_t i = 0; i < COUNT(operators); i++) {
         const Operator *op = &operators[i];
         bool matrix = op->traits & TIMES; /* N × N weights */
-        if (op->traits & INITIAL_SLOPE) continue;
         check_single(op, middle_order(op), 1, "");
         check_single(op, 0.3 * op->lo + 0.7 * op->hi, 1000, "");
         if (!matrix) check_single(op, middle_order(op), 65536, "");
@@ -74,12 +73,15 @@ static void test_single_precision_of_engines(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(operators); i++) {
         const Operator *op = &operators[i];
-        if (!(op->traits & ENGINES) || op->traits & INITIAL_SLOPE) continue;
+        if (!(op->traits & ENGINES)) continue;
         check_single(op, middle_order(op), 300, ", engine=dense");
         check_single(op, middle_order(op), 5000, ", engine=direct");
     }
-    check_single(find_operator("grunwald"), 0.5, 65536, ", engine=direct");
-    check_single(find_operator("caputo l1"), 0.5, 65536, ", engine=direct");
+    static const char *const long_ones[] = {", engine=direct", ", engine=fft", ", engine=soe, tol=1e-8"};
+    for (size_t i = 0; i < COUNT(long_ones); i++) {
+        check_single(find_operator("grunwald"), 0.5, 65536, long_ones[i]);
+        check_single(find_operator("caputo l1"), 0.5, 65536, long_ones[i]);
+    }
 }
 
 /* ---- Half precision ---- */
