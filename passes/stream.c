@@ -218,6 +218,8 @@ static bool stream_all(Streamer *s, StreamPlace *outputs) {
         for (size_t i = 0; i < s->from->noutputs && !s->to->failed; i++)
             stream_output(s, &s->from->outputs[i], &outputs[i]);
         finish_states(s);
+        for (size_t i = 0; i < s->from->nnotes; i++)
+            graph_note(s->to, s->from->notes[i].loc, "%s", s->from->notes[i].text);
     }
     mem_free(live);
     mem_free(s->flows);

@@ -9,7 +9,7 @@
 #include "frax.h"
 #include <math.h>
 
-enum { MOST = 12 };
+enum { MOST = 32 };
 
 typedef struct Case {
     const char *text, *size;
@@ -394,6 +394,43 @@ static const Case derivatives[] = {
      FRAX_JVP},
 };
 
+/* Fractional operators by sums of exponentials: the bank reaches over the whole signal, whatever the chunk.
+ */
+static const Case soe[] = {
+    {M("x: f64[T]", "param a: f64 = 0.4\ny = frac(x, a, kind=grunwald, engine=soe, step=0.1)\nreturn y"),
+     "T",
+     500,
+     {{0}},
+     3},
+    {M("x: f64[2, T]",
+       "param a: f64[2] = 0.3\ny = frac(x, a[:, none], kind=caputo, scheme=l1, engine=soe)\nreturn y"),
+     "T",
+     300,
+     {{0}},
+     5},
+    {M("x: f64[T, 2]",
+       "param a: f64 = 0.6\ny = frac(x, a, kind=integral, scheme=trapezoid, engine=soe, axis=0)\n"
+       "return y"),
+     "T",
+     200,
+     {{0}},
+     5},
+    {M("x: f64[T]", "param a: f64 = 0.5\ny = frac(x, a, kind=tempered, causal=true, lambda=0.2, engine=soe)\n"
+                    "z = frac(x, a, kind=caputo, scheme=gl, engine=soe)\n"
+                    "w = frac(x, 0.7, kind=riemann_liouville, scheme=bdf2, engine=soe)\nreturn y, z, w"),
+     "T",
+     200,
+     {{0}},
+     12},
+    {M("x: f32[T]", "y = frac(x, 0.5, kind=grunwald, engine=soe)\nreturn y"), "T", 20, {{0}}, 1},
+};
+
+static void test_soe(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(soe); i++)
+        for (FraxTarget target = FRAX_CPU; target <= FRAX_REFERENCE; target++) check_case(&soe[i], target);
+}
+
 static void test_derivatives(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(derivatives); i++)
@@ -488,9 +525,10 @@ static void test_out_of_memory(void **state) {
 int main(int argc, char **argv) {
     golden_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),       cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_recurrences), cmocka_unit_test(test_derivatives),
-        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_cases),         cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_recurrences),   cmocka_unit_test(test_derivatives),
+        cmocka_unit_test(test_soe),           cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
