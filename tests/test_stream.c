@@ -495,6 +495,41 @@ static void test_refusals(void **state) {
     golden_folder("tests/golden/stream", run_refused);
 }
 
+static void test_usage(void **state) {
+    (void)state;
+    FraxModel *model;
+    FraxExecutable *exe;
+    FraxTrainer *trainer;
+    FraxError err;
+    FraxSize size = {"T", 1};
+    FraxOptions options = frax_default_options();
+    FraxFitOptions fit = frax_default_fit_options(FRAX_SGD);
+    options.sizes = &size;
+    options.nsizes = 1;
+    options.stream = "T";
+    assert_int_equal(frax_model_parse(M("x: f64[T]", "param a: f64 = 1\nloss = mean(a * x)\nreturn loss"),
+                                      "test.frax", NULL, &model, &err),
+                     FRAX_OK);
+    assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_USAGE);
+    assert_non_null(strstr(err.message, "options.chunk is 0; expected 1 or more samples of T"));
+    options.chunk = 4;
+    assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_SHAPE);
+    assert_non_null(strstr(err.message, "the signal has 1 samples; expected 2 or more"));
+    size.value = 9;
+    assert_int_equal(frax_trainer_create(model, &options, &fit, &trainer, &err), FRAX_USAGE);
+    assert_non_null(strstr(err.message, "options.stream"));
+    assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_OK);
+    FraxStream x = frax_executable_stream(exe, FRAX_INPUT, 0),
+               none = frax_executable_stream(exe, FRAX_INPUT, 1);
+    assert_true(x.axis == 0 && x.skip == 0 && x.length == 9 && none.axis < 0);
+    assert_int_equal(frax_executable_type(exe, FRAX_INPUT, 0).dims[0], 4);
+    assert_true(frax_executable_stream(exe, FRAX_PARAM, 0).axis < 0);
+    assert_true(frax_executable_stream(exe, FRAX_OUTPUT, 0).axis < 0);
+    assert_int_equal(frax_executable_states(NULL), 0);
+    frax_executable_destroy(exe);
+    frax_model_destroy(model);
+}
+
 static void test_out_of_memory(void **state) {
     (void)state;
     FraxModel *model;
@@ -525,10 +560,10 @@ static void test_out_of_memory(void **state) {
 int main(int argc, char **argv) {
     golden_arguments(argc, argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),         cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_recurrences),   cmocka_unit_test(test_derivatives),
-        cmocka_unit_test(test_soe),           cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_cases),       cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_recurrences), cmocka_unit_test(test_derivatives),
+        cmocka_unit_test(test_soe),         cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_refusals),    cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
