@@ -190,7 +190,16 @@ typedef struct Operator {
     Sizes sizes;
     const char *wrt[2];
     Bar bar; /* of the operator alone */
+    bool not_quick;
 } Operator;
+
+/* A causal convolution of n samples with as many weights: the fft rows grow as n log n, but for the cache. */
+#define CONVOLUTION(engine, which, n, slow)                                                                  \
+    {                                                                                                        \
+        .name = "convolution by " engine ", " #n " f64", .model = MODELS ":" which,                          \
+        .loss = MODELS ":" which "_loss", .sizes = SIZES(N, (int64_t)n, , 0), .wrt = {"x", "order"},         \
+        .not_quick = slow                                                                                    \
+    }
 
 static const Operator operators[] = {
     {.name = "sum of 70 exponentials, 1e6 f64",
@@ -199,6 +208,13 @@ static const Operator operators[] = {
      .sizes = SIZES(N, 1000000, M, 70),
      .wrt = {"x", "c"},
      .bar = {BAR_MILLISECONDS, 150}},
+    CONVOLUTION("direct", "summed", 1e3, false),
+    CONVOLUTION("direct", "summed", 1e4, true),
+    CONVOLUTION("fft", "convolved", 1e3, false),
+    CONVOLUTION("fft", "convolved", 1e4, false),
+    CONVOLUTION("fft", "convolved", 1e5, false),
+    CONVOLUTION("fft", "convolved", 1e6, true),
+    CONVOLUTION("fft", "convolved", 1e7, true),
 };
 
 static FraxStatus open_operator(Suite *s, const Operator *op, bool gradient, Pair *pair) {
@@ -234,7 +250,7 @@ static FraxStatus time_operator(Suite *s, const Operator *op, Pair pairs[2]) {
 static FraxStatus run_operator(Suite *s, const Operator *op) {
     Pair pairs[2] = {0};
     FraxStatus status = FRAX_OK;
-    if (!wanted(s, op->name)) return FRAX_OK;
+    if (!wanted(s, op->name) || (op->not_quick && s->settings.quick)) return FRAX_OK;
     for (int i = 0; i < 2 && !status; i++) status = open_operator(s, op, i, &pairs[i]);
     if (!status) status = time_operator(s, op, pairs);
     for (int i = 0; i < 2; i++) pair_close(&pairs[i]);
