@@ -96,7 +96,6 @@ FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *co
             ok = emit_rows(llvm_emitter_base(emitter), p, i);
         else
             ok = emit_matmul(llvm_emitter_base(emitter), p, i);
-        p->scratch_bytes = MAX(p->scratch_bytes, p->kernels[i].scratch);
     }
     for (size_t i = 0; ok && i < p->nffts; i++) /* the kernels have named the transforms they call */
         if (fft_is_generated(&p->ffts[i]))

@@ -33,8 +33,7 @@ typedef struct Program {
     int nkernels;
     FftShape *ffts;
     size_t nffts, ffts_capacity;
-    size_t arena_bytes, static_bytes, workspace_bytes,
-        scratch_bytes; /* maxima over the kernels for the last two */
+    size_t arena_bytes, static_bytes, workspace_bytes; /* the last: the maximum over the kernels */
     size_t live_bytes, moved_bytes;
 } Program;
 

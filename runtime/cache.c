@@ -100,7 +100,6 @@ static bool unpack(const char *data, const Header *h, Program *p, char **object,
         uint64_t scratch;
         memcpy(&scratch, at, sizeof scratch);
         p->kernels[k].scratch = (size_t)scratch;
-        p->scratch_bytes = MAX(p->scratch_bytes, (size_t)scratch);
     }
     if (h->ffts) memcpy(p->ffts, at, (size_t)h->ffts * sizeof *p->ffts);
     p->nffts = (size_t)h->ffts;

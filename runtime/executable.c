@@ -117,17 +117,33 @@ static void run_block_range(const Executable *exe, const KernelContext *c, int i
         exe->main[i](c, scratch, begin, end);
 }
 
+/* Threads that share out the blocks of a kernel. */
+static int64_t workers(const Executable *exe, const ProgramKernel *pk) {
+    return pk->kernel.blocks < 2 || pk->work < parallel_work ? 1 : MIN(pk->kernel.blocks, exe->threads);
+}
+
+/* Each worker has scratch of its own: much only where rows are long, and then there are few of them. */
+static size_t scratch_bytes(const Executable *exe) {
+    size_t most = 0;
+    for (int i = 0; i < exe->program.nkernels; i++) {
+        const ProgramKernel *pk = &exe->program.kernels[i];
+        most = MAX(most, pk->scratch * (size_t)workers(exe, pk));
+    }
+    return most;
+}
+
 static void run_blocks(const Executable *exe, const KernelContext *c, int i, char *scratch) {
     const ProgramKernel *pk = &exe->program.kernels[i];
     int64_t blocks = pk->kernel.blocks;
-    if (exe->threads == 1 || blocks < 2 || pk->work < parallel_work) {
+    int count = (int)workers(exe, pk);
+    if (count == 1) {
         run_block_range(exe, c, i, scratch, 0, blocks);
         return;
     }
-#pragma omp parallel num_threads(exe->threads)
+#pragma omp parallel num_threads(count)
     {
         int64_t id = omp_get_thread_num(), n = omp_get_num_threads();
-        char *own = scratch + (size_t)id * exe->program.scratch_bytes;
+        char *own = scratch + (size_t)id * pk->scratch;
         run_block_range(exe, c, i, own, blocks * id / n, blocks * (id + 1) / n);
     }
 }
@@ -292,7 +308,7 @@ static FraxStatus make_plans(Executable *exe, const ExecutableOptions *options, 
 /* Tables that depend on no input are computed once, here. */
 static FraxStatus run_static(Executable *exe, FraxError *err) {
     exe->statics = mem_aligned(exe->program.static_bytes);
-    exe->run_bytes = scratch_offset(exe) + exe->program.scratch_bytes * (size_t)exe->threads;
+    exe->run_bytes = scratch_offset(exe) + scratch_bytes(exe);
     char *memory = take_memory(exe);
     if (!exe->statics || !memory) {
         mem_free(memory);
@@ -332,7 +348,7 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     host_target_free(&host);
     const Program *p = &exe->program;
     exe->stats.arena_bytes = exe->run_bytes;
-    exe->stats.live_bytes = p->live_bytes + p->scratch_bytes * (size_t)exe->threads;
+    exe->stats.live_bytes = p->live_bytes + scratch_bytes(exe);
     exe->stats.static_bytes = p->static_bytes;
     exe->stats.moved_bytes = p->moved_bytes;
     for (int i = 0; i < p->nkernels; i++) exe->stats.kernels += !p->kernels[i].kernel.is_static;
