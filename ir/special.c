@@ -122,17 +122,18 @@ static double complex whole_power(double complex z, int64_t n) {
     return r;
 }
 
-/* ψ^{(n)} far from the negative axis: as polygamma_positive. */
+/* ψ^{(n)} far from the negative axis: as polygamma_positive, the series by Horner's rule. */
 static double complex polygamma_series(int64_t n, double complex z) {
-    double complex inverse = 1 / z, leading = 1, tail = 0;
-    for (int64_t i = 1; i <= n; i++) leading *= (double)i * inverse; /* n!/z^n */
-    double complex term = leading * (double)(n + 1) * inverse * inverse / 2;
-    for (size_t k = 1; k <= COUNT(bernoulli); k++) {
-        double m = 2 * (double)k;
-        tail += bernoulli[k - 1] * term;
-        term *= (m + (double)n + 1) * (m + (double)n) / ((m + 2) * (m + 1)) * inverse * inverse;
+    double complex inverse = 1 / z, square = inverse * inverse, leading = 1, tail = 0;
+    double factors[COUNT(bernoulli)], factor = (double)(n + 1) / 2; /* (2k + n − 1)! / ((2k)! n!) */
+    for (size_t k = 0; k < COUNT(bernoulli); k++) {
+        double m = 2 * (double)(k + 1);
+        factors[k] = factor * bernoulli[k];
+        factor *= (m + (double)n + 1) * (m + (double)n) / ((m + 2) * (m + 1));
     }
-    return (n ? leading / (double)n : -clog(z)) + leading * inverse / 2 + tail;
+    for (size_t k = COUNT(bernoulli); k-- > 0;) tail = tail * square + factors[k];
+    for (int64_t i = 1; i <= n; i++) leading *= (double)i * inverse; /* n!/z^n */
+    return (n ? leading / (double)n : -clog(z)) + leading * (inverse / 2 + tail * square);
 }
 
 static double complex polygamma_shifted(int64_t n, double x, double y) {
