@@ -16,11 +16,11 @@ enum Layout { DENSE, TRANSPOSED, SLICED, LAYOUTS };
 
 typedef struct Sample {
     const Operator *op;
-    Shape shape, stored, orders; /* of z, x, and each of a, l, t */
+    Shape shape, stored, orders, steps; /* of z, x, each of a, l, t, and of h */
     uint32_t axes;
     int axis; /* the last of them */
     enum Layout layout;
-    double *z, *g, *a, *l, *t, h;
+    double *z, *g, *a, *l, *t, *h;
 } Sample;
 
 static inline double *draw_array(const Shape *shape, double lo, double hi, uint64_t *seed) {
@@ -65,7 +65,8 @@ static inline Sample draw_sample(const Operator *op, int64_t n, uint64_t *seed) 
     s.a = draw_array(&s.orders, op->lo, op->hi, seed);
     s.l = draw_array(&s.orders, 0.2, 1.5, seed);
     s.t = draw_array(&s.orders, -0.2, 0.2, seed);
-    s.h = next_uniform(seed, 0.5 * step, 1.5 * step);
+    s.steps = op->traits & TIMES ? (Shape){0} : s.orders; /* times are one vector for all rows */
+    s.h = draw_array(&s.steps, 0.5 * step, 1.5 * step, seed);
     return s;
 }
 
@@ -75,6 +76,7 @@ static inline void free_sample(Sample *s) {
     free(s->a);
     free(s->l);
     free(s->t);
+    free(s->h);
 }
 
 /* ---- Models ---- */
@@ -100,15 +102,14 @@ static inline const char *sample_call(const Sample *s, const char *signal, const
 
 static inline char *sample_model(const Sample *s, const char *dtype, const char *body) {
     Text text = {0};
-    char stored[160], shape[160], orders[160], layout[64];
+    char stored[160], shape[160], orders[160] = "", steps[160] = "", layout[64];
     shape_text(&s->stored, stored);
     shape_text(&s->shape, shape);
-    if (s->orders.rank)
-        shape_text(&s->orders, orders);
-    else
-        orders[0] = '\0';
-    text_printf(&text, "model m(x: %s%s, g: %s%s, a: f64%s, l: f64%s, t: f64%s, h: f64) {\n z = %s\n %s\n}\n",
-                dtype, stored, dtype, shape, orders, orders, orders, layout_text(s, layout), body);
+    if (s->orders.rank) shape_text(&s->orders, orders);
+    if (s->steps.rank) shape_text(&s->steps, steps);
+    text_printf(&text,
+                "model m(x: %s%s, g: %s%s, a: f64%s, l: f64%s, t: f64%s, h: f64%s) {\n z = %s\n %s\n}\n",
+                dtype, stored, dtype, shape, orders, orders, orders, steps, layout_text(s, layout), body);
     assert_false(text.failed);
     return text.data;
 }
@@ -137,7 +138,7 @@ static inline Results run_sample(const Sample *s, const char *body, const RunOpt
                                  const double *z) {
     char *text = sample_model(s, "f64", body);
     double *x = stored_signal(s, z);
-    Results r = run_model(text, options, (const double *[]){x, s->g, s->a, s->l, s->t, &s->h});
+    Results r = run_model(text, options, (const double *[]){x, s->g, s->a, s->l, s->t, s->h});
     free(x);
     mem_free(text);
     return r;
@@ -145,13 +146,13 @@ static inline Results run_sample(const Sample *s, const char *body, const RunOpt
 
 /* ---- What the definition gives ---- */
 
-/* The element of an array of the orders' shape that belongs to the element of z at `index`. */
-static inline double order_at(const Sample *s, const double *orders, const int64_t *index) {
+/* The element of a parameter that belongs to the element of z at `index`. */
+static inline double parameter_at(const Shape *shape, const double *values, const int64_t *index) {
     int64_t strides[MAX_RANK], at = 0;
-    shape_strides(&s->orders, strides);
-    for (int i = 0; i < s->orders.rank; i++)
-        if (s->orders.dims[i] > 1) at += index[i] * strides[i];
-    return orders[at];
+    shape_strides(shape, strides);
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->dims[i] > 1) at += index[i] * strides[i];
+    return values[at];
 }
 
 /* Copies the block of z that begins at element `first` into x, or back from y. */
@@ -175,7 +176,8 @@ static inline void move_block(const Sample *s, const Shape *block, int64_t first
 
 static inline void one_block(const Sample *s, const Shape *block, int64_t first, const int64_t *index,
                              double *result) {
-    Parameters p = {order_at(s, s->a, index), order_at(s, s->l, index), order_at(s, s->t, index), s->h};
+    Parameters p = {parameter_at(&s->orders, s->a, index), parameter_at(&s->orders, s->l, index),
+                    parameter_at(&s->orders, s->t, index), parameter_at(&s->steps, s->h, index)};
     size_t n = (size_t)shape_size(block);
     double *x = malloc(n * sizeof *x);
     Real *y = malloc(n * sizeof *y);

@@ -186,7 +186,8 @@ static inline void l1_on_times(const Parameters *p, const double *x, int64_t n, 
         y[i] = 0;
         for (int64_t k = 1; k <= i; k++) {
             Real from = sample_time(k - 1), to = sample_time(k), now = sample_time(i);
-            y[i] += ((Real)x[k] - x[k - 1]) / (to - from) * (powl(now - from, power) - powl(now - to, power));
+            Real rest = k < i ? powl(now - to, power) : 0; /* also for power 0 */
+            y[i] += ((Real)x[k] - x[k - 1]) / (to - from) * (powl(now - from, power) - rest);
         }
         y[i] *= scale;
     }

@@ -22,7 +22,7 @@ static void expect_small(double error, double tolerance, const Sample *s, const 
     char shape[160];
     if (!(error <= tolerance))
         fail_msg("%s, z %s, axes %#x, orders of rank %d, a = %.17g, h = %.17g: %s: error %.3g, allowed %.3g",
-                 s->op->name, shape_text(&s->shape, shape), s->axes, s->orders.rank, s->a[0], s->h, what,
+                 s->op->name, shape_text(&s->shape, shape), s->axes, s->orders.rank, s->a[0], s->h[0], what,
                  error, tolerance);
 }
 
@@ -228,6 +228,90 @@ static void test_order_zero_is_the_identity(void **state) {
     for_each_sample(IDENTITY, 0, check_identity);
 }
 
+/* ---- Orders where formulas have poles or ends ---- */
+
+/* One row, n points, order a, λ = 0, without a mean: 0^α has no derivative in α at α = 0. */
+static Sample plain_sample(const Operator *op, int64_t n, double a) {
+    Sample s = {.op = op, .shape = {1, {n}}, .stored = {1, {n}}, .axes = 1};
+    double mean = 0, step = op->step > 0 ? op->step : 1;
+    s.z = draw_array(&s.shape, -1, 1, &seed);
+    s.g = draw_array(&s.shape, -1, 1, &seed);
+    s.a = draw_array(&s.orders, a, a, &seed);
+    s.l = draw_array(&s.orders, 0, 0, &seed);
+    s.t = draw_array(&s.orders, 0, 0, &seed);
+    s.h = draw_array(&s.orders, step, step, &seed);
+    for (int64_t i = 0; i < n; i++) mean += s.z[i] / (double)n;
+    for (int64_t i = 0; i < n; i++) s.z[i] -= mean;
+    return s;
+}
+
+/* ⟨g, ∂y/∂α⟩ by differences of the definition, fourth order. */
+static double slope_of_definition(Sample *s) {
+    const double a = s->a[0], step = 1e-3, weights[] = {1, -8, 8, -1}, at[] = {-2, -1, 1, 2};
+    double sum = 0;
+    for (int k = 0; k < 4; k++) {
+        s->a[0] = a + at[k] * step;
+        double *y = expected_result(s, s->z);
+        sum += weights[k] / (12 * step) * dot_product(y, s->g, shape_size(&s->shape));
+        free(y);
+    }
+    s->a[0] = a;
+    return sum;
+}
+
+static void check_order(const Operator *op, double a, bool inside) {
+    Sample s = plain_sample(op, 15, a);
+    char call[256], body[300];
+    double *expected = expected_result(&s, s.z), size = largest_of(expected, 15);
+    snprintf(body, sizeof body, "y = %s\n loss = sum(y * g)\n return loss, y",
+             sample_call(&s, "z", "a", "", call));
+    Results r = run_sample(&s, body, &(RunOptions){.target = FRAX_REFERENCE, .wrt = {"x", "a", "h"}}, s.z);
+    expect_small(relative_error(r.data[1], expected, 15), 1e-12, &s, "definition");
+    for (int i = 0; i < 15; i++) assert_true(isfinite(r.data[2][i]));
+    assert_true(isfinite(r.data[3][0]) && isfinite(r.data[4][0]));
+    /* the stencil's error is some 1e-10 */
+    double slope = inside ? slope_of_definition(&s) : 0;
+    if (inside)
+        expect_small(fabs(r.data[3][0] - slope) / fmax(1, fmax(size, fabs(slope))), 1e-8, &s,
+                     "slope in the order");
+    free_results(&r);
+    free(expected);
+    free_sample(&s);
+}
+
+/* Whole orders, and the ends of the orders' ranges, with gradients; λ = 0 makes tempered kinds others. */
+static void test_special_orders(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        double inside[5], ends[2]; /* NAN: no more */
+    } rows[] = {
+        {"weyl", {-2, -1, 1, 2, 3}, {NAN, NAN}},
+        {"riesz", {-2, -1, 1, 2, 3}, {NAN, NAN}},
+        {"laplacian", {-2, -1, 1, 2, 3}, {NAN, NAN}},
+        {"tempered", {-2, -1, 1, 2, 3}, {NAN, NAN}},
+        {"mellin", {-2, -1, 1, 2, 3}, {0, NAN}},
+        {"riesz_feller", {0.5, 1, 1.5, NAN}, {0, 2}},
+        {"grunwald", {-2, -1, 0, 1, 2}, {3, NAN}},
+        {"tempered causal", {-2, -1, 0, 1, 2}, {3, NAN}},
+        {"riemann_liouville bdf2", {-2, -1, 0, 1, 2}, {-6, NAN}},
+        {"caputo l1", {0.01, NAN}, {1, NAN}},
+        {"caputo l1 on times", {0.01, NAN}, {1, NAN}},
+        {"caputo l2", {1.01, NAN}, {2, NAN}},
+        {"caputo gl", {0.5, 1, 1.5, NAN}, {2, NAN}},
+        {"integral gl", {1, 2, 3, 4, NAN}, {NAN, NAN}},
+        {"integral rectangle", {1, 2, 3, 4, NAN}, {NAN, NAN}},
+        {"integral trapezoid", {1, 2, 3, 4, NAN}, {NAN, NAN}},
+        {"caputo_fabrizio", {0.01, 0.99, NAN}, {1e-6, NAN}},
+        {"atangana_baleanu", {0.01, 0.7, NAN}, {NAN, NAN}},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const Operator *op = find_operator(rows[i].name);
+        for (int k = 0; k < 5 && !isnan(rows[i].inside[k]); k++) check_order(op, rows[i].inside[k], true);
+        for (int k = 0; k < 2 && !isnan(rows[i].ends[k]); k++) check_order(op, rows[i].ends[k], false);
+    }
+}
+
 static double limit_at(enum Limit limit, const double *x, int n, int i) {
     double mean = 0;
     for (int k = 0; k < n; k++) mean += x[k] / n;
@@ -414,6 +498,7 @@ int main(void) {
         cmocka_unit_test(test_adjoint_compiled),
         cmocka_unit_test(test_semigroup),
         cmocka_unit_test(test_order_zero_is_the_identity),
+        cmocka_unit_test(test_special_orders),
         cmocka_unit_test(test_orders_tend_to_the_identity),
         cmocka_unit_test(test_whole_orders),
         cmocka_unit_test(test_derivatives),
