@@ -58,8 +58,9 @@ const FracKind frac_kinds[] = {
      "h^-alpha / Gamma(2-alpha) sum of b[j] (x[n-j] - x[n-j-1]), b[j] = (j+1)^(1-alpha) - j^(1-alpha); y[0] "
      "= 0",
      "2 - alpha", "Lin & Xu 2007"},
-    {"caputo", NULL, "l1", ARG_TIMES, caputo_times, ABOVE(0, 1), NO_SOE, BIT(ARG_TIMES), BIT(ENGINE_AUTO), 1,
-     "l1 on samples at the increasing times=t[N]", "2 - alpha", "Zhang, Sun & Liao 2014"},
+    {"caputo", NULL, "l1", ARG_TIMES, caputo_times, ABOVE(0, 1), NO_SOE, BIT(ARG_TIMES),
+     BIT(ENGINE_AUTO) | BIT(ENGINE_DENSE), 1, "l1 on samples at the increasing times=t[N]", "2 - alpha",
+     "Zhang, Sun & Liao 2014"},
     {"caputo", NULL, "l2", ARG_X, caputo_l2, ABOVE(1, 2), CLOSED(1.05, 2), BIT(ARG_STEP) | BIT(ARG_SLOPE),
      BY_SOE, 1,
      "l1 of order alpha - 1 for the slopes (x[k] - x[k-1]) / h; y[n] stands at (n - 1/2) h, y[0] = 0; slope "

@@ -34,7 +34,8 @@ static Grid grid_of(const Frac *f, double digits) {
     return (Grid){step, first, (int64_t)floor(hi / step - first) + 2};
 }
 
-/* Rates λ_m, their logarithms, and log(q_m), the weights of the rule in λ. Along the operator's axis. */
+/* Rates λ_m, their logarithms, and log(q_m), the weights of the rule in λ. Along the operator's axis. The
+   slowest rates may lie beyond the range of f64; no signal tells them from 1e-200. */
 static Bank make_bank(const Frac *f, const Family *family) {
     Graph *g = f->g;
     Grid grid = grid_of(f, family->digits);
@@ -42,7 +43,8 @@ static Bank make_bank(const Frac *f, const Family *family) {
     Value bend = g_unary(g, OP_exp, g_neg(g, x));
     Value log_rate = g_shift(g, g_sub(g, x, bend), -log((double)f->horizon));
     Value jacobian = g_shift(g, g_unary(g, OP_log1p, bend), log(grid.step));
-    return (Bank){g_unary(g, OP_exp, log_rate), log_rate, g_add(g, log_rate, jacobian)};
+    Value rate = g_unary(g, OP_exp, log_rate);
+    return (Bank){g_binary(g, OP_max, rate, g_like(g, rate, 1e-200)), log_rate, g_add(g, log_rate, jacobian)};
 }
 
 /* ---- Coefficients: what stands for w_{J+k} with k = 0 ---- */
@@ -62,7 +64,8 @@ static Value coefficient(const Frac *f, const Bank *bank, Value scale, Value exp
 static Value binomial_coefficients(const Frac *f, const Bank *bank, Value a) {
     Graph *g = f->g;
     Value scale = g_scale(g, g_unary(g, OP_sin, g_scale(g, a, M_PI)), -M_1_PI);
-    Value log_growth = g_unary(g, OP_log, g_unary(g, OP_expm1, bank->rate));
+    Value ratio = g_div(g, g_unary(g, OP_expm1, bank->rate), bank->rate);
+    Value log_growth = g_add(g, bank->log_rate, g_unary(g, OP_log, ratio)); /* log(e^λ − 1) */
     return coefficient(f, bank, scale, mix(f, OP_mul, log_growth, a));
 }
 

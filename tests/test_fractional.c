@@ -643,6 +643,47 @@ static void test_rows(void **state) {
     }
 }
 
+/* ---- Lack of memory ---- */
+
+/* Every builder is lowered with every allocation failing in its turn. */
+static FraxStatus lower_all_kinds(void) {
+    static const char text[] =
+        "model m(x: f32[2, 40], a: f64[2, 1], t: f64[40]) {\n"
+        " p = frac(x, a, kind=riesz_feller, theta=0.1) + frac(x, a, kind=mellin) + frac(x, a, "
+        "kind=hadamard)\n"
+        " q = frac(x, a, kind=riemann_liouville, scheme=bdf2, engine=soe) + frac(x, a, kind=integral, "
+        "engine=soe)\n"
+        " r = frac(x, a, kind=caputo) + frac(x, a, kind=caputo, scheme=l1_2) + frac(x, a, kind=caputo, "
+        "times=t)\n"
+        " s = frac(x, a + 1, kind=caputo, scheme=l2, slope=a) + frac(x, a, kind=caputo, scheme=gl, slope=a)\n"
+        " u = frac(x, a, kind=integral) + frac(x, a, kind=integral, scheme=rectangle)\n"
+        " v = frac(x, a, kind=caputo_fabrizio) + frac(x, a, kind=atangana_baleanu)\n"
+        " w = frac(x, a, kind=tempered, lambda=a, causal=true, centered=true, engine=soe, step=a)\n"
+        " y = p + q + r + s + u + v + w\n return y\n}\n";
+    FraxModel *model = NULL;
+    Graph *g = NULL;
+    FraxError err;
+    FraxStatus status = model_parse(text, strlen(text), "test.frax", NULL, &model, &err);
+    if (!status) status = model_lower(model, NULL, &g, &err);
+    if (status && status != FRAX_MEMORY) fail_msg("%s", err.message);
+    graph_destroy(g);
+    model_destroy(model);
+    return status;
+}
+
+static void test_out_of_memory(void **state) {
+    (void)state;
+    long before = mem_count();
+    assert_int_equal(lower_all_kinds(), FRAX_OK);
+    long total = mem_count() - before;
+    for (long n = 1; n <= total; n++) {
+        mem_fail_after(n);
+        FraxStatus status = lower_all_kinds();
+        mem_fail_after(0);
+        if (status != FRAX_MEMORY) fail_msg("allocation %ld of %ld fails, status %d", n, total, status);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_weights),        cmocka_unit_test(test_soe_weights),
@@ -650,7 +691,7 @@ int main(void) {
         cmocka_unit_test(test_riesz_feller),   cmocka_unit_test(test_kernels_without_singularity),
         cmocka_unit_test(test_table_of_kinds), cmocka_unit_test(test_guards),
         cmocka_unit_test(test_derivatives),    cmocka_unit_test(test_one_sample),
-        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_rows),           cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
