@@ -78,7 +78,7 @@ typedef struct Trial {
 
 static void run_trial(const FraxModel *m, const int64_t *values, Trial *trial) {
     Graph *g;
-    trial->status = lower_model(m, values, &g, &trial->trace, &trial->err);
+    trial->status = lower_model(m, values, SIZES_GENERIC, &g, &trial->trace, &trial->err);
     if (trial->status) {
         text_printf(&trial->text, "%s", trial->err.message);
         return;

@@ -170,9 +170,10 @@ static void read_soe(Frac *f) {
         arg_fail(f->lw, f->args, extra, FRAX_VALUE, "is for engine=soe%s",
                  f->engine == ENGINE_AUTO ? ", or for auto with tol" : "");
     f->horizon = given[ARG_HORIZON] ? whole_arg(f->lw, f->args, ARG_HORIZON) : n;
-    double least = soe_least_tolerance(f->horizon);
+    bool generic = f->lw->sizes == SIZES_GENERIC;
+    double least = soe_least_tolerance(generic ? 1 : f->horizon);
     f->tol = given[ARG_TOL] ? number_arg(f->lw, f->args, ARG_TOL) : fmax(1e-10, least);
-    if (!failed(f->lw) && f->horizon < n)
+    if (!failed(f->lw) && f->horizon < n && !generic)
         arg_fail(f->lw, f->args, ARG_HORIZON, FRAX_VALUE, "is %lld, less than the %lld samples of x",
                  (long long)f->horizon, (long long)n);
     if (!failed(f->lw) && !(f->tol <= SOE_MOST_TOLERANCE))

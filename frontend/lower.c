@@ -482,12 +482,12 @@ static void lower_all(Lower *lw, const int64_t *values) {
     scope_free(&scope);
 }
 
-FraxStatus lower_model(const FraxModel *model, const int64_t *values, Graph **out, Text *trace,
+FraxStatus lower_model(const FraxModel *model, const int64_t *values, Sizes sizes, Graph **out, Text *trace,
                        FraxError *err) {
     *out = NULL;
     Graph *g = graph_create(model->decl->name.text, model->source.file);
     if (!g) return fail_memory(err, "building a model");
-    Lower lw = {.g = g, .model = model, .budget = MOST_EXPRESSIONS};
+    Lower lw = {.g = g, .model = model, .sizes = sizes, .budget = MOST_EXPRESSIONS};
     lower_all(&lw, values);
     *trace = lw.trace;
     FraxStatus status = graph_status(g, err);

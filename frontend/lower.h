@@ -28,9 +28,13 @@ FraxStatus model_declare(FraxModel *model, FraxError *err);
 /* Writes a size as in the text, without blanks. */
 void size_text(const Expr *size, Text *out);
 
+/* What the values of the sizes are. SIZES_GENERIC stand for sizes in general, as `check` needs them: limits
+   that only large signals meet do not apply. */
+typedef enum Sizes { SIZES_GIVEN, SIZES_GENERIC } Sizes;
+
 /* The graph; a fault is left raw in *err (message, line, column), with "called from" lines in *trace, which
    the caller frees. */
-FraxStatus lower_model(const FraxModel *model, const int64_t *values, Graph **out, Text *trace,
+FraxStatus lower_model(const FraxModel *model, const int64_t *values, Sizes sizes, Graph **out, Text *trace,
                        FraxError *err);
 
 /* Puts place, line and trace around the raw fault in *err. */
@@ -76,6 +80,7 @@ typedef struct Lower {
     Graph *g;
     const FraxModel *model;
     const struct Scope *scope;
+    Sizes sizes;
     const struct Call *call; /* innermost function being inlined */
     int depth;               /* of nested expressions, through calls */
     int64_t budget;          /* expressions that may still be lowered */

@@ -123,7 +123,7 @@ FraxStatus model_lower(const FraxModel *model, const int64_t *values, Graph **gr
     FraxError local;
     Text trace = {0};
     err = err ? err : &local;
-    FraxStatus status = lower_model(model, values, graph, &trace, err);
+    FraxStatus status = lower_model(model, values, SIZES_GIVEN, graph, &trace, err);
     if (status) locate_fault(model, &trace, err);
     text_free(&trace);
     return status;
