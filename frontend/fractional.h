@@ -82,6 +82,8 @@ typedef struct FracKind {
     uint32_t engines; /* bits 1 << Engine; soe is not a choice among graph engines: bit ENGINE_SOE */
     int most_axes;
     const char *formula, *order, *reference;
+    bool differences; /* convolves differences of x: in f64 whatever x is, since the weights add up the
+                         rounding of each difference, for low orders over the whole past */
 } FracKind;
 
 extern const FracKind frac_kinds[];

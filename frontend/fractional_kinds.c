@@ -57,18 +57,18 @@ const FracKind frac_kinds[] = {
     {"caputo", NULL, "l1", ARG_X, caputo_l1, ABOVE(0, 1), CLOSED(0.05, 1), BIT(ARG_STEP), BY_SOE, 1,
      "h^-alpha / Gamma(2-alpha) sum of b[j] (x[n-j] - x[n-j-1]), b[j] = (j+1)^(1-alpha) - j^(1-alpha); y[0] "
      "= 0",
-     "2 - alpha", "Lin & Xu 2007"},
+     "2 - alpha", "Lin & Xu 2007", true},
     {"caputo", NULL, "l1", ARG_TIMES, caputo_times, ABOVE(0, 1), NO_SOE, BIT(ARG_TIMES),
      BIT(ENGINE_AUTO) | BIT(ENGINE_DENSE), 1, "l1 on samples at the increasing times=t[N]", "2 - alpha",
-     "Zhang, Sun & Liao 2014"},
+     "Zhang, Sun & Liao 2014", true},
     {"caputo", NULL, "l2", ARG_X, caputo_l2, ABOVE(1, 2), CLOSED(1.05, 2), BIT(ARG_STEP) | BIT(ARG_SLOPE),
      BY_SOE, 1,
      "l1 of order alpha - 1 for the slopes (x[k] - x[k-1]) / h; y[n] stands at (n - 1/2) h, y[0] = 0; slope "
      "= x'(0)",
-     "3 - alpha", "Sun & Wu 2006"},
+     "3 - alpha", "Sun & Wu 2006", true},
     {"caputo", NULL, "l1_2", ARG_X, caputo_l1_2, ABOVE(0, 1), NO_SOE, BIT(ARG_STEP), CAUSAL, 1,
      "x by parabolas through three samples, in the first step by a line; y[0] = 0", "3 - alpha",
-     "Gao, Sun & Zhang 2014"},
+     "Gao, Sun & Zhang 2014", true},
     {"caputo", NULL, "gl", ARG_X, caputo_gl, ABOVE(0, 2), ABOVE(0, 2), BIT(ARG_STEP) | BIT(ARG_SLOPE), BY_SOE,
      1, "grunwald of x - x[0], and where alpha > 1 of x - x[0] - slope t", "1", "Podlubny 1999"},
     {"integral", NULL, "trapezoid", ARG_X, integral_trapezoid, BETWEEN(0, INFINITY), ABOVE(0, 0.95),
@@ -82,11 +82,11 @@ const FracKind frac_kinds[] = {
     {"caputo_fabrizio", NULL, NULL, ARG_X, caputo_fabrizio, BETWEEN(0, 1), NO_SOE, BIT(ARG_STEP),
      BIT(ENGINE_AUTO), 1,
      "y[n] = r y[n-1] + (1 - r) / (alpha h) (x[n] - x[n-1]), r = e^(-alpha h / (1-alpha)); y[0] = 0, O(n)",
-     "2", "Caputo & Fabrizio 2015"},
+     "2", "Caputo & Fabrizio 2015", true},
     {"atangana_baleanu", NULL, NULL, ARG_X, atangana_baleanu, BETWEEN(0, 1), NO_SOE, BIT(ARG_STEP), CAUSAL, 1,
      "kernel E_alpha(-alpha t^alpha / (1-alpha)) / (1-alpha) on x' for x by lines between the samples; y[0] "
      "= 0",
-     "2", "Atangana & Baleanu 2016"},
+     "2", "Atangana & Baleanu 2016", true},
 };
 const size_t frac_kind_count = COUNT(frac_kinds);
 

@@ -66,6 +66,8 @@ static void test_single_precision(void **state) {
         check_single(op, middle_order(op), 1, "");
         check_single(op, 0.3 * op->lo + 0.7 * op->hi, 1000, "");
         if (!matrix) check_single(op, middle_order(op), 65536, "");
+        if (!matrix && !op->symbol)
+            check_single(op, op->lo, 65536, ""); /* the longest memory, or an integral */
     }
 }
 
