@@ -151,15 +151,30 @@ static void read_engine(Frac *f) {
              kind_text(f->kind, kind), others);
 }
 
-/* tol and horizon are for sums of exponentials, which `auto` takes once a tolerance is given and the order is
-   known to be served, for signals of more samples than transforms were measured to be faster for: 600 to 900
-   for tolerances of 1e-6 and 1e-10, one row or many, alone and with gradients. */
-static void read_soe(Frac *f) {
+/* `auto` takes sums of exponentials once a tolerance is given and the order is known to be served, for
+   signals of more samples than transforms were measured to be faster for: 600 to 900 for tolerances of 1e-6
+   and 1e-10, one row or many, alone and with gradients. */
+static void choose_soe(Frac *f, int64_t n) {
     enum { SHORTEST = 1000 };
+    const Range *range = &f->kind->soe;
+    char kind[96], text[96];
+    double lo, hi;
+    bool known = constant_bounds(f->g, f->alpha, &lo, &hi);
+    bool served = known && in_range(range, lo) && in_range(range, hi);
+    f->soe = served && n > SHORTEST;
+    if (served && !f->soe)
+        graph_note(f->g, f->g->loc, "%s of %lld samples: not soe, measured to pay from %d samples",
+                   kind_text(f->kind, kind), (long long)n, SHORTEST + 1);
+    if (!served)
+        graph_note(f->g, f->g->loc, "%s: not soe, since alpha is %s %s", kind_text(f->kind, kind),
+                   known ? "outside" : "not known to stay in", range_text(range, "alpha", text));
+}
+
+/* tol and horizon are for sums of exponentials. */
+static void read_soe(Frac *f) {
     const bool *given = f->args->given;
     char kind[96];
     int extra = given[ARG_TOL] ? ARG_TOL : ARG_HORIZON;
-    double lo, hi;
     if (failed(f->lw)) return;
     int64_t n = shape_of(f->lw, f->x)->dims[f->axis];
     if (!(given[extra] || f->soe)) return;
@@ -182,8 +197,7 @@ static void read_soe(Frac *f) {
     if (!failed(f->lw) && f->tol < least)
         arg_fail(f->lw, f->args, ARG_TOL, FRAX_VALUE, "is %g; for %lld samples it is %g at least", f->tol,
                  (long long)f->horizon, least);
-    if (!failed(f->lw) && !f->soe && n > SHORTEST && constant_bounds(f->g, f->alpha, &lo, &hi))
-        f->soe = in_range(&f->kind->soe, lo) && in_range(&f->kind->soe, hi);
+    if (!failed(f->lw) && !f->soe) choose_soe(f, n);
 }
 
 /* ---- Values ---- */

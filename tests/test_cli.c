@@ -378,6 +378,13 @@ static void test_show(void **state) {
     succeeds("show @/adjoint.frax --size N=8 --grad --wrt x");
     says("\n# 2:9 adjoint of spectral: spectral with the conjugate kernel, Re K and -Im K\n");
     says("\n# 3:16 adjoint of causal_conv: the same weights in reversed time, flip of causal_conv of flip\n");
+    write_model("tolerant.frax", "model m(x: f64[N], a: f64) {\n    y = frac(x, 0.5, kind=caputo, tol=1e-6)\n"
+                                 "    z = frac(x, a, kind=caputo, tol=1e-6)\n    return y, z\n}\n");
+    succeeds("show @/tolerant.frax --size N=5000");
+    says("\n# 2:9 kind=caputo, scheme=l1 of 5000 samples: soe, ");
+    says("\n# 3:9 kind=caputo, scheme=l1: not soe, since alpha is not known to stay in ");
+    succeeds("show @/tolerant.frax --size N=500");
+    says("\n# 2:9 kind=caputo, scheme=l1 of 500 samples: not soe, measured to pay from ");
     succeeds("show @/two.frax --size N=4 --kernels");
     says("bytes temporary");
     succeeds("show @/two.frax --size N=4 --llvm");
