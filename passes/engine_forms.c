@@ -72,7 +72,8 @@ static Value correlate_summed(Graph *g, Value x, Value y, uint32_t axes, uint32_
     Type type = *graph_type(g, x);
     for (int i = 0; i < type.shape.rank; i++)
         if (sum >> i & 1) type.shape.dims[i] = 1;
-    Value weights = g_broadcast(g, inverse_bin_weights(g, type, axes), graph_type(g, re)->shape);
+    Shape bins = graph_type(g, re)->shape; /* copied before more nodes move the array of types */
+    Value weights = g_broadcast(g, inverse_bin_weights(g, type, axes), bins);
     return g_spectral(g, impulse(g, type, axes), g_mul(g, re, weights), g_mul(g, im, weights), axes);
 }
 
