@@ -213,8 +213,8 @@ static FraxStatus set_tensor(const char *option, const Pair *pair, const FraxTen
         text = end + more;
     }
     if (given != 1 && given != count)
-        return fail(err, FRAX_SHAPE, "--%s %s: got %lld numbers, expected 1 or %lld", option, pair->name,
-                    (long long)given, (long long)count);
+        return fail(err, FRAX_SHAPE, "--%s %s: got %lld numbers, expected %s%lld", option, pair->name,
+                    (long long)given, count == 1 ? "" : "1 or ", (long long)count);
     for (int64_t i = 1; given == 1 && i < count; i++) element_set(tensor->data, tensor->dtype, i, value);
     return FRAX_OK;
 }

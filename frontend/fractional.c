@@ -288,7 +288,7 @@ void read_steps(Frac *f, int arg) {
     }
 }
 
-/* The first scheme of the kind that holds what this one does not. */
+/* The first scheme of the kind that holds what this one does not; of several schemes it may be none. */
 static void suggest_scheme(const Frac *f, double lo, double hi, char *text, size_t size) {
     char range[96];
     const FracKind *row = f->kind;
@@ -296,6 +296,7 @@ static void suggest_scheme(const Frac *f, double lo, double hi, char *text, size
     for (const FracKind *end = end_row(row); row < end && !*text; row++)
         if (row->variant == ARG_X && holds(row, lo, hi))
             snprintf(text, size, "; scheme=%s has %s", row->scheme, range_text(&row->alpha, "alpha", range));
+    if (!*text && f->kind->scheme) snprintf(text, size, "; no other scheme has it");
 }
 
 static void read_alpha(Frac *f) {

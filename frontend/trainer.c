@@ -371,6 +371,7 @@ static FraxStatus check_finite(const FraxTrainer *t, double loss, FraxError *err
     for (size_t i = 1; i < g->noutputs; i++) {
         const Output *out = &g->outputs[i];
         if (strncmp(out->name, prefix, strlen(prefix))) continue;
+        if (!isfinite(loss) && t->steps == 1) break; /* no step went before: the data are at fault */
         if (!isfinite(element_get(t->outputs[i], graph_type(g, out->value)->dtype, 0)))
             return fail(
                 err, FRAX_DIVERGED,

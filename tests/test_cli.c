@@ -125,6 +125,7 @@ static void test_faults_of_model_and_data(void **state) {
     fails("run @/two.frax --in x=@/ramp.npy --size M=7", 1, "M");
     fails("run @/two.frax --in x=@/ramp.npy --set b=1", 1, "has no such param");
     fails("run @/two.frax --in x=@/ramp.npy --set a=1,2,3", 1, "got 3 numbers, expected 1 or 2");
+    fails("run " NILE " --set d=1,2", 1, "got 2 numbers, expected 1\n");
     fails("run @/two.frax --in x=@/ramp.npy --set a=one", 2, "expected numbers");
     fails("run @/two.frax --in x=@/ramp.npy --load @/ramp.npy", 1, "ramp.npy");
     fails("grad @/two.frax --in x=@/ramp.npy --of y", 1, "only a floating scalar");
