@@ -25,6 +25,7 @@ struct Lbfgs {
     size_t pairs;        /* seen so far; the last HISTORY of them are kept */
     double value;
     bool evaluated; /* value and gradient belong to x */
+    bool outside;   /* a trial of this line search left the domain */
     int64_t evaluations;
     LbfgsOutcome outcome;
 };
@@ -125,6 +126,7 @@ static FraxStatus evaluate_trial(Lbfgs *l, double step, Point *point, FraxError 
         l->options.objective(l->options.context, l->trial_x, &point->value, l->trial_gradient, err);
     if (status == FRAX_VALUE) {
         point->value = INFINITY;
+        l->outside = true;
         return FRAX_OK;
     }
     point->slope = dot(l->trial_gradient, l->direction, l->n);
@@ -275,6 +277,7 @@ FraxStatus lbfgs_step(Lbfgs *l, size_t *bad, FraxError *err) {
         find_direction(l);
         start.slope = dot(l->gradient, l->direction, l->n);
     }
+    l->outside = false;
     status = line_search(l, &start, first_step(l), &found, err);
     if (status) return status;
     double moved = fabs(found.step) * largest(l->direction, l->n);
@@ -284,12 +287,10 @@ FraxStatus lbfgs_step(Lbfgs *l, size_t *bad, FraxError *err) {
         return FRAX_OK;
     }
     if (usable) accept_trial(l, found.value);
-    if (!usable)
-        l->outcome = LBFGS_FLAT;
-    else if (is_converged(l))
+    if (usable && is_converged(l))
         l->outcome = LBFGS_GRADIENT;
-    else if (moved <= l->options.rounding * (1 + largest(l->x, l->n)))
-        l->outcome = LBFGS_STEP;
+    else if (!usable || moved <= l->options.rounding * (1 + largest(l->x, l->n)))
+        l->outcome = l->outside ? LBFGS_BOUND : usable ? LBFGS_STEP : LBFGS_FLAT;
     return FRAX_OK;
 }
 

@@ -13,7 +13,8 @@ typedef FraxStatus Objective(void *context, const double *x, double *value, doub
     X(LBFGS_RUNNING, "steps remain")                                                                         \
     X(LBFGS_GRADIENT, "the gradient is below the tolerance")                                                 \
     X(LBFGS_STEP, "the step is below rounding")                                                              \
-    X(LBFGS_FLAT, "no lower point along the search direction")
+    X(LBFGS_FLAT, "no lower point along the search direction")                                               \
+    X(LBFGS_BOUND, "a guarded value has reached the end of its range")
 
 typedef enum LbfgsOutcome {
 #define X(code, text) code,

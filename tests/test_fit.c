@@ -124,6 +124,25 @@ static void test_ends_where_no_lower_point_is_found(void **state) {
     lbfgs_destroy(l);
 }
 
+/* (x − 1)², known up to 0.6 only */
+static FraxStatus walled(void *context, const double *x, double *value, double *g, FraxError *err) {
+    (void)context;
+    (void)err;
+    if (x[0] > 0.6) return FRAX_VALUE;
+    *value = (x[0] - 1) * (x[0] - 1);
+    g[0] = 2 * (x[0] - 1);
+    return FRAX_OK;
+}
+
+static void test_says_that_a_bound_ended_it(void **state) {
+    (void)state;
+    double x = 0;
+    Lbfgs *l = minimise(1, &x, walled, NULL, 1e-9);
+    assert_true(fabs(lbfgs_point(l)[0] - 0.6) < 1e-9);
+    assert_int_equal(lbfgs_outcome(l), LBFGS_BOUND);
+    lbfgs_destroy(l);
+}
+
 /* ---- Trainers ---- */
 
 static FraxModel *parse(const char *text) {
@@ -646,6 +665,7 @@ int main(void) {
         cmocka_unit_test(test_start_that_is_not_finite),
         cmocka_unit_test(test_no_convergence_without_a_minimum),
         cmocka_unit_test(test_ends_where_no_lower_point_is_found),
+        cmocka_unit_test(test_says_that_a_bound_ended_it),
         cmocka_unit_test(test_optimizers_follow_their_formulas),
         cmocka_unit_test(test_clipping_is_exact),
         cmocka_unit_test(test_linear_regression),
