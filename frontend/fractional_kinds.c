@@ -19,6 +19,9 @@
 #define ANY_ORDER BETWEEN(-INFINITY, INFINITY)
 #define NO_SOE    CLOSED(1, 0)
 
+/* The weights of integrals are differences of n^(alpha + 1), which are to stay in f64 for 1e9 samples. */
+enum { MOST_POWER = 30 };
+
 #define PERIODIC (BIT(ENGINE_AUTO) | BIT(ENGINE_FFT))
 #define CAUSAL   (BIT(ENGINE_COUNT) - 1)
 #define BY_SOE   (CAUSAL | BIT(ENGINE_SOE))
@@ -71,10 +74,10 @@ const FracKind frac_kinds[] = {
      "Gao, Sun & Zhang 2014", true},
     {"caputo", NULL, "gl", ARG_X, caputo_gl, ABOVE(0, 2), ABOVE(0, 2), BIT(ARG_STEP) | BIT(ARG_SLOPE), BY_SOE,
      1, "grunwald of x - x[0], and where alpha > 1 of x - x[0] - slope t", "1", "Podlubny 1999"},
-    {"integral", NULL, "trapezoid", ARG_X, integral_trapezoid, BETWEEN(0, INFINITY), ABOVE(0, 0.95),
+    {"integral", NULL, "trapezoid", ARG_X, integral_trapezoid, ABOVE(0, MOST_POWER), ABOVE(0, 0.95),
      BIT(ARG_STEP), BY_SOE, 1, "integral of order alpha, x by lines between the samples; y[0] = 0", "2",
      "Diethelm, Ford & Freed 2002"},
-    {"integral", NULL, "rectangle", ARG_X, integral_rectangle, BETWEEN(0, INFINITY), ABOVE(0, 0.95),
+    {"integral", NULL, "rectangle", ARG_X, integral_rectangle, ABOVE(0, MOST_POWER), ABOVE(0, 0.95),
      BIT(ARG_STEP), BY_SOE, 1, "h^alpha / Gamma(alpha+1) sum of ((n-k)^alpha - (n-k-1)^alpha) x[k], k < n",
      "1", "Diethelm, Ford & Freed 2002"},
     {"integral", NULL, "gl", ARG_X, integral_gl, BETWEEN(0, INFINITY), ABOVE(0, 0.95), BIT(ARG_STEP), BY_SOE,
