@@ -118,6 +118,31 @@ static FraxStatus fit_options(const Cli *cli, Progress *progress, FraxFitOptions
     return FRAX_OK;
 }
 
+static FraxStatus save_params(const Session *s, const char *path, FraxError *err) {
+    size_t n = frax_model_count(s->model, FRAX_PARAM);
+    NamedTensor *items = mem_calloc(MAX(n, 1), sizeof *items);
+    if (!items) return fail_memory(err, "the parameters");
+    for (size_t i = 0; i < n; i++)
+        items[i] = (NamedTensor){frax_executable_name(s->exe, FRAX_PARAM, i), session_param(s, i)};
+    FraxStatus status = safetensors_write(path, &(TensorSet){.items = items, .count = n}, err);
+    mem_free(items);
+    return status;
+}
+
+/* What a fit that a guard has ended had reached is not lost: the message says where it is. */
+static FraxStatus rescue_params(Session *s, const FraxTrainer *trainer, FraxError *err) {
+    FraxError fault = *err, other;
+    FraxStatus status = FRAX_OK;
+    for (size_t i = 0; i < frax_model_count(s->model, FRAX_PARAM) && !status; i++)
+        status = frax_trainer_get_param(trainer, i, s->param_data[i], &other);
+    if (!status) status = save_params(s, s->cli->save, &other);
+    if (status)
+        return fail(err, fault.status, "%s\n(the last params inside are not saved: %s)", fault.message,
+                    other.message);
+    return fail(err, fault.status, "%s\n(saved to %s: the last params at which every value was in its range)",
+                fault.message, s->cli->save);
+}
+
 /* Starts from the session's params (--load, --set), fits, and copies the result back. */
 static FraxStatus fit_params(Session *s, const FraxFitOptions *fit, Progress *progress, FraxTrainer **trainer,
                              FraxError *err) {
@@ -128,20 +153,11 @@ static FraxStatus fit_params(Session *s, const FraxFitOptions *fit, Progress *pr
         status = frax_trainer_set_param(*trainer, i, s->param_data[i], err);
     if (!status) status = frax_trainer_run(*trainer, (const void *const *)s->input_data, &loss, err);
     end_progress(progress);
+    if (status == FRAX_VALUE && s->cli->save && frax_trainer_steps(*trainer) > 1)
+        return rescue_params(s, *trainer, err);
     for (size_t i = 0; i < n && !status; i++)
         status = frax_trainer_get_param(*trainer, i, s->param_data[i], err);
     if (!status && progress->failed) return fail_memory(err, "the losses");
-    return status;
-}
-
-static FraxStatus save_params(const Session *s, const char *path, FraxError *err) {
-    size_t n = frax_model_count(s->model, FRAX_PARAM);
-    NamedTensor *items = mem_calloc(MAX(n, 1), sizeof *items);
-    if (!items) return fail_memory(err, "the parameters");
-    for (size_t i = 0; i < n; i++)
-        items[i] = (NamedTensor){frax_executable_name(s->exe, FRAX_PARAM, i), session_param(s, i)};
-    FraxStatus status = safetensors_write(path, &(TensorSet){.items = items, .count = n}, err);
-    mem_free(items);
     return status;
 }
 

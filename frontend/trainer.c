@@ -341,6 +341,11 @@ static const char *moving_name(const FraxTrainer *t, size_t index) {
     return graph_node(g, g->inputs[t->moving[i]])->attrs->name;
 }
 
+/* lbfgs: by itself, at a minimum or not. */
+static bool has_ended(const FraxTrainer *t) {
+    return t->lbfgs && lbfgs_outcome(t->lbfgs) != LBFGS_RUNNING;
+}
+
 static FraxStatus step_lbfgs(FraxTrainer *t, double *loss, FraxError *err) {
     size_t bad = 0;
     FraxStatus status = lbfgs_step(t->lbfgs, &bad, err);
@@ -394,6 +399,20 @@ static FraxStatus step_graph(FraxTrainer *t, double *loss, FraxError *err) {
     if (status) return status;
     *loss = element_get(t->outputs[0], graph_type(g, g->outputs[0].value)->dtype, 0);
     return check_finite(t, *loss, err);
+}
+
+/* The fault of a guard, with the step and, where steps led there, what may help. */
+static FraxStatus fail_range(const FraxTrainer *t, FraxError *err) {
+    static const char help[] =
+        "; a smaller learning rate may help, or a parameter that cannot leave the range, "
+        "as lo + (hi - lo) * sigmoid(rho)";
+    if (!err) return FRAX_VALUE;
+    FraxError fault = *err;
+    fail(err, FRAX_VALUE, "step %lld: %.*s%s", (long long)t->steps,
+         (int)(sizeof fault.message - sizeof help - 32), fault.message, t->steps > 1 ? help : "");
+    err->line = fault.line;
+    err->column = fault.column;
+    return FRAX_VALUE;
 }
 
 /* ---- Public ---- */
@@ -450,7 +469,7 @@ FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *
                         frax_executable_name(&t->exe, FRAX_INPUT, i));
         t->inputs[i] = inputs[i];
     }
-    if (frax_trainer_converged(t)) {
+    if (has_ended(t)) {
         if (loss) *loss = t->loss;
         return FRAX_OK;
     }
@@ -458,7 +477,10 @@ FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *
     batches_next(t->batches, t->inputs);
     FraxStatus status = t->lbfgs ? step_lbfgs(t, &t->loss, err) : step_graph(t, &t->loss, err);
     if (status == FRAX_DIVERGED) t->outcome = diverged;
-    if (status == FRAX_VALUE) t->outcome = left_range;
+    if (status == FRAX_VALUE) {
+        t->outcome = left_range;
+        fail_range(t, err);
+    }
     if (loss) *loss = t->loss;
     return status;
 }
@@ -471,8 +493,8 @@ FraxStatus frax_trainer_run(FraxTrainer *t, const void *const *inputs, double *l
         if (status) return status;
         bool stop = t->fit.progress && t->fit.progress(t->fit.context, t->steps, t->evaluations, t->loss);
         if (stop) t->outcome = stopped;
-        if (frax_trainer_converged(t)) t->outcome = lbfgs_outcome_text(lbfgs_outcome(t->lbfgs));
-        if (stop || frax_trainer_converged(t)) break;
+        if (has_ended(t)) t->outcome = lbfgs_outcome_text(lbfgs_outcome(t->lbfgs));
+        if (stop || has_ended(t)) break;
     }
     return FRAX_OK;
 }
@@ -485,8 +507,9 @@ int64_t frax_trainer_evaluations(const FraxTrainer *t) {
     return t ? t->evaluations : 0;
 }
 
+/* A guard ends a fit where the slope may be anything. */
 int frax_trainer_converged(const FraxTrainer *t) {
-    return t && t->lbfgs && lbfgs_outcome(t->lbfgs) != LBFGS_RUNNING;
+    return t && has_ended(t) && lbfgs_outcome(t->lbfgs) != LBFGS_BOUND;
 }
 
 const char *frax_trainer_outcome(const FraxTrainer *t) {

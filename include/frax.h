@@ -306,20 +306,21 @@ FRAX_API FraxStatus frax_trainer_create(const FraxModel *model, const FraxOption
 FRAX_API void frax_trainer_destroy(FraxTrainer *trainer); /* NULL is fine */
 /* One optimizer step on `inputs` (full arrays; the trainer draws the mini-batch). *loss (may be NULL) is the
    loss before the update. FRAX_DIVERGED names the step and the parameter that left the finite numbers; all
-   params are to be set before another step then. FRAX_VALUE says which order or other guarded value has left
-   its range; the params are then those of the last step at which all were inside. lbfgs steps back from such
-   points as from a loss that is not finite, so that only the first one can fail. It expects the same values
-   in `inputs` at each step, and does nothing once it has converged. A trainer belongs to one thread at a
-   time. */
+   params are to be set before another step then. FRAX_VALUE says at which step which order or other guarded
+   value has left its range; the params are then those of the last step at which all were inside. lbfgs steps
+   back from such points as from a loss that is not finite, so that only the first one can fail. It expects
+   the same values in `inputs` at each step, and does nothing once it has ended. A trainer belongs to one
+   thread at a time. */
 FRAX_API FraxStatus frax_trainer_step(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                       FraxError *err);
-/* fit->steps steps, or until the optimizer has converged or fit->progress has asked to stop. *loss (may be
+/* fit->steps steps, or until the optimizer has ended or fit->progress has asked to stop. *loss (may be
    NULL) is that of the last step. */
 FRAX_API FraxStatus frax_trainer_run(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                      FraxError *err);
 FRAX_API int64_t frax_trainer_steps(const FraxTrainer *trainer);
 FRAX_API int64_t frax_trainer_evaluations(const FraxTrainer *trainer);
-/* Non-zero once lbfgs has come to an end by itself. */
+/* Non-zero once lbfgs has come to an end by itself, but for one that a guarded value at the end of its range
+   has stopped: the loss may fall on beyond it. */
 FRAX_API int frax_trainer_converged(const FraxTrainer *trainer);
 /* Why the last frax_trainer_run ended, in a few words; never NULL. */
 FRAX_API const char *frax_trainer_outcome(const FraxTrainer *trainer);

@@ -168,6 +168,35 @@ static void test_guards(void **state) {
           "order.frax:3:29: guard: x is ");
 }
 
+/* What a fit had reached before a guard ended it is saved; a start that is out of range is not. */
+static void test_fits_ended_by_a_guard(void **state) {
+    (void)state;
+    write_model("edge.frax", "model edge(x: f64[T]) {\n"
+                             "    param alpha: f64 = 0.5\n"
+                             "    loss = (guard(alpha, 0, 0.95) - 2)^2 + 0 * mean(x)\n"
+                             "    return loss\n"
+                             "}\n");
+    const char *fit =
+        "fit @/edge.frax" SERIES " --steps 50 --optimizer sgd --lr 0.05 --save @/edge.safetensors";
+    fails(fit, 1, "step 5: ");
+    fails(fit, 1, "expected 0 <= x <= 0.95; a smaller learning rate may help");
+    fails(fit, 1, "edge.safetensors: the last params at which every value was in its range)");
+    cJSON *tree = json("run @/edge.frax" SERIES " --load @/edge.safetensors --json");
+    double distance = 1.5; /* from 2: each step takes a tenth of it */
+    for (int step = 1; 2 - 0.9 * distance <= 0.95; step++) distance *= 0.9;
+    assert_true(fabs(first_value(tree, "outputs", "loss") - distance * distance) < 1e-12);
+    cJSON_Delete(tree);
+    fails("fit @/edge.frax" SERIES " --set alpha=3 --steps 5 --save @/none.safetensors", 1, "step 1: ");
+    assert_null(strstr(messages, "safetensors"));
+    assert_null(strstr(messages, "learning rate"));
+    assert_null(read_all("none.safetensors"));
+    tree = json("fit @/edge.frax" SERIES " --steps 50 --optimizer lbfgs --json");
+    assert_true(cJSON_IsFalse(at(tree, "converged", NULL, NULL)));
+    assert_string_equal(at(tree, "outcome", NULL, NULL)->valuestring,
+                        "a guarded value has reached the end of its range");
+    cJSON_Delete(tree);
+}
+
 /* ---- Verbs ---- */
 
 static void test_check(void **state) {
@@ -411,6 +440,7 @@ int main(void) {
         cmocka_unit_test(test_wrong_usage),
         cmocka_unit_test(test_faults_of_model_and_data),
         cmocka_unit_test(test_guards),
+        cmocka_unit_test(test_fits_ended_by_a_guard),
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_run),
         cmocka_unit_test(test_json_of_large_and_not_finite),

@@ -451,6 +451,11 @@ static void check_fit(FraxTarget target, const char *form, FraxOptimizer optimiz
     assert_non_null(strstr(err.message, "test.frax:3:13: guard: x is 1."));
     assert_non_null(strstr(err.message, "at element 0, expected 0 <= x <= 1"));
     assert_string_equal(frax_trainer_outcome(trainer), "a guarded value left its range");
+    char step[32];
+    snprintf(step, sizeof step, "step %lld: test.frax:3:13: ", (long long)frax_trainer_steps(trainer));
+    assert_int_equal(strncmp(err.message, step, strlen(step)), 0);
+    assert_non_null(strstr(err.message, "lo + (hi - lo) * sigmoid(rho)"));
+    assert_int_equal(err.line, 3);
     assert_int_equal(frax_trainer_get_param(trainer, 0, rho, NULL), FRAX_OK);
     assert_true(fabs(rho[0] - last) < 1e-6 && fabs(rho[1] - last) < 1e-6);
     /* It can go on from there. */
@@ -499,6 +504,32 @@ static void test_lbfgs_steps_back(void **state) {
     frax_model_destroy(model);
 }
 
+/* The loss falls beyond the range: the fit ends at its border, which is no minimum. */
+static void test_a_border_is_no_convergence(void **state) {
+    (void)state;
+    FraxModel *model = parse("model edge(x: f64[N]) {\n"
+                             "    param rho: f64 = 0.5\n"
+                             "    loss  = (guard(rho, lo=0, hi=0.9) - 2)^2 + mean(x)\n"
+                             "    return loss\n"
+                             "}\n");
+    FraxOptions options = options_for(FRAX_CPU);
+    FraxFitOptions fit = frax_default_fit_options(FRAX_LBFGS);
+    FraxTrainer *trainer;
+    FraxError err = {0};
+    double x[3] = {0}, loss, rho;
+    if (frax_trainer_create(model, &options, &fit, &trainer, &err)) fail_msg("%s", err.message);
+    if (frax_trainer_run(trainer, (const void *[]){x}, &loss, &err)) fail_msg("%s", err.message);
+    frax_trainer_get_param(trainer, 0, &rho, NULL);
+    assert_true(fabs(rho - 0.9) < 1e-9);
+    assert_string_equal(frax_trainer_outcome(trainer), "a guarded value has reached the end of its range");
+    assert_false(frax_trainer_converged(trainer));
+    int64_t steps = frax_trainer_steps(trainer);
+    assert_int_equal(frax_trainer_step(trainer, (const void *[]){x}, &loss, &err), FRAX_OK);
+    assert_int_equal(frax_trainer_steps(trainer), steps); /* it has ended all the same */
+    frax_trainer_destroy(trainer);
+    frax_model_destroy(model);
+}
+
 static void test_failing_allocations(void **state) {
     (void)state;
     FraxModel *model = parse(power_model);
@@ -534,6 +565,7 @@ int main(void) {
         cmocka_unit_test(test_every_mode),
         cmocka_unit_test(test_fits_stop_at_the_last_good_point),
         cmocka_unit_test(test_lbfgs_steps_back),
+        cmocka_unit_test(test_a_border_is_no_convergence),
         cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
