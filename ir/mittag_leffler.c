@@ -9,6 +9,9 @@
  * With A = π/h the rule errs by e^{−2Ad}, d the distance in u from the real line to the nearest singularity:
  * the branch point lies at u = i, a pole λ_p at Im u = 1 − Re √(λ_p/μ). Downward nothing but e^λ grows, and
  * the error is e^{2A − A²/μ}. All is real for real z, so half of the nodes suffice.
+ *
+ * That error is relative to 1. Where |z| ≤ 1/4 and m = 0 the power series is summed instead, whose error is
+ * relative to its terms: for β = 0, −1, … the first of them vanish, and what is left is small.
  */
 #include "special.h"
 #include "vector_math.h"
@@ -188,11 +191,31 @@ static double integral(const Point *p, const Parabola *c) {
     return sum * scale;
 }
 
+/* ---- The power series ---- */
+
+/* Σ_{k≥n} k!/(k−n)! z^{k−n} / Γ(αk + β), for |z| ≤ 1/4. By reflection |1/Γ(x)| < 2 + Γ(1 − β) for x ≥ β, and
+   from k = 2n on the factors k!/(k−n)! z^{k−n} at least halve. */
+static double power_series(const Point *p) {
+    enum { LARGEST_GAMMA = 172 };
+    double sum = 0, power = tgamma((double)p->n + 1), most = 2 + (p->beta < 0 ? tgamma(1 - p->beta) : 0);
+    for (int64_t k = p->n; power != 0; k++) {
+        double x = fma(p->alpha, (double)k, p->beta);
+        sum += power * reciprocal_gamma(x);
+        if (x > LARGEST_GAMMA || (k >= 2 * p->n && fabs(power) * most < 1e-17 * fabs(sum))) break;
+        power *= p->z * (double)(k + 1) / (double)(k + 1 - p->n);
+    }
+    return sum;
+}
+
 double mittag_leffler(double alpha, double beta, double z, int64_t n, int64_t m) {
     Point p = {.alpha = alpha, .beta = beta, .z = z, .unit = fmax(1, fabs(z)), .n = n, .m = m};
     if (!(alpha > 0 && alpha <= 2 && fabs(beta) <= MOST_BETA) || isnan(z)) return NAN;
     if (z == -INFINITY) return alpha < 2 ? 0 : NAN;
     if (z == 0 && m == 0) return tgamma((double)n + 1) * reciprocal_gamma(alpha * (double)n + beta);
+    if (fabs(z) <= 0.25 && m == 0) {
+        double sum = power_series(&p);
+        if (isfinite(sum)) return sum;
+    }
     find_pole(&p);
     if (p.rho * p.rho < fmax(3, beta)) {
         Parabola around = around_poles(&p);

@@ -15,8 +15,8 @@ double polygamma(int64_t n, double x);
    At the poles of Γ the real part of log Γ is +∞, and the derivatives are NaN. */
 double complex_lgamma(double x, double y, int64_t n, Part part);
 /* ∂^n/∂z^n ∂^m/∂β^m E_{α,β}(z), E_{α,β}(z) = Σ z^k / Γ(αk + β), for 0 < α ≤ 2, |β| ≤ 1000 and
-   any real z; 0 ≤ n, m ≤ MAX_MITTAG_LEFFLER. Relative or absolute error below 1e-12; +∞ or −∞ beyond the
-   range of f64. */
+   any real z; 0 ≤ n, m ≤ MAX_MITTAG_LEFFLER. Relative or absolute error below 1e-12, relative where
+   |z| ≤ 1/4 and m = 0, unless larger terms of the power series cancel; +∞ or −∞ beyond the range of f64. */
 double mittag_leffler(double alpha, double beta, double z, int64_t n, int64_t m);
 
 #endif

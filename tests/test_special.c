@@ -90,6 +90,32 @@ static void test_elementary_cases(void **state) {
     expect_within(mittag_leffler(0.5, 1, -5, 0, 0), 0.110704637733069, 1e-14, "E(1/2, 1, -5)");
 }
 
+static void expect_relative(double got, double expected, double tolerance, const char *what) {
+    if (!(fabs(got - expected) <= tolerance * fabs(expected)))
+        fail_msg("%s is %.17g, expected %.17g", what, got, expected);
+}
+
+/* Where the first terms of the series vanish, what is left is small and right to its own digits:
+   E_{1,−p}(z) = z^{p+1} e^z, E_{2,−1}(z) = z cosh √z, E_{2,0}(z) = √z sinh √z, ∂z (z² e^z) = (z² + 2z) e^z.
+ */
+static void test_small_arguments(void **state) {
+    (void)state;
+    for (double z = 0.25; z > 1e-100; z *= 0.3)
+        for (int sign = -1; sign <= 1; sign += 2) {
+            double x = sign * z, root = sqrt(z), cosine = x < 0 ? cos(root) : cosh(root);
+            double sine = x < 0 ? sin(root) / root : sinh(root) / root;
+            expect_relative(mittag_leffler(1, 0, x, 0, 0), x * exp(x), 1e-14, "E(1, 0, x)");
+            expect_relative(mittag_leffler(1, -1, x, 0, 0), x * x * exp(x), 1e-14, "E(1, -1, x)");
+            expect_relative(mittag_leffler(2, -1, x, 0, 0), x * cosine, 1e-14, "E(2, -1, x)");
+            expect_relative(mittag_leffler(2, 0, x, 0, 0), x * sine, 1e-14, "E(2, 0, x)");
+            expect_relative(mittag_leffler(1, -1, x, 1, 0), x * (x + 2) * exp(x), 1e-14, "E'(1, -1, x)");
+            expect_relative(mittag_leffler(0.5, -0.5, x, 0, 0),
+                            -0.5 / sqrt(M_PI) + x * x * (1 / sqrt(M_PI) + x * exp(x * x) * erfc(-x)), 1e-14,
+                            "E(1/2, -1/2, x)");
+        }
+    expect_relative(mittag_leffler(1, -200, 0.1, 0, 0), 1e-201 * exp(0.1), 1e-12, "E(1, -200, 0.1)");
+}
+
 static double rgamma(double x) {
     return x <= 0 && x == floor(x) ? 0 : 1 / tgamma(x);
 }
@@ -265,6 +291,7 @@ static void test_complex_lgamma_derivatives(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mittag_leffler_table),
+        cmocka_unit_test(test_small_arguments),
         cmocka_unit_test(test_complex_lgamma_table),
         cmocka_unit_test(test_elementary_cases),
         cmocka_unit_test(test_recurrence_in_beta),
