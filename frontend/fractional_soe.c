@@ -53,11 +53,14 @@ static Value minus(const Frac *f, double constant, Value v) {
     return g_sub(f->g, g_like(f->g, v, constant), v);
 }
 
-/* scale · e^{exponent + log q − Jλ} */
+/* scale · e^{exponent + log q − Jλ}, and 0 below 1e-100: the slowest modes, which only the lowest orders
+   need, would have products too small for normal numbers, which processors compute many times slower. */
 static Value coefficient(const Frac *f, const Bank *bank, Value scale, Value exponent) {
     Graph *g = f->g;
     Value fixed = g_sub(g, bank->log_weight, g_scale(g, bank->rate, SOE_LAGS));
-    return mix(f, OP_mul, g_unary(g, OP_exp, mix(f, OP_add, exponent, fixed)), scale);
+    Value c = g_unary(g, OP_exp, mix(f, OP_add, exponent, fixed));
+    Value none = g_binary(g, OP_lt, c, g_like(g, c, 1e-100));
+    return mix(f, OP_mul, patch(f, none, 0, c), scale);
 }
 
 /* (1 − z)^a: w_k = −sin(πa)/π ∫ e^{−kλ} (e^λ − 1)^a dλ, for a > −1 and, at lags k > a, continued beyond 1. */
