@@ -1,4 +1,6 @@
-/* bench.h — the benchmark suite: suite.c holds the cases, measure.c times them, report.c tells the results.
+/* bench.h — the benchmark suite. main.c runs the parts: suite.c (models, operators, training), spectral.c
+ * (the sweep over lengths and batches, beside fftw.c, the same by hand on FFTW), compile.c (compiling,
+ * memory). measure.c times the cases, report.c tells the results, chart.c draws them.
  *
  * All runs of a case happen in one process, on the same seeded noise, in turn, so that a change of the
  * machine's speed hits all of them; medians count. Before anything is timed the results of the targets are
@@ -18,6 +20,8 @@ typedef struct Settings {
 
 /* ---- Results ---- */
 
+enum { MAX_BARS = 3 };
+
 /* What a bar limits: enumerator, how it reads, whether the value must be at least the limit. */
 #define BARS(X)                                                                                              \
     X(BAR_NONE, "", false)                                                                                   \
@@ -26,6 +30,9 @@ typedef struct Settings {
     X(BAR_MICROSECONDS, "<= %g us", false)                                                                   \
     X(BAR_MILLISECONDS, "<= %g ms", false)                                                                   \
     X(BAR_RATIO, "<= %g x live", false)                                                                      \
+    X(BAR_GURU, ">= %g x guru", true)                                                                        \
+    X(BAR_NAIVE, ">= %g x naive", true)                                                                      \
+    X(BAR_BARE, "<= %g x bare", false)                                                                       \
     X(BAR_OPERATOR, "<= %g x operator", false)
 
 typedef enum BarKind {
@@ -36,17 +43,46 @@ typedef enum BarKind {
 
 typedef struct Bar {
     BarKind kind;
-    double limit;
+    double limit, value; /* value: what was measured */
 } Bar;
+
+/* Where a row stands in the sweep; length 0: it is none of it. */
+typedef struct Point {
+    FraxDType dtype;
+    int64_t length, batch;
+    bool gradient, causal;
+    bool full; /* as many rows as a batch has at most */
+} Point;
 
 typedef struct Row {
     char name[64];
     int threads;               /* 0: does not matter */
-    double fused, eager, copy; /* seconds; 0: not measured */
-    Bar bar;
-    double value; /* what the bar limits */
+    double fused, eager, copy; /* seconds of a run; 0: not measured */
+    double guru, naive;        /* by hand on FFTW, see fftw.c */
+    Bar bars[MAX_BARS];        /* those without a kind last */
+    Point point;
     size_t repeat;
 } Row;
+
+typedef struct Suite {
+    Settings settings;
+    Row *rows;
+    size_t nrows, cap;
+    FraxError err;
+} Suite;
+
+/* ---- The parts; each fails with a message in s->err ---- */
+
+FraxStatus run_suite(Suite *s);
+FraxStatus run_spectral(Suite *s);
+FraxStatus run_compiling(Suite *s);
+/* In a process of its own, for run_compiling: loads and compiles one model, prints the seconds; exit status.
+ */
+int compile_one(const char *number, bool cached);
+
+bool wanted(const Suite *s, const char *name);
+/* Keeps a copy of the row and prints it. */
+FraxStatus add_row(Suite *s, const Row *row);
 
 /* ---- measure.c ---- */
 
@@ -78,16 +114,84 @@ FraxStatus pair_run(const Pair *pair, int target, FraxError *err);
 /* FRAX_INTERNAL where the targets' results differ by more than rounding. */
 FraxStatus pair_compare(const Pair *pair, FraxError *err);
 size_t type_bytes_of(const FraxTensor *type);
+/* The output of that name (or the gradient); NULL if there is none. */
+void *pair_output(const Pair *pair, int target, const char *name, FraxTensor *type);
+/* FRAX_INTERNAL where two arrays of this type differ by more than rounding; b is called `who`. */
+FraxStatus compare_arrays(const char *name, const FraxTensor *type, const void *a, const void *b,
+                          const char *who, FraxError *err);
+
+/* Contestants with a Pair as their context, and a copy split over threads with a Copy. */
+FraxStatus run_fused(void *pair, FraxError *err);
+FraxStatus run_eager(void *pair, FraxError *err);
+
+typedef struct Copy {
+    char *to;
+    const char *from;
+    size_t bytes;
+    int threads;
+} Copy;
+
+FraxStatus run_copy(void *copy, FraxError *err);
+
+#define MODELS   FRAX_SOURCE_DIR "/bench/models.frax"
+#define EXAMPLES FRAX_SOURCE_DIR "/frontend/examples"
+
+/* The values of one or two size symbols: SIZES(B, 32, N, 128), SIZES(N, 100, , 0). */
+typedef struct Sizes {
+    FraxSize list[2];
+} Sizes;
+
+#define SIZES(a, x, b, y)                                                                                    \
+    {                                                                                                        \
+        {                                                                                                    \
+            {#a, x}, {                                                                                       \
+#b, y                                                                                        \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+
+/* Without the kernel cache. */
+FraxOptions options_for(const Sizes *sizes, int threads, FraxMode mode);
+
+/* ---- fftw.c ---- */
+
+typedef struct BaselineSpec {
+    FraxDType dtype;
+    int64_t rows, n;
+    bool causal;   /* convolution with Gruenwald weights, else the Weyl derivative */
+    bool gradient; /* and the loss mean(y^2), with its gradients in x and in the order */
+    int threads;
+    double order, step;
+} BaselineSpec;
+
+typedef enum BaselineKind { GURU, NAIVE, BASELINES } BaselineKind;
+
+typedef struct Baseline Baseline;
+
+/* Before any other use of FFTW: recalls the plans of earlier runs. False in a build without FFTW. */
+bool baseline_start(void);
+/* Plans. *out is NULL, without an error, where there is nothing to compare with: no FFTW, or no two rows for
+   guru. x has the rows, 64-byte aligned. */
+FraxStatus baseline_create(const BaselineSpec *spec, BaselineKind kind, const void *x, Baseline **out,
+                           FraxError *err);
+FraxStatus baseline_run(void *baseline, FraxError *err);
+/* Fails where what it computed is not what the pair's eager target did. */
+FraxStatus baseline_compare(const Baseline *baseline, const Pair *pair, FraxError *err);
+void baseline_destroy(Baseline *baseline); /* NULL is fine */
 
 /* ---- report.c ---- */
 
 void print_machine(void);
-void print_heading(void);
-void print_row(const Row *row);
+/* A heading for the row where the last one printed was of another kind, then the row. */
+void print_row(const Row *row, const Row *last);
 void print_summary(const Row *rows, size_t n);
-/* 1 met, 0 missed, −1 no bar. */
-int bar_met(const Row *row);
-FraxStatus write_json(const char *path, const Settings *settings, const Row *rows, size_t n, FraxError *err);
-FraxStatus write_plot(const char *path, const Row *rows, size_t n, FraxError *err);
+FraxStatus write_json(const char *path, const Suite *s, FraxError *err);
+void processor_name(char *name, size_t size);
+
+/* ---- chart.c ---- */
+
+FraxStatus write_ratios(const char *path, const Suite *s, FraxError *err);
+/* Time per row against the length. */
+FraxStatus write_sweep(const char *path, const Suite *s, FraxError *err);
 
 #endif

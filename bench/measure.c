@@ -4,7 +4,9 @@
 #include "files.h"
 #include "half.h"
 #include "rng.h"
+#include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { MIN_REPEAT = 7, MAX_REPEAT = 1000, CLASSES = 10, SEED = 20240229 };
@@ -49,7 +51,7 @@ static FraxStatus choose_inner(const Contestant *c, int64_t *inner, double *esti
 }
 
 FraxStatus time_in_turn(Contestant *all, size_t n, const Settings *settings, size_t *repeat, FraxError *err) {
-    enum { MOST = 4 };
+    enum { MOST = 6 };
     int64_t inner[MOST];
     double round = 0, estimate = 0;
     FraxStatus status = FRAX_OK;
@@ -137,16 +139,16 @@ FraxStatus pair_run(const Pair *p, int target, FraxError *err) {
 }
 
 /* Sums are taken in different orders: differences count against the largest entry of the array. */
-static FraxStatus compare(const char *name, const FraxTensor *type, const void *fused, const void *eager,
-                          FraxError *err) {
+FraxStatus compare_arrays(const char *name, const FraxTensor *type, const void *a, const void *b,
+                          const char *who, FraxError *err) {
     double tolerance = type->dtype == FRAX_F64 ? 1e-10 : 2e-4, scale = 0;
     int64_t n = tensor_count(type);
-    for (int64_t i = 0; i < n; i++) scale = fmax(scale, fabs(element_get(eager, type->dtype, i)));
+    for (int64_t i = 0; i < n; i++) scale = fmax(scale, fabs(element_get(a, type->dtype, i)));
     for (int64_t i = 0; i < n; i++) {
-        double a = element_get(eager, type->dtype, i), b = element_get(fused, type->dtype, i);
-        if (!(fabs(a - b) <= tolerance * scale))
-            return fail(err, FRAX_INTERNAL, "%s differs at element %lld: eager %.9g, fused %.9g", name,
-                        (long long)i, a, b);
+        double x = element_get(a, type->dtype, i), y = element_get(b, type->dtype, i);
+        if (!(fabs(x - y) <= tolerance * scale))
+            return fail(err, FRAX_INTERNAL, "%s differs at element %lld: eager %.9g, %s %.9g", name,
+                        (long long)i, x, who, y);
     }
     return FRAX_OK;
 }
@@ -157,7 +159,52 @@ FraxStatus pair_compare(const Pair *p, FraxError *err) {
     for (size_t i = 0; i < p->count[FRAX_OUTPUT] && !status; i++) {
         FraxTensor type = frax_executable_type(p->exe[FUSED], FRAX_OUTPUT, i);
         const char *name = frax_executable_name(p->exe[FUSED], FRAX_OUTPUT, i);
-        status = compare(name, &type, p->outputs[FUSED][i], p->outputs[EAGER][i], err);
+        status = compare_arrays(name, &type, p->outputs[EAGER][i], p->outputs[FUSED][i], "fused", err);
     }
     return status;
+}
+
+void *pair_output(const Pair *p, int target, const char *name, FraxTensor *type) {
+    for (size_t i = 0; i < p->count[FRAX_OUTPUT]; i++) {
+        if (strcmp(frax_executable_name(p->exe[target], FRAX_OUTPUT, i), name) != 0) continue;
+        *type = frax_executable_type(p->exe[target], FRAX_OUTPUT, i);
+        return p->outputs[target][i];
+    }
+    return NULL;
+}
+
+/* ---- Contestants ---- */
+
+FraxStatus run_fused(void *pair, FraxError *err) {
+    return pair_run(pair, FUSED, err);
+}
+
+FraxStatus run_eager(void *pair, FraxError *err) {
+    return pair_run(pair, EAGER, err);
+}
+
+FraxStatus run_copy(void *copy, FraxError *err) {
+    const Copy *c = copy;
+    (void)err;
+    if (c->threads == 1) {
+        memcpy(c->to, c->from, c->bytes);
+        return FRAX_OK;
+    }
+#pragma omp parallel num_threads(c->threads)
+    {
+        size_t id = (size_t)omp_get_thread_num(), n = (size_t)omp_get_num_threads();
+        size_t begin = c->bytes * id / n, end = c->bytes * (id + 1) / n;
+        memcpy(c->to + begin, c->from + begin, end - begin);
+    }
+    return FRAX_OK;
+}
+
+FraxOptions options_for(const Sizes *sizes, int threads, FraxMode mode) {
+    FraxOptions options = frax_default_options();
+    options.sizes = sizes->list;
+    options.nsizes = sizes->list[1].name[0] ? 2 : 1;
+    options.threads = threads;
+    options.mode = mode;
+    options.no_cache = 1;
+    return options;
 }

@@ -5,8 +5,9 @@
 
 Optional: uses whichever of torch and jax the running Python has. Inputs are seeded noise; each peer's results are
 compared with NumPy's (or, for training, the first losses of the peers with each other) before anything is timed.
-Times are medians of many, the peers taking turns; compiling is left out. frax's times come from the suite's run, so
-compare only runs of the same quiet machine.
+Times are medians of many, the peers taking turns; compiling is left out. In the sweep of fractional derivatives frax
+takes its turn in this process, by library.py, at the points that the suite's run has (without one: those with bars).
+In the other cases frax's times come from the suite's run: compare only runs of the same quiet machine.
 """
 import argparse
 import json
@@ -25,6 +26,12 @@ if options.threads == 1:  # XLA has no other switch
 
 import numpy as np
 
+import library
+
+try:  # before the others: see Library
+    frax = library.Library(os.path.join(os.path.dirname(options.suite) or ".", "libfrax.so"))
+except OSError as error:
+    raise SystemExit("peers.py: %s; build it with ./dev bench" % error)
 try:
     import torch
 
@@ -37,7 +44,7 @@ try:
 except ImportError:
     jax = None
 
-STEP, CHANNELS, CLASSES = 0.1, 8, 10
+STEP, ORDER, CHANNELS, CLASSES = 0.1, 0.7, 8, 10
 
 
 class Torch:
@@ -110,22 +117,12 @@ def layer_norm_numpy(x):
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
 
 
-def frac_numpy(x):
-    n = x.shape[-1]
-    omega = np.arange(n // 2 + 1) * (2 * np.pi / (n * STEP))
-    return np.fft.irfft(np.fft.rfft(x.astype(np.float64)) * (1j * omega) ** 0.7, n=n)
-
-
-def spectral(lib, x):
-    return lib.frac(x, lib.array(np.full((), 0.7, np.float32)))
-
-
 # Name in the suite, shape of the input, the case, what it must equal.
 FORWARD = [
     ("chain of ten, 16 M f32", (1 << 24,), chain, chain_numpy),
     ("softmax 16384x1024 f32", (1 << 14, 1024), lambda lib, x: lib.softmax(x), softmax_numpy),
     ("layer_norm 16384x1024 f32", (1 << 14, 1024), lambda lib, x: lib.layer_norm(x), layer_norm_numpy),
-] + [("spectral forward %d" % n, ((1 << 20) // n, n), spectral, frac_numpy) for n in (128, 1024, 8192)]
+]
 
 
 def forward_runs(case, x):
@@ -217,14 +214,21 @@ def training_runs(rows, n):
     return runs
 
 
+def seconds_of(run, count):
+    begin = time.perf_counter()
+    for _ in range(count):
+        run()
+    return (time.perf_counter() - begin) / count
+
+
 def medians(runs):
+    """Of samples of at least 200 microseconds, in turn."""
     samples = {name: [] for name in runs}
-    budget, start = (0.5 if options.quick else 3) * len(runs), time.perf_counter()
-    while time.perf_counter() - start < budget or len(samples[next(iter(runs))]) < 5:
+    counts = {name: 1 + int(2e-4 / seconds_of(run, 3)) for name, run in runs.items()}
+    budget, start = (0.3 if options.quick else 2) * len(runs), time.perf_counter()
+    while runs and (time.perf_counter() - start < budget or len(samples[next(iter(runs))]) < 5):
         for name, run in runs.items():
-            begin = time.perf_counter()
-            run()
-            samples[name].append(time.perf_counter() - begin)
+            samples[name].append(seconds_of(run, counts[name]))
     return {name: statistics.median(times) for name, times in samples.items()}
 
 
@@ -253,9 +257,13 @@ def suite_times(name):
     return {}
 
 
+def columns(times, peers, scale):
+    return "".join("%16s" % ("%.4g" % (scale * times[p]) if p in times else "-") for p in peers)
+
+
 def report(name, runs, check):
     times = suite_times(name) | medians(usable(name, runs, check))
-    print("%-32s" % name + "".join("%16s" % ("%.3f" % (1e3 * times[p]) if p in times else "-") for p in PEERS), flush=True)
+    print("%-32s" % name + columns(times, PEERS, 1e3), flush=True)
 
 
 def close_to(expected):
@@ -276,12 +284,127 @@ def same_losses():
     return check
 
 
+# ---- The sweep ----
+
+MODELS = {
+    False: "model m(x: %s[B, N]) {\n y = frac(x, 0.7, kind=weyl, step=0.1)\n return y\n}\n",
+    True: "model m(x: %s[B, N]) {\n param order: %s = 0.7\n y = frac(x, order, kind=weyl, step=0.1)\n"
+    " loss = mean(y^2)\n return loss, y\n}\n",
+}
+# f32, by whether with gradients: rows, samples, how many times PyTorch's eager time frax is to be faster.
+BARS = {(True, 1, 32): 20, (True, 32, 1024): 6, (True, 64, 4096): 6}
+
+
+def symbol(n):
+    omega = np.arange(n // 2 + 1) * (2 * np.pi / (n * STEP))
+    logarithm = np.log(np.maximum(omega, 1e-300)) + 0.5j * np.pi
+    k = np.where(omega > 0, np.exp(ORDER * logarithm), 0)
+    return k, k * logarithm
+
+
+def expected_of(x, gradient):
+    """By NumPy in f64: the derivative, or the loss with its gradients in x and in the order."""
+    n, (k, dk) = x.shape[-1], symbol(x.shape[-1])
+    spectrum = np.fft.rfft(x.astype(np.float64))
+    y = np.fft.irfft(spectrum * k, n=n)
+    if not gradient:
+        return (y,)
+    g = 2 * y / y.size
+    return (y * y).mean(), np.fft.irfft(np.fft.rfft(g) * k.conj(), n=n), (g * np.fft.irfft(spectrum * dk, n=n)).sum()
+
+
+def frax_run(x, gradient):
+    dtype = "f64" if x.dtype == np.float64 else "f32"
+    text = MODELS[gradient] % ((dtype,) * (2 if gradient else 1))
+    wrt = ("x", "order") if gradient else ()
+    exe = frax.compile(text, x, wrt, options.threads, B=x.shape[0], N=x.shape[1])
+    outputs = exe.outputs()
+    results = [outputs[name] for name in (("loss", "grad.x", "grad.order") if gradient else ("y",))]
+
+    def run():
+        exe.run()
+        return results
+
+    return run
+
+
+def sweep_runs(x, gradient):
+    runs, order = {"frax": frax_run(x, gradient)}, np.full((), ORDER, x.dtype)
+    if torch:
+        loss = lambda v, a: (Torch.frac(v, a) ** 2).mean()
+        v, a = torch.from_numpy(x), torch.from_numpy(order)
+        if gradient:
+            v, a = v.requires_grad_(), a.requires_grad_()
+
+        def torch_run(case):
+            if not gradient:
+                return lambda: (case(v, a),)
+
+            def run():
+                value = case(v, a)
+                return value.detach(), *torch.autograd.grad(value, (v, a))
+
+            return run
+
+        case = loss if gradient else Torch.frac
+        runs["torch"], runs["torch.compile"] = torch_run(case), torch_run(torch.compile(case, dynamic=False))
+    if jax:
+        j, o = jnp.asarray(x), jnp.asarray(order)
+        with_gradient = jax.jit(jax.value_and_grad(lambda v, a: (Jax.frac(v, a) ** 2).mean(), (0, 1)))
+        plain = jax.jit(lambda v, a: (Jax.frac(v, a),))
+
+        def jax_run():
+            result = jax.block_until_ready((with_gradient if gradient else plain)(j, o))
+            return (result[0], *result[1]) if gradient else result
+
+        runs["jax.jit"] = jax_run
+    return runs
+
+
+def close_to_all(expected, dtype):
+    tolerance = 1e-9 if dtype == np.float64 else 2e-4
+
+    def check(peer, results):
+        for name, want, got in zip(("result", "gradient in x", "gradient in the order"), expected, results):
+            error = np.abs(np.asarray(got, np.float64) - want).max() / np.abs(want).max()
+            assert error < tolerance, "%s differs by %g of the largest entry" % (name, error)
+
+    return check
+
+
+def sweep_points():
+    try:
+        with open(options.suite) as file:
+            rows = json.load(file)["rows"]
+    except OSError:
+        rows = []
+    points = [(r["dtype"], r["gradient"], r["batch"], r["length"]) for r in rows
+              if "length" in r and not r["causal"] and r["threads"] == options.threads]
+    return list(dict.fromkeys(points + [("f32", *case) for case in BARS]))
+
+
+def report_point(dtype, gradient, rows, n):
+    x = noise(rows, n).astype({"f32": np.float32, "f64": np.float64}[dtype])
+    name = "%s %dx%d %s" % (dtype, rows, n, "forward+gradient" if gradient else "forward")
+    check = close_to_all(expected_of(x, gradient), x.dtype)
+    times = medians(usable(name, sweep_runs(x, gradient), check))
+    line, bar = "%-36s" % name + columns(times, SWEEP_PEERS, 1e6), BARS.get((gradient, rows, n)) if dtype == "f32" else None
+    if "torch" in times and "frax" in times:
+        ratio = times["torch"] / times["frax"]
+        line += "%12.2f" % ratio + (" >= %g x torch %s" % (bar, "ok" if ratio >= bar else "missed") if bar else "")
+    print(line, flush=True)
+
+
+SWEEP_PEERS = ["frax", "torch", "torch.compile", "jax.jit"]
 PEERS = ["frax", "frax eager", "torch", "torch.compile", "jax.jit"]
 if not torch and not jax:
     raise SystemExit("peers.py: this Python has neither torch nor jax")
 versions = ["%s %s" % (m.__name__, m.__version__) for m in (torch, jax) if m]
-print("%s; %d thread(s); milliseconds\n" % (", ".join(versions), options.threads))
-print("%-32s" % "case" + "".join("%16s" % p for p in PEERS))
+print("%s; %d thread(s)\n" % (", ".join(versions), options.threads))
+print("%-36s" % "microseconds" + "".join("%16s" % p for p in SWEEP_PEERS) + "%12s" % "torch/frax")
+for point in sweep_points():
+    report_point(*point)
+print("\n%-32s" % "milliseconds" + "".join("%16s" % p for p in PEERS))
 for name, shape, case, expected in FORWARD:
     x = noise(*shape)
     report(name, forward_runs(case, x), close_to(expected(x)))

@@ -16,6 +16,7 @@ enum {
     PLOT_HEIGHT = 180,
     LEGEND_ROW = 20,
     MAX_TICKS = 24,
+    MAX_BINARY_TICKS = 12,
     MAX_POINTS = 4000, /* of a line; longer series are drawn by the extremes of MAX_POINTS / 2 buckets */
     MAX_DOTS = 40,     /* a line of no more values shows each as a dot */
     BAR = 16,
@@ -23,6 +24,7 @@ enum {
 };
 
 static const char *const palette[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"};
+static const char reference_colour[] = "#666666";
 static const char *const dashes[] = {"none", "7 3", "2 3"}; /* from the seventh series on */
 
 static const char style[] =
@@ -38,6 +40,7 @@ static const char style[] =
 typedef struct Scale {
     double lo, hi, from, to;
     bool log, whole; /* whole: ticks at whole numbers only */
+    bool binary;     /* of a logarithmic axis: ticks at powers of two */
     double step;     /* between ticks of a linear axis */
     double ticks[MAX_TICKS];
     int nticks;
@@ -191,6 +194,14 @@ static void log_ticks(Scale *s) {
         }
 }
 
+/* Ticks at powers of two, or at every few, up to the highest. */
+static void binary_ticks(Scale *s) {
+    int low = (int)ceil(log2(s->lo) - 1e-9), high = (int)floor(log2(s->hi) + 1e-9);
+    int stride = (high - low) / MAX_BINARY_TICKS + 1;
+    for (int power = high - (high - low) / stride * stride; power <= high; power += stride)
+        add_tick(s, ldexp(1, power), 1e-9 * s->hi);
+}
+
 /* Ticks at multiples of 1, 2 or 5 times a power of ten, about `target` of them (Heckbert, "Nice numbers for
    graph labels", 1990); with `round_out` the axis is extended to whole multiples. */
 static void linear_ticks(Scale *s, int target, bool round_out) {
@@ -209,7 +220,10 @@ static bool settle(Scale *s, int target, bool round_out) {
     double margin = 1e-9 * fmax(fabs(s->lo), fabs(s->hi));
     if (s->log) {
         if (s->hi - s->lo <= margin) s->lo /= 2, s->hi *= 2;
-        log_ticks(s);
+        if (s->binary)
+            binary_ticks(s);
+        else
+            log_ticks(s);
         return any;
     }
     if (s->hi - s->lo <= margin) {
@@ -256,16 +270,22 @@ static FraxStatus finish_chart(Text *out, Text *body, const char *title, double 
     return failed ? FRAX_MEMORY : FRAX_OK;
 }
 
-/* Writes the entry of series i at the pen and moves the pen, to the next row where this one is full. */
-static void legend_entry(Text *out, const char *name, size_t i, Point *pen) {
-    double width = text_width(name) + 44;
+/* The beginning of the path of series i. */
+static void open_line(Text *out, const SvgSeries *series, size_t i, const char *width) {
+    text_printf(out, "<path class=\"line\" style=\"%sstroke:%s;stroke-dasharray:%s\" d=\"", width,
+                series->reference ? reference_colour : palette[i % COUNT(palette)],
+                series->reference ? dashes[1] : dashes[i / COUNT(palette) % COUNT(dashes)]);
+}
+
+/* Writes an entry at the pen and moves the pen, to the next row where this one is full. */
+static void legend_entry(Text *out, const SvgSeries *series, size_t i, Point *pen) {
+    double width = text_width(series->name) + 44;
     if (pen->x > LEFT && pen->x + width > WIDTH - RIGHT) *pen = (Point){LEFT, pen->y + LEGEND_ROW};
-    text_printf(out, "<path class=\"line\" style=\"stroke-width:3;stroke:%s;stroke-dasharray:%s\" d=\"",
-                palette[i % COUNT(palette)], dashes[i / COUNT(palette) % COUNT(dashes)]);
+    open_line(out, series, i, "stroke-width:3;");
     put_point(out, 'M', (Point){pen->x + 2, pen->y + 8});
     put_point(out, 'L', (Point){pen->x + 18, pen->y + 8});
     text_printf(out, "\"/>\n");
-    put_label(out, NULL, pen->x + 26, pen->y + 12, name);
+    put_label(out, NULL, pen->x + 26, pen->y + 12, series->name);
     pen->x += width;
 }
 
@@ -300,16 +320,21 @@ static double x_of(const SvgSeries *s, size_t i) {
     return s->x ? s->x[i] : (double)i;
 }
 
-static bool has_point(const SvgSeries *s, size_t i, bool log) {
-    return drawable(x_of(s, i), false) && drawable(s->y[i], log);
+/* How a line is drawn: what is not drawable on either scale leaves a gap. */
+typedef struct Frame {
+    Scale x, y;
+} Frame;
+
+static bool has_point(const SvgSeries *s, size_t i, const Frame *frame) {
+    return drawable(x_of(s, i), frame->x.log) && drawable(s->y[i], frame->y.log);
 }
 
 /* The places of the least and the greatest value among points begin..end, in order. False if none can be
  * drawn. */
-static bool extremes(const SvgSeries *s, size_t begin, size_t end, bool log, size_t at[2]) {
+static bool extremes(const SvgSeries *s, size_t begin, size_t end, const Frame *frame, size_t at[2]) {
     size_t least = end, most = end;
     for (size_t i = begin; i < end; i++) {
-        if (!has_point(s, i, log)) continue;
+        if (!has_point(s, i, frame)) continue;
         if (least == end || s->y[i] < s->y[least]) least = i;
         if (most == end || s->y[i] > s->y[most]) most = i;
     }
@@ -317,13 +342,13 @@ static bool extremes(const SvgSeries *s, size_t begin, size_t end, bool log, siz
     return least < end;
 }
 
-static void put_line(Text *out, const SvgSeries *s, const Scale *sx, const Scale *sy) {
+static void put_line(Text *out, const SvgSeries *s, const Frame *frame) {
     size_t bucket = s->n <= MAX_POINTS ? 1 : (2 * s->n + MAX_POINTS - 1) / MAX_POINTS, at[2];
     bool pen_down = false;
     for (size_t begin = 0; begin < s->n; begin += bucket) {
-        bool any = extremes(s, begin, MIN(s->n, begin + bucket), sy->log, at);
+        bool any = extremes(s, begin, MIN(s->n, begin + bucket), frame, at);
         for (int k = 0; any && k < (at[0] == at[1] ? 1 : 2); k++) {
-            Point p = {scaled(sx, x_of(s, at[k])), scaled(sy, s->y[at[k]])};
+            Point p = {scaled(&frame->x, x_of(s, at[k])), scaled(&frame->y, s->y[at[k]])};
             if (!pen_down) put_point(out, 'M', p); /* and a line to itself: a lone point is a dot */
             put_point(out, 'L', p);
             pen_down = true;
@@ -332,23 +357,23 @@ static void put_line(Text *out, const SvgSeries *s, const Scale *sx, const Scale
     }
 }
 
-static void put_dots(Text *out, const SvgSeries *s, const Scale *sx, const Scale *sy, const char *colour) {
+static void put_dots(Text *out, const SvgSeries *s, const Frame *frame, const char *colour) {
     for (size_t i = 0; s->n <= MAX_DOTS && i < s->n; i++) {
-        if (!has_point(s, i, sy->log)) continue;
+        if (!has_point(s, i, frame)) continue;
         text_printf(out, "<circle r=\"2.6\" fill=\"%s\"", colour);
-        put_attribute(out, "cx", scaled(sx, x_of(s, i)));
-        put_attribute(out, "cy", scaled(sy, s->y[i]));
+        put_attribute(out, "cx", scaled(&frame->x, x_of(s, i)));
+        put_attribute(out, "cy", scaled(&frame->y, s->y[i]));
         text_printf(out, "/>\n");
     }
 }
 
-static void put_lines(Text *out, const SvgPanel *panel, const Scale *sx, const Scale *sy) {
+static void put_lines(Text *out, const SvgPanel *panel, const Frame *frame) {
     for (size_t i = 0; i < panel->nseries; i++) {
-        text_printf(out, "<path class=\"line\" style=\"stroke:%s;stroke-dasharray:%s\" d=\"",
-                    palette[i % COUNT(palette)], dashes[i / COUNT(palette) % COUNT(dashes)]);
-        put_line(out, &panel->series[i], sx, sy);
+        const SvgSeries *series = &panel->series[i];
+        open_line(out, series, i, "");
+        put_line(out, series, frame);
         text_printf(out, "\"/>\n");
-        put_dots(out, &panel->series[i], sx, sy, palette[i % COUNT(palette)]);
+        if (!series->reference) put_dots(out, series, frame, palette[i % COUNT(palette)]);
     }
 }
 
@@ -359,33 +384,40 @@ static double put_panel_head(Text *out, const SvgPanel *panel, double top) {
     bool any = false;
     for (size_t i = 0; i < panel->nseries; i++) {
         if (!panel->series[i].name) continue;
-        legend_entry(out, panel->series[i].name, i, &pen);
+        legend_entry(out, &panel->series[i], i, &pen);
         any = true;
     }
     return pen.y + (any ? LEGEND_ROW : 0) + 6;
 }
 
+/* The axes of a panel, settled on its values; false when it has none. */
+static bool settle_frame(const SvgPanel *panel, Frame *frame) {
+    frame->x.whole = true;
+    frame->x.binary = panel->log_x;
+    for (size_t i = 0; i < panel->nseries; i++) {
+        const SvgSeries *s = &panel->series[i];
+        frame->x.whole &= !s->x;
+        for (size_t k = 0; k < s->n; k++) {
+            if (!has_point(s, k, frame)) continue;
+            widen(&frame->x, x_of(s, k));
+            widen(&frame->y, s->y[k]);
+        }
+    }
+    bool any = settle(&frame->x, 9, false);
+    settle(&frame->y, 5, true);
+    return any;
+}
+
 /* Draws a panel from `top` on; where the next one begins. */
 static double put_panel(Text *out, const SvgPanel *panel, double top) {
     top = put_panel_head(out, panel, top);
-    double bottom = top + PLOT_HEIGHT;
-    Scale sx = new_scale(LEFT, WIDTH - RIGHT, false), sy = new_scale(bottom, top, panel->log_y);
-    sx.whole = true;
-    for (size_t i = 0; i < panel->nseries; i++) {
-        const SvgSeries *s = &panel->series[i];
-        sx.whole &= !s->x;
-        for (size_t k = 0; k < s->n; k++) {
-            if (!has_point(s, k, panel->log_y)) continue;
-            widen(&sx, x_of(s, k));
-            widen(&sy, s->y[k]);
-        }
-    }
-    bool any = settle(&sx, 9, false);
-    settle(&sy, 5, true);
-    put_x_axis(out, &sx, top, bottom);
-    put_y_axis(out, &sy, panel->y_label);
+    double bottom = top + (panel->height ? panel->height : PLOT_HEIGHT);
+    Frame frame = {new_scale(LEFT, WIDTH - RIGHT, panel->log_x), new_scale(bottom, top, panel->log_y)};
+    bool any = settle_frame(panel, &frame);
+    put_x_axis(out, &frame.x, top, bottom);
+    put_y_axis(out, &frame.y, panel->y_label);
     put_rule(out, "axis", (Point){LEFT, bottom}, (Point){WIDTH - RIGHT, bottom});
-    put_lines(out, panel, &sx, &sy);
+    put_lines(out, panel, &frame);
     if (!any) put_label(out, "mid", (LEFT + WIDTH - RIGHT) / 2.0, (top + bottom) / 2, "no data");
     put_label(out, "mid", (LEFT + WIDTH - RIGHT) / 2.0, bottom + 34, panel->x_label);
     return bottom + (panel->x_label ? 34 : 16) + 22;
@@ -426,7 +458,8 @@ FraxStatus svg_bars(const SvgBars *bars, Text *out) {
     Text body = {0};
     Scale s = bar_scale(bars);
     Point pen = {LEFT, begin_body(&body, bars->title, NULL)};
-    for (size_t i = 0; i < bars->nseries; i++) legend_entry(&body, bars->series[i], i, &pen);
+    for (size_t i = 0; i < bars->nseries; i++)
+        legend_entry(&body, &(SvgSeries){.name = bars->series[i]}, i, &pen);
     double top = pen.y + LEGEND_ROW + 6, group = BAR * (double)bars->nseries + BAR_GAP;
     double bottom = top + group * (double)bars->ngroups;
     put_x_axis(&body, &s, top, bottom);

@@ -4,12 +4,13 @@
 
 #include "base.h"
 
-/* One line. Values that are not finite (on a logarithmic axis: not positive) leave a gap. */
+/* One line. Points that are not finite (on a logarithmic axis: not positive) leave a gap. */
 typedef struct SvgSeries {
     const char *name; /* for the legend; NULL: not listed */
     size_t n;
     const double *x; /* n values in the order drawn; NULL: 0, 1, 2 …, counts with whole tick marks */
     const double *y; /* n values */
+    bool reference;  /* a limit to compare the others with: drawn in grey, dashed, without dots */
 } SvgSeries;
 
 typedef struct SvgPanel {
@@ -17,6 +18,8 @@ typedef struct SvgPanel {
     const SvgSeries *series;
     size_t nseries;
     bool log_y;
+    bool log_x; /* with ticks at powers of two */
+    int height; /* of the plot in pixels; 0: the usual */
 } SvgPanel;
 
 typedef struct SvgChart {

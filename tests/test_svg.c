@@ -136,6 +136,27 @@ static void test_log_axis_leaves_out_what_is_not_positive(void **state) {
     text_free(&out);
 }
 
+static void test_logarithmic_x_axis(void **state) {
+    (void)state;
+    const double x[] = {32, 1024, 32768, 0}, y[] = {1, 2, 4, 8}, floor[] = {1, 1, 1, 1};
+    const SvgSeries series[] = {{"times", 4, x, y},
+                                {.name = "floor", .n = 4, .x = x, .y = floor, .reference = true}};
+    SvgPanel panel = {.series = series, .nseries = 2, .log_x = true, .log_y = true, .height = 300};
+    Text out = {0};
+    assert_int_equal(svg_lines(&(SvgChart){NULL, &panel, 1}, &out), FRAX_OK);
+    assert_true(well_formed(out.data));
+    char *line = line_of(out.data, 0);
+    double left, middle, right;
+    assert_int_equal(sscanf(line, "M%*f %*fL%lf %*fL%lf %*fL%lf %*f", &left, &middle, &right), 3);
+    assert_near(middle, (left + right) / 2, 0.11);
+    assert_int_equal(occurrences(line, "L"), 3); /* the point at 0 is left out */
+    assert_int_equal(occurrences(out.data, ">64<"), 1);
+    assert_int_equal(occurrences(out.data, ">32768<"), 1);
+    assert_int_equal(occurrences(out.data, "<circle"), 3); /* a reference has no dots */
+    free(line);
+    text_free(&out);
+}
+
 static void test_empty_and_odd_data(void **state) {
     (void)state;
     static const double cases[][3] = {{NAN, NAN, NAN}, {0, 0, 0},           {5, 5, 5},
@@ -269,6 +290,7 @@ int main(void) {
         cmocka_unit_test(test_line_follows_its_values),
         cmocka_unit_test(test_gaps),
         cmocka_unit_test(test_log_axis_leaves_out_what_is_not_positive),
+        cmocka_unit_test(test_logarithmic_x_axis),
         cmocka_unit_test(test_empty_and_odd_data),
         cmocka_unit_test(test_texts_are_escaped),
         cmocka_unit_test(test_long_series_keep_their_extremes),
