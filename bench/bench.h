@@ -3,8 +3,8 @@
  * memory). measure.c times the cases, report.c tells the results, chart.c draws them.
  *
  * All runs of a case happen in one process, on the same seeded noise, in turn, so that a change of the
- * machine's speed hits all of them; medians count. Before anything is timed the results of the targets are
- * compared.
+ * machine's speed hits all of them; medians count, of samples that no other program interrupted. Before
+ * anything is timed the results of the targets are compared.
  */
 #ifndef FRAX_BENCH_H
 #define FRAX_BENCH_H

@@ -1,5 +1,6 @@
 /* measure.c — timing in turn, and models compiled for both targets on the same data. See bench.h.
  */
+#define _GNU_SOURCE /* RUSAGE_THREAD */
 #include "bench.h"
 #include "files.h"
 #include "half.h"
@@ -7,6 +8,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum { MIN_REPEAT = 7, MAX_REPEAT = 1000, CLASSES = 10, SEED = 20240229 };
@@ -30,13 +32,32 @@ double median(double *values, size_t n) {
 
 /* ---- Timing ---- */
 
-/* Seconds of one run, over `inner` runs in a row. */
+/* How often the system has taken the processor from this thread. */
+static long interruptions(void) {
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
+/* Seconds of one run, over `inner` runs in a row; negative when the thread was interrupted meanwhile. */
 static FraxStatus sample(const Contestant *c, int64_t inner, double *result, FraxError *err) {
     FraxStatus status = FRAX_OK;
+    long before = interruptions();
     double start = seconds();
     for (int64_t i = 0; i < inner && !status; i++) status = c->run(c->context, err);
     *result = (seconds() - start) / (double)inner;
+    if (interruptions() != before) *result = -*result;
     return status;
+}
+
+/* The median of the samples without an interruption; of all, if there is none. */
+static double median_sample(double *samples, size_t n) {
+    size_t good = 0;
+    for (size_t i = 0; i < n; i++) good += samples[i] > 0;
+    bool all = good == 0;
+    good = 0;
+    for (size_t i = 0; i < n; i++)
+        if (all || samples[i] > 0) samples[good++] = fabs(samples[i]);
+    return median(samples, good);
 }
 
 /* How many runs make one sample long enough for the clock; warms up. */
@@ -45,6 +66,7 @@ static FraxStatus choose_inner(const Contestant *c, int64_t *inner, double *esti
     *inner = 1;
     for (int warm = 0; warm < 3 && !status; warm++) {
         status = sample(c, *inner, estimate, err);
+        *estimate = fabs(*estimate);
         *inner = 1 + (int64_t)(SECONDS_PER_SAMPLE / fmax(*estimate, 1e-9));
     }
     return status;
@@ -67,7 +89,7 @@ FraxStatus time_in_turn(Contestant *all, size_t n, const Settings *settings, siz
     for (size_t i = 0; i < *repeat && !status; i++)
         for (size_t c = 0; c < n && !status; c++)
             status = sample(&all[c], inner[c], &times[c * *repeat + i], err);
-    for (size_t c = 0; c < n; c++) all[c].seconds = median(times + c * *repeat, *repeat);
+    for (size_t c = 0; c < n; c++) all[c].seconds = median_sample(times + c * *repeat, *repeat);
     mem_free(times);
     return status;
 }

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import time
 
 arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -26,6 +27,7 @@ if options.threads == 1:  # XLA has no other switch
 
 import numpy as np
 
+sys.dont_write_bytecode = True
 import library
 
 try:  # before the others: see Library
