@@ -82,7 +82,7 @@ static Value fold_guard(Graph *g, const Node *node) {
     const Node *inner = graph_node(g, node->args[0]);
     FraxError err;
     if (inner->op == OP_constant) {
-        if (!shape_size(&inner->type.shape) || !guard_test(NULL, node, inner->attrs->value, 0, 1, &err))
+        if (!shape_size(&inner->type.shape) || !guard_test(NULL, node, inner->attrs->value, 0, 0, &err))
             return node->args[0];
         return graph_fail(g, err.status, "%s", err.message);
     }

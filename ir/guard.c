@@ -7,6 +7,7 @@
 #include "half.h"
 #include "source.h"
 #include <math.h>
+#include <string.h>
 
 /* As many digits as tell two values of the dtype apart. */
 static const char *element_text(FraxDType dtype, double v, char buffer[32]) {
@@ -58,11 +59,35 @@ int64_t guard_find(const Node *guard, FraxDType dtype, const void *data, int64_t
     return n;
 }
 
-FraxStatus guard_test(const Graph *g, const Node *guard, double v, int64_t i, int64_t n, FraxError *err) {
+size_t graph_offset_input(const Graph *g) {
+    size_t i = 0;
+    for (; i < g->ninputs; i++) {
+        const Node *node = graph_node(g, g->inputs[i]);
+        bool counts = node->type.dtype == FRAX_F64 && node->type.shape.rank == 0;
+        if (counts && !strcmp(node->attrs->name, STREAM_OFFSET)) break;
+    }
+    return i;
+}
+
+/* Of element i of a chunk, the number in the whole value. */
+static double whole_element(const Node *guard, int64_t i, double passed) {
+    const Attrs *at = guard->attrs;
+    const Shape *shape = &guard->type.shape;
+    int64_t inner = 1, chunk = shape->dims[at->axis];
+    for (int d = at->axis + 1; d < shape->rank; d++) inner *= shape->dims[d];
+    double outer = (double)(i / (chunk * inner)),
+           sample = (double)(i / inner % chunk) + passed - (double)at->lag;
+    return (outer * (double)at->n + sample) * (double)inner + (double)(i % inner);
+}
+
+FraxStatus guard_test(const Graph *g, const Node *guard, double v, int64_t i, double passed, FraxError *err) {
     const Attrs *at = guard->attrs;
     char number[32], element[48] = "";
     if (v >= at->value && v <= at->value2) return FRAX_OK;
-    if (n > 1) snprintf(element, sizeof element, " at element %lld", (long long)i);
+    if (at->n)
+        snprintf(element, sizeof element, " at element %.0f", whole_element(guard, i, passed));
+    else if (shape_size(&guard->type.shape) > 1)
+        snprintf(element, sizeof element, " at element %lld", (long long)i);
     const char *text = element_text(guard->type.dtype, v, number);
     if (!g) return fail(err, FRAX_VALUE, "%s is %s, expected %s", at->name, text, at->expected);
     return fail_at(err, FRAX_VALUE, &(Source){.file = g->file}, guard->loc, "%s is %s%s, expected %s",

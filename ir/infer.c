@@ -122,6 +122,17 @@ static FraxStatus infer_same(const Infer *in) {
     return operands_agree(in);
 }
 
+/* The whole of what a guard sees a chunk of. */
+static FraxStatus guard_place(const Infer *in) {
+    const Attrs *at = in->attrs;
+    Shape whole = in->args[0]->shape;
+    if (!at->n && !at->axis && !at->lag) return FRAX_OK;
+    if (at->axis < whole.rank) whole.dims[at->axis] = at->n;
+    if (at->n >= 1 && at->axis < whole.rank && at->lag >= 0 && !shape_overflows(&whole)) return FRAX_OK;
+    return fail(in->err, FRAX_SHAPE, "guard: %lld elements along axis %d, lag %lld, is no place in a stream",
+                (long long)at->n, at->axis, (long long)at->lag);
+}
+
 static FraxStatus infer_guard(const Infer *in) {
     const Attrs *at = in->attrs;
     if (!dtype_is_float(in->args[0]->dtype)) return wrong_dtype(in, "a floating dtype");
@@ -130,6 +141,8 @@ static FraxStatus infer_guard(const Infer *in) {
                     at->name ? "text of what is expected" : "name");
     if (!(at->value <= at->value2))
         return fail(in->err, FRAX_VALUE, "guard: the range %g to %g is empty", at->value, at->value2);
+    FraxStatus status = guard_place(in);
+    if (status) return status;
     return operands_agree(in);
 }
 

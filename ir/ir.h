@@ -232,8 +232,13 @@ void graph_check(Graph *graph, Value guard);
 Value graph_checked(const Graph *graph, size_t i);
 /* The first of n elements that is outside a guard's range; n if none is. */
 int64_t guard_find(const Node *guard, FraxDType dtype, const void *data, int64_t n);
-/* FRAX_VALUE if element `i` of a guard's n elements, v, is outside its range. */
-FraxStatus guard_test(const Graph *graph, const Node *guard, double v, int64_t i, int64_t n, FraxError *err);
+/* FRAX_VALUE if element `i` of a guard, v, is outside its range. `passed`: samples of a stream before this
+ * run. */
+FraxStatus guard_test(const Graph *graph, const Node *guard, double v, int64_t i, double passed,
+                      FraxError *err);
+/* Which of the graph's inputs holds how many samples have passed, an f64[]; ninputs if none does. */
+#define STREAM_OFFSET "state.offset"
+size_t graph_offset_input(const Graph *graph);
 
 /* A note of one line, at most 511 bytes. Rewriting keeps the notes; the text form does not hold them. The
    same note at the same place is kept once. */
@@ -312,6 +317,8 @@ Value g_cast(Graph *g, Value x, FraxDType dtype);
 /* x, of a floating dtype; a run in which an element is NaN or outside [lo, hi] fails with "NAME is 1.2 at
    element 3, expected EXPECTED". For an open end, the next number inside it: nextafter(0, 1). A constant x is
    judged at once. */
+/* A guard of a stream's chunk has n > 0: of the whole value with n elements along `axis` it holds those from
+   STREAM_OFFSET − lag on, which its message counts. */
 Value g_guard(Graph *g, Value x, double lo, double hi, const char *name, const char *expected);
 
 Value g_reshape(Graph *g, Value x, Shape shape);

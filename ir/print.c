@@ -103,8 +103,9 @@ static void print_init(Printer *p, const void *field) {
 
 static bool is_printed(Op op, uint32_t flag, const void *field, size_t size) {
     static const char zeros[sizeof(Attrs)];
+    uint32_t optional = OPTIONAL_ATTRS | (op == OP_guard ? A_N | A_AXIS : 0); /* of a stream only */
     if (!(op_table[op].attrs & flag)) return false;
-    return !(OPTIONAL_ATTRS & flag) || memcmp(field, zeros, size) != 0;
+    return !(optional & flag) || memcmp(field, zeros, size) != 0;
 }
 
 static void print_attrs(Printer *p, const Node *node) {

@@ -103,9 +103,12 @@ static FraxStatus eval_pointwise(const Eval *e) {
 
 static FraxStatus eval_guard(const Eval *e) {
     int64_t n = shape_size(result_shape(e));
+    size_t offset = graph_offset_input(e->graph);
+    const double *at = offset < e->graph->ninputs ? e->values[e->graph->inputs[offset]] : NULL;
+    double passed = at ? *at : 0;
     for (int64_t i = 0; i < n; i++) {
         e->out[i] = operand(e, 0)[i];
-        FraxStatus status = guard_test(e->graph, e->node, e->out[i], i, n, e->err);
+        FraxStatus status = guard_test(e->graph, e->node, e->out[i], i, passed, e->err);
         if (status) return status;
     }
     return FRAX_OK;

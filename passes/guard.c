@@ -6,7 +6,8 @@
  * it.
  *
  * What is checked is what the operand repeats, moves or widens, so that neither copies are stored nor
- * elements judged twice; the message then counts the elements of that.
+ * elements judged twice; the message then counts the elements of that. In a stream the elements keep their
+ * places, by which the message knows where they are in the whole.
  */
 #include "passes.h"
 #include "rewrite.h"
@@ -15,10 +16,11 @@ static bool widens(FraxDType from, FraxDType to) {
     return to == FRAX_F64 || to == from || (to == FRAX_F32 && (from == FRAX_BF16 || from == FRAX_F16));
 }
 
-/* x with the same set of elements as the operand, nearer to where they come from. */
-static Value source_of(const Graph *g, Value x) {
+/* x with the same set of elements as the operand, nearer to where they come from. placed: at their places. */
+static Value source_of(const Graph *g, Value x, bool placed) {
     for (;;) {
         const Node *node = graph_node(g, x);
+        if (placed && node->op != OP_cast) return x;
         switch (node->op) {
         case OP_reshape:
         case OP_transpose:
@@ -40,7 +42,12 @@ static Value source_of(const Graph *g, Value x) {
 Value guard_to_check(Graph *g, const Node *guard) {
     Value x = guard->args[0];
     const Attrs *at = guard->attrs;
-    graph_check(g, g_guard(g, source_of(g, x), at->value, at->value2, at->name, at->expected));
+    Attrs same = *at;
+    same.name = graph_intern(g, at->name);
+    same.expected = graph_intern(g, at->expected);
+    if (g->failed) return NO_VALUE;
+    Value source = source_of(g, x, at->n > 0);
+    graph_check(g, graph_emit(g, OP_guard, &source, 1, &same, NULL));
     return x;
 }
 

@@ -52,14 +52,12 @@ Value stream_offset(Streamer *s) {
     return s->offset;
 }
 
-static const char offset_name[] = "state.offset";
-
 static void output_states(Streamer *s, bool with_offset) {
     for (size_t i = 0; i < s->nstates && !s->to->failed; i++) {
         const State *state = &s->states[i];
         bool is_offset = state->value == s->offset;
         if (is_offset && !with_offset) continue;
-        graph_output_donated(s->to, is_offset ? offset_name : graph_node(s->to, state->value)->attrs->name,
+        graph_output_donated(s->to, is_offset ? STREAM_OFFSET : graph_node(s->to, state->value)->attrs->name,
                              state->next, state->value);
     }
 }
@@ -67,13 +65,13 @@ static void output_states(Streamer *s, bool with_offset) {
 /* Outputs the states, that of the offset if anything else depends on it. */
 static void finish_states(Streamer *s) {
     size_t own = s->to->noutputs;
-    bool used = false;
+    bool used = s->counts;
     output_states(s, false);
     if (s->offset == NO_VALUE || s->to->failed) return;
     bool *live = mem_alloc(s->to->count);
     if (live) {
         graph_live(s->to, live);
-        used = live[s->offset];
+        used |= live[s->offset];
         mem_free(live);
     } else {
         graph_fail(s->to, FRAX_MEMORY, "out of memory for the states of a stream");
@@ -87,7 +85,7 @@ static Value offset_as_input(Graph *to, const Graph *from, Value v, const Value 
     (void)args;
     (void)context;
     const Node *node = graph_node(from, v);
-    return node->op == OP_hole ? g_input(to, offset_name, node->type) : NO_VALUE;
+    return node->op == OP_hole ? g_input(to, STREAM_OFFSET, node->type) : NO_VALUE;
 }
 
 /* ---- Nodes ---- */

@@ -27,6 +27,7 @@ typedef struct Streamer {
     Flow
         *twins; /* [node · MAX_RANK + axis]: a whole value taken as streamed along the axis; NO_VALUE: none */
     Value offset; /* f64[]: samples before this chunk; NO_VALUE until it is needed */
+    bool counts;  /* the run reads the offset to say where a value is out of its range */
     State *states;
     size_t nstates, states_capacity;
 } Streamer;

@@ -534,7 +534,18 @@ static Flow stream_guard(Streamer *s, const Node *node, Flow f) {
         Value known = when_passed(s, OP_gt, f.delay - s->spec->chunk, f.value);
         f.value = g_select(s->to, known, f.value, g_like(s->to, f.value, within));
     }
-    f.value = emit_chunk(s, node, &f.value, f.axis);
+    if (f.axis == NOT_STREAMED) {
+        f.value = emit_chunk(s, node, &f.value, f.axis);
+        return f;
+    }
+    Node placed = *node;
+    Attrs attrs = *at;
+    attrs.n = n;
+    attrs.axis = (uint8_t)f.axis;
+    attrs.lag = f.delay;
+    placed.attrs = &attrs;
+    f.value = emit_chunk(s, &placed, &f.value, f.axis);
+    s->counts = stream_offset(s) != NO_VALUE;
     return f;
 }
 

@@ -248,6 +248,8 @@ static void bind_inputs(Run *run, const void *const *inputs) {
         *view = (View){.data = (char *)inputs[i], .dtype = type->dtype, .shape = type->shape};
         shape_strides(&type->shape, view->strides);
     }
+    size_t offset = graph_offset_input(g); /* read now: its output may be written over it */
+    if (offset < g->ninputs) run->passed = *(const double *)inputs[offset];
 }
 
 static FraxStatus run_nodes(Run *run) {

@@ -80,6 +80,7 @@ typedef struct Run {
     int32_t *uses;     /* left */
     Buffer **spectrum; /* computed and still needed */
     int32_t *spectrum_uses;
+    double passed; /* samples of a stream before this run */
     FraxError *err;
 } Run;
 

@@ -58,7 +58,8 @@ FraxStatus eager_guard(Run *run, Value v) {
         walk_read(&walk, start, count, piece);
         int64_t i = guard_find(node, x->dtype, piece, count);
         if (i < count)
-            return guard_test(run->graph, node, element_get(piece, x->dtype, i), start + i, n, run->err);
+            return guard_test(run->graph, node, element_get(piece, x->dtype, i), start + i, run->passed,
+                              run->err);
     }
     return eager_same(run, v);
 }

@@ -32,6 +32,7 @@ struct Executable {
     const void **plans;
     struct Check *checks; /* one for each of the graph's */
     bool checks_before, checks_after;
+    size_t offset; /* the input that counts the samples of a stream; ninputs: none */
     char *statics;
     size_t run_bytes;
     _Atomic(char *) pool[POOL];
@@ -181,6 +182,7 @@ typedef struct Check {
 
 static FraxStatus list_checks(Executable *exe, FraxError *err) {
     const Graph *g = exe->graph;
+    exe->offset = graph_offset_input(g);
     exe->checks = mem_calloc(MAX(g->nchecks, 1), sizeof *exe->checks);
     if (!exe->checks) return fail_memory(err, "listing checks");
     for (size_t i = 0; i < g->nchecks; i++) {
@@ -199,7 +201,8 @@ static FraxStatus list_checks(Executable *exe, FraxError *err) {
 }
 
 /* Judges the values whose moment it is, in the order of the graph's guards. */
-static FraxStatus run_checks(const Executable *exe, const KernelContext *c, Moment moment, FraxError *err) {
+static FraxStatus run_checks(const Executable *exe, const KernelContext *c, Moment moment, double passed,
+                             FraxError *err) {
     const Graph *g = exe->graph;
     for (const Check *check = exe->checks, *end = check + g->nchecks; check < end; check++) {
         if (check->moment != moment) continue;
@@ -207,7 +210,7 @@ static FraxStatus run_checks(const Executable *exe, const KernelContext *c, Mome
         const char *data = value_address(exe, c, check->value);
         int64_t at = guard_find(check->guard, dtype, data, check->size);
         if (at < check->size)
-            return guard_test(g, check->guard, element_get(data, dtype, at), at, check->size, err);
+            return guard_test(g, check->guard, element_get(data, dtype, at), at, passed, err);
     }
     return FRAX_OK;
 }
@@ -231,10 +234,12 @@ static FraxStatus run_program(const Executable *exe, const void *const *inputs, 
     char *memory = take_memory(exe);
     if (!memory) return fail(err, FRAX_MEMORY, "out of memory: a run needs %zu bytes", exe->run_bytes);
     KernelContext c = context_of(exe, memory, inputs, outputs);
-    FraxStatus status = exe->checks_before ? run_checks(exe, &c, BEFORE, err) : FRAX_OK;
+    /* Read first: the output may be written over it. */
+    double passed = exe->offset < exe->graph->ninputs ? *(const double *)inputs[exe->offset] : 0;
+    FraxStatus status = exe->checks_before ? run_checks(exe, &c, BEFORE, passed, err) : FRAX_OK;
     if (!status) {
         run_kernels(exe, &c, memory + scratch_offset(exe), false);
-        if (exe->checks_after) status = run_checks(exe, &c, AFTER, err);
+        if (exe->checks_after) status = run_checks(exe, &c, AFTER, passed, err);
     }
     if (!status) copy_outputs(exe, &c);
     give_memory(exe, memory);
@@ -317,7 +322,7 @@ static FraxStatus run_static(Executable *exe, FraxError *err) {
     }
     KernelContext c = context_of(exe, memory, NULL, NULL);
     run_kernels(exe, &c, memory + scratch_offset(exe), true);
-    FraxStatus status = run_checks(exe, &c, AT_CREATION, err);
+    FraxStatus status = run_checks(exe, &c, AT_CREATION, 0, err);
     give_memory(exe, memory);
     return status;
 }

@@ -60,7 +60,7 @@ const FuzzSeed fuzz_seeds[] = {
               "  %0: f32[4] = input {name=x} input+0\n"
               "  %1: f32[4] = guard %0 {name=\"order a\", value=0.5, value2=inf, expected=\"a > 0.5\"} @2:3\n"
               "  %2: f32[4] = exp %0 k0 output+0\n"
-              "  %3: f32[4] = guard %2 {name=e, value=-1, value2=2, expected=small}\n"
+              "  %3: f32[4] = guard %2 {name=e, n=9, lag=2, value=-1, value2=2, expected=small}\n"
               "  %4: f32[4] = guard %3 {name=f, value=-2, value2=2, expected=small}\n"
               "  check %1, %4\n"
               "  return y = %2\n"

@@ -32,6 +32,14 @@ static const char models[] = "model filter(x: f64[T], w: f64[5]) {\n"
                              "    y = guard(x, -10, 0.9)\n"
                              "    return y\n"
                              "}\n"
+                             "model places(x: f64[A, T, B]) {\n"
+                             "    y = guard(2 * x, -10, 0.9)\n"
+                             "    return y\n"
+                             "}\n"
+                             "model late(x: f64[T]) {\n"
+                             "    y = guard(x[3:] - x[:-3], -10, 0.9)\n"
+                             "    return y\n"
+                             "}\n"
                              "model total(x: f64[T]) {\n"
                              "    s = sum(x + 1)\n"
                              "    return s\n"
@@ -216,7 +224,7 @@ static void test_faults(void **state) {
     FraxTensor t = {.dtype = FRAX_F64, .rank = 1, .dims = {SAMPLES}, .data = values};
     assert_int_equal(npy_write(in_folder("far.npy"), &t, NULL), FRAX_OK);
     free(values);
-    fails("run @/m.frax:checked --in x=@/far.npy --stream T:64 --out y=@/far_y.npy", 1, "is 2 at element 60");
+    fails("run @/m.frax:checked --in x=@/far.npy --stream T:64 --out y=@/far_y.npy", 1, "is 2 at element 700");
     assert_int_equal(count_files(), files + 1);
 }
 
@@ -237,12 +245,54 @@ static void test_memory(void **state) {
     assert_in_range(usage.ru_maxrss, 1, MOST << 10); /* of all runs so far */
 }
 
+/* A file of zeros but for element `at`. */
+static void write_fault(const char *name, FraxTensor type, int64_t at) {
+    double *values = calloc((size_t)tensor_count(&type), sizeof *values);
+    assert_non_null(values);
+    values[at] = 0.95;
+    type.data = values;
+    assert_int_equal(npy_write(in_folder(name), &type, NULL), FRAX_OK);
+    free(values);
+}
+
+/* A fault is placed in the whole signal, as a run without chunks does. */
+static void test_guards_count_the_whole(void **state) {
+    (void)state;
+    static const struct {
+        const char *model, *size;
+        FraxTensor type;
+        int64_t fault, element;
+    } cases[] = {{"checked", "T", {.dtype = FRAX_F64, .rank = 1, .dims = {SAMPLES}}, 777, 777},
+                 {"late", "T", {.dtype = FRAX_F64, .rank = 1, .dims = {SAMPLES}}, 777, 774},
+                 {"places", "A", {.dtype = FRAX_F64, .rank = 3, .dims = {40, 3, 2}}, 227, 227},
+                 {"places", "T", {.dtype = FRAX_F64, .rank = 3, .dims = {3, 40, 2}}, 227, 227},
+                 {"places", "B", {.dtype = FRAX_F64, .rank = 3, .dims = {2, 3, 40}}, 227, 227}};
+    static const char *const ways[] = {"",
+                                       "--stream %s:7",
+                                       "--stream %s:7 --target eager",
+                                       "--stream %s:7 --target reference",
+                                       "--stream %s:1",
+                                       "--stream %s:2000"};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        write_fault("fault.npy", cases[i].type, cases[i].fault);
+        for (size_t k = 0; k < sizeof ways / sizeof *ways; k++) {
+            char command[256], says[64];
+            int n = snprintf(command, sizeof command, "run @/m.frax:%s --in x=@/fault.npy --out y=@/o.npy ",
+                             cases[i].model);
+            snprintf(command + n, sizeof command - (size_t)n, ways[k], cases[i].size);
+            snprintf(says, sizeof says, " at element %d, expected", (int)cases[i].element);
+            fails(command, 1, says);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files_agree),
         cmocka_unit_test(test_summaries),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_guards_count_the_whole),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
