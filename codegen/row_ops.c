@@ -1,15 +1,20 @@
 /* row_ops.c — operations on whole rows between passes: FFT · K · inverse FFT, spectra, causal convolution,
  * weights.
  *
- * Rows lie densely in the thread's scratch. The transforms are the runtime's (fft.h); all else is emitted. An
- * input row that several operations need is kept and transformed once: the backward kernel of a spectral op
- * (adjoint and both cross spectra) transforms x and the cotangent once each.
+ * Rows lie densely in the thread's scratch, with the zeros after them that pad a transform. The transforms
+ * are the runtime's (fft.h); all else is emitted. An input row that several operations need is kept and
+ * transformed once: the backward kernel of a spectral op (adjoint and both cross spectra) transforms x and
+ * the cotangent once each.
  */
 #include "rows.h"
 
 /* Accumulators of a direct convolution, lags that they gather before they are added to the result's, and lags
    of a direct correlation computed at once. */
 enum { CONV_VECTORS = 4, CONV_LAGS = 128, CORRELATION_LAGS = 8 };
+
+/* Bytes: rows that leave the nearest caches are filtered within the memory they were loaded to, though zeros
+   after them must then be written for each; fresh memory costs more. */
+enum { LARGE_ROW = 1 << 17 };
 
 static Em index_of(Rows *r, int64_t value) {
     return r->e->ops->index(r->e, value);
@@ -61,6 +66,12 @@ int program_fft(Program *p, Value v) {
     return (int)p->nffts++;
 }
 
+static int64_t points(const FftShape *shape) {
+    int64_t n = 1;
+    for (int i = 0; i < shape->rank; i++) n *= shape->dims[i];
+    return n;
+}
+
 static int64_t bins(const FftShape *shape) {
     int64_t n = shape->dims[shape->rank - 1] / 2 + 1;
     for (int i = 0; i < shape->rank - 1; i++) n *= shape->dims[i];
@@ -105,11 +116,37 @@ void rows_slot_owner(const Rows *r, int row, int input, int *owner, int *slot) {
     }
 }
 
-bool rows_input_slot(const Rows *r, int row, int input) {
+static bool owns_slot(const Rows *r, int row, int input) {
     int owner = row, slot = input;
     if (row_node(r, row)->op == OP_grunwald_weights) return false; /* its input is one number, not a row */
     rows_slot_owner(r, row, input, &owner, &slot);
     return owner == row && slot == input;
+}
+
+/* The operation whose result this input is as it stands, or −1. */
+static int maker(const Rows *r, int row, int input) {
+    const Item *item = &r->k->items[r->k->rows[row].inputs[input]];
+    return item->kind == ITEM_ROW ? item->row : -1;
+}
+
+bool rows_input_slot(const Rows *r, int row, int input) {
+    int from = maker(r, row, input);
+    return owns_slot(r, row, input) && (from < 0 || r->result[from] != r->row[row][input]);
+}
+
+/* Is this the last operation that looks at its signal's spectrum, which may then be filtered in place? */
+static bool spectrum_dies(const Rows *r, int row) {
+    int owner = row, slot = 0, stage = r->k->rows[row].stage;
+    rows_slot_owner(r, row, 0, &owner, &slot);
+    for (int i = 0; i < (int)r->k->nrows; i++) {
+        bool later = r->k->rows[i].stage > stage || (r->k->rows[i].stage == stage && i > row);
+        for (int n = 0; later && is_spectral(row_node(r, i)->op) && n < r->k->rows[i].ninputs; n++) {
+            int other = i, place = n;
+            rows_slot_owner(r, i, n, &other, &place);
+            if (other == owner && place == slot) return false;
+        }
+    }
+    return true;
 }
 
 static bool layout_row_op(Rows *r, int i) {
@@ -123,6 +160,7 @@ static bool layout_row_op(Rows *r, int i) {
     int lanes = vector_lanes(r, dtype, length);
     if (is_direct(node->op)) r->lead[i] = MAX(CONV_VECTORS * lanes, CORRELATION_LAGS);
     FftShape shape = is_spectral(node->op) ? fft_shape(r->graph, node) : (FftShape){0};
+    if (is_spectral(node->op)) length = points(&shape); /* with the zeros after the kernel's row */
     if (is_spectral(node->op) && program_fft(r->program, r->k->rows[i].node) < 0) return false;
     for (int n = 0; n < r->k->rows[i].ninputs; n++) {
         int owner = i, slot = n;
@@ -133,10 +171,46 @@ static bool layout_row_op(Rows *r, int i) {
         if (is_spectral(node->op))
             r->spectrum[i][n] = own ? rows_reserve(r, 2 * bins(&shape), dtype) : r->spectrum[owner][slot];
     }
-    if (node->op == OP_spectral) r->product[i] = rows_reserve(r, 2 * bins(&shape), dtype);
-    if (node->op != OP_rfft && node->op != OP_cross_spectrum && node->op != OP_causal_correlation)
-        r->result[i] = rows_reserve(r, length + CONV_VECTORS * lanes, dtype);
+    if (node->op == OP_spectral)
+        r->product[i] = spectrum_dies(r, i) ? r->spectrum[i][0] : rows_reserve(r, 2 * bins(&shape), dtype);
     return true;
+}
+
+/* The filtered row may lie where its signal did: that is looked at no more once it is transformed. */
+static bool filters_in_place(const Rows *r, int row) {
+    FftShape shape = fft_shape(r->graph, row_node(r, row));
+    bool large = points(&shape) * (int64_t)frax_dtype_size(shape.dtype) >= LARGE_ROW;
+    return large && owns_slot(r, row, 0);
+}
+
+/* Weights that are transformed and nothing else are made where the transform wants them. */
+static bool made_in_place(Rows *r, int row) {
+    for (int i = row + 1; i < (int)r->k->nrows; i++) {
+        Op op = row_node(r, i)->op;
+        for (int n = 0; (op == OP_rfft || op == OP_cross_spectrum) && n < r->k->rows[i].ninputs; n++) {
+            if (maker(r, i, n) != row || !owns_slot(r, i, n)) continue;
+            r->result[row] = r->row[i][n];
+            return true;
+        }
+    }
+    return false;
+}
+
+static void layout_result(Rows *r, int i) {
+    const Node *node = row_node(r, i);
+    FraxDType dtype = row_dtype(r, i);
+    int64_t length = kernel_inner_size(r->k);
+    if (node->op == OP_rfft || node->op == OP_cross_spectrum || node->op == OP_causal_correlation ||
+        op_is_recurrence(node->op))
+        return;
+    if (node->op == OP_spectral) {
+        FftShape shape = fft_shape(r->graph, node);
+        length = points(&shape);
+        r->result[i] = r->row[i][0];
+        if (filters_in_place(r, i)) return;
+    }
+    if (node->op == OP_grunwald_weights && made_in_place(r, i)) return;
+    r->result[i] = rows_reserve(r, length + CONV_VECTORS * vector_lanes(r, dtype, length), dtype);
 }
 
 bool rows_layout_row_ops(Rows *r) {
@@ -147,6 +221,7 @@ bool rows_layout_row_ops(Rows *r) {
         FftShape shape = fft_shape(r->graph, row_node(r, i));
         if (fft_is_generated(&shape)) work = MAX(work, fft_work_bytes(&shape));
     }
+    for (int i = 0; i < (int)r->k->nrows; i++) layout_result(r, i);
     r->fft_work = (int64_t)r->scratch;
     r->scratch += (work + 63) / 64 * 64;
     return true;
@@ -234,11 +309,22 @@ static void call_transform(Rows *r, int row, bool inverse, int64_t real, int64_t
     }
 }
 
+/* The zeros after a row that are part of its transform, which leaves them as they are. */
+static void zero_tail(Rows *r, int row, int input) {
+    const EmitterOps *o = r->e->ops;
+    FftShape shape = fft_shape(r->graph, row_node(r, row));
+    Em zero = o->constant(r->e, em_type_of(shape.dtype), 0);
+    EmLoop loop = o->loop_begin(r->e, index_of(r, kernel_inner_size(r->k)), index_of(r, points(&shape)), 1);
+    o->store(r->e, scratch_at(r, r->row[row][input]), shape.dtype, loop.index, 1, zero, (Em){0});
+    o->loop_end(r->e, &loop);
+}
+
 static void transform_input(Rows *r, int row, int input) {
     int owner = row, slot = input;
     rows_slot_owner(r, row, input, &owner, &slot);
     if (r->transformed[owner][slot]) return;
     r->transformed[owner][slot] = true;
+    if (row_node(r, owner)->op == OP_spectral && filters_in_place(r, owner)) zero_tail(r, owner, slot);
     call_transform(r, row, false, r->row[row][input], r->spectrum[row][input]);
 }
 
@@ -252,10 +338,13 @@ static double inverse_count(const FftShape *shape) {
 static void multiply_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
     const EmitterOps *o = r->e->ops;
     const RowOp *op = &r->k->rows[row];
-    Em xr, xi, scale = o->constant(r->e, em_type_of(shape->dtype), inverse_count(shape));
+    Em xr, xi, scale[2];
+    for (int t = 0; t < 2; t++)
+        scale[t] = o->constant(r->e, em_type_of(shape->dtype),
+                               op->tables[t].negated ? -inverse_count(shape) : inverse_count(shape));
     o->load_complex(r->e, scratch_at(r, r->spectrum[row][0]), shape->dtype, bin->dense, bin->lanes, &xr, &xi);
-    Em kr = o->arith(r->e, OP_mul, table_value(r, &op->tables[0], shape, bin), scale);
-    Em ki = o->arith(r->e, OP_mul, table_value(r, &op->tables[1], shape, bin), scale);
+    Em kr = o->arith(r->e, OP_mul, table_value(r, &op->tables[0], shape, bin), scale[0]);
+    Em ki = o->arith(r->e, OP_mul, table_value(r, &op->tables[1], shape, bin), scale[1]);
     Em re = o->arith(r->e, OP_mul, kr, xr), im = o->arith(r->e, OP_mul, kr, xi);
     if (!op->tables[1].is_constant || op->tables[1].constant != 0) {
         re = o->arith(r->e, OP_sub, re, o->arith(r->e, OP_mul, ki, xi));
@@ -421,10 +510,14 @@ static void zero_margins(Rows *r, int row, int input) {
     }
 }
 
-void rows_zero_leads(Rows *r) {
+void rows_zero_margins(Rows *r) {
     for (int i = 0; i < (int)r->k->nrows; i++)
-        for (int n = 0; is_direct(row_node(r, i)->op) && n < r->k->rows[i].ninputs; n++)
-            if (rows_input_slot(r, i, n)) zero_margins(r, i, n);
+        for (int n = 0; n < r->k->rows[i].ninputs; n++) {
+            Op op = row_node(r, i)->op;
+            if (!owns_slot(r, i, n)) continue;
+            if (is_direct(op)) zero_margins(r, i, n);
+            if (is_spectral(op) && (op != OP_spectral || !filters_in_place(r, i))) zero_tail(r, i, n);
+        }
 }
 
 static Em weight_at(Rows *r, const Table *w, FraxDType dtype, Em j) {

@@ -475,7 +475,7 @@ static void main_function(Rows *r) {
     r->e->ops->function_begin(r->e, name, KERNEL_PARAMS, r->params);
     rows_load_bases(r);
     make_accumulators(r);
-    rows_zero_leads(r);
+    rows_zero_margins(r);
     EmLoop blocks = r->e->ops->loop_begin(r->e, r->params[2], r->params[3], 1);
     r->block = blocks.index;
     rows_begin_block(r);

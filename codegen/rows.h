@@ -75,7 +75,7 @@ void rows_load_bases(Rows *r); /* addresses of all buffers, before any loop */
 bool rows_layout_row_ops(Rows *r);         /* reserves scratch; false when out of memory */
 void rows_run_row_ops(Rows *r, int stage); /* those that stand before pass `stage` */
 void rows_begin_block(Rows *r);
-void rows_zero_leads(Rows *r);
+void rows_zero_margins(Rows *r);   /* zeros beside rows, which nothing overwrites */
 void rows_finish_spectra(Rows *r); /* sums the blocks' partial cross spectra */
 bool rows_input_slot(const Rows *r, int row,
                      int input); /* must this input be kept? (not if another operation keeps it) */

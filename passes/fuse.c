@@ -118,6 +118,12 @@ static void pin(Fuse *f, Value v) {
     if (!is_given(node) && node->op != OP_constant) f->pinned[v] = true;
 }
 
+/* A filter's table serves with either sign. */
+static Value behind_signs(const Graph *g, Value v) {
+    while (graph_node(g, v)->op == OP_neg) v = graph_node(g, v)->args[0];
+    return v;
+}
+
 static void pin_operands(Fuse *f, const Node *node) {
     switch (node->op) {
     case OP_matmul:
@@ -125,8 +131,11 @@ static void pin_operands(Fuse *f, const Node *node) {
         pin(f, node->args[1]);
         break;
     case OP_exponential_correlation: pin(f, node->args[2]); break;
-    case OP_exponential_conv:
     case OP_spectral:
+        pin(f, behind_signs(f->g, node->args[1]));
+        pin(f, behind_signs(f->g, node->args[2]));
+        break;
+    case OP_exponential_conv:
         pin(f, node->args[1]);
         pin(f, node->args[2]);
         break;
@@ -164,6 +173,19 @@ static bool collect_users(Fuse *f) {
     return ok;
 }
 
+/* Only the first samples of what was filtered with zeros after it are stored, if nothing else is wanted. */
+static bool stored_in_part(const Fuse *f, Value v) {
+    if (f->pinned[v] || graph_node(f->g, v)->op != OP_spectral || f->users[v][0] == NO_VALUE) return false;
+    for (const Value *u = f->users[v]; *u != NO_VALUE; u++)
+        if (!is_first_samples(f->g, graph_node(f->g, *u))) return false;
+    return true;
+}
+
+static bool is_stored_part(const Fuse *f, Value v) {
+    const Node *node = graph_node(f->g, v);
+    return is_first_samples(f->g, node) && stored_in_part(f, node->args[0]);
+}
+
 static void start(Fuse *f) {
     Graph *g = f->g;
     for (size_t i = 0; i < g->noutputs; i++)
@@ -174,25 +196,29 @@ static void start(Fuse *f) {
         f->is_static[v] = !is_given(node) && node->op != OP_hole;
         for (int a = 0; a < node->nargs; a++) f->is_static[v] &= f->is_static[node->args[a]];
         bool computed = !is_given(node) && !is_leaf(node) && !only_moves(node) && node->op != OP_guard;
-        bool stored = f->pinned[v] || computed;
+        bool stored =
+            f->pinned[v] || (computed && !stored_in_part(f, (Value)v)) || is_stored_part(f, (Value)v);
         set_kernel(f, (Value)v, stored ? f->nkernels++ : -1);
     }
 }
 
-/* Stores the unstored values, all of which move elements, that v is computed from directly. */
-static void store_moves(Fuse *f, Value v) {
+/* Stores the unstored values that v is computed from directly: they move elements, or are stored in part. */
+static bool store_moves(Fuse *f, Value v) {
     const Node *node = graph_node(f->g, v);
+    int before = f->nkernels;
     for (int a = 0; a < node->nargs; a++) {
         const Node *arg = graph_node(f->g, node->args[a]);
-        if (arg->kernel >= 0 || !only_moves(arg)) continue;
+        if (arg->kernel >= 0 || (!only_moves(arg) && arg->op != OP_spectral)) continue;
         set_kernel(f, node->args[a], f->nkernels++);
     }
+    return f->nkernels > before;
 }
 
 /* Not every chain of moves can be followed inside one kernel (a reshape of a slice, say): where a value
  * cannot be computed, the moves before it are stored. Operands come earlier, so that they are visited after
- * it. */
+ * it; a pad that is stored changes the rows of transforms after it, which are then looked at again. */
 static void make_buildable(Fuse *f) {
+    bool stored = false;
     for (size_t v = f->g->count; !f->failed && v-- > 0;) {
         int k = graph_node(f->g, (Value)v)->kernel;
         Kernel kernel;
@@ -202,8 +228,9 @@ static void make_buildable(Fuse *f) {
         if (fits)
             kernel_free(&kernel);
         else
-            store_moves(f, (Value)v);
+            stored |= store_moves(f, (Value)v);
     }
+    if (stored && !f->failed) make_buildable(f);
 }
 
 /* ---- Questions ---- */

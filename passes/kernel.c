@@ -38,11 +38,66 @@ bool is_row_op(Op op) {
            op == OP_causal_correlation || op == OP_grunwald_weights || op_is_recurrence(op);
 }
 
-/* The operand whose elements an anchor's row consists of (the result of weights), and the axes along the row.
- */
-const Shape *row_shape(const Graph *g, const Node *node) {
+/* Does v show the first samples, as many as `shape` has, and nothing else? */
+static bool shows_first(const Node *slice, const Shape *shape) {
+    bool first = slice->op == OP_slice && shape_equal(&slice->type.shape, shape);
+    for (int i = 0; first && i < shape->rank; i++) first = !slice->attrs->lo[i] && slice->attrs->step[i] == 1;
+    return first;
+}
+
+/* The signal that v is with zeros after it along the axes and nowhere else; NO_VALUE if it is stored so. */
+static Value before_zeros(const Graph *g, Value v, uint32_t axes) {
+    const Node *pad = graph_node(g, v);
+    if (pad->op != OP_pad || pad->kernel >= 0) return NO_VALUE;
+    const Shape *shape = &graph_type(g, pad->args[0])->shape;
+    if (!shape_size(shape)) return NO_VALUE;
+    for (int i = 0; i < shape->rank; i++)
+        if (pad->attrs->lo[i] || pad->attrs->step[i] != 1 || (pad->attrs->hi[i] && !(axes >> i & 1)))
+            return NO_VALUE;
+    return pad->args[0];
+}
+
+Value unpadded_signal(const Graph *g, const Node *node) {
+    if (node->op != OP_spectral && node->op != OP_rfft && node->op != OP_cross_spectrum) return NO_VALUE;
+    if (__builtin_popcount(node->attrs->axes) != 1) return NO_VALUE;
+    Value x = before_zeros(g, node->args[0], node->attrs->axes);
+    if (x == NO_VALUE || node->op != OP_cross_spectrum) return x;
+    Value y = before_zeros(g, node->args[1], node->attrs->axes);
+    bool alike = y != NO_VALUE && shape_equal(&graph_type(g, x)->shape, &graph_type(g, y)->shape);
+    return alike ? x : NO_VALUE;
+}
+
+bool is_first_samples(const Graph *g, const Node *slice) {
+    if (slice->op != OP_slice) return false;
+    const Node *node = graph_node(g, slice->args[0]);
+    Value x = node->op == OP_spectral ? unpadded_signal(g, node) : NO_VALUE;
+    return x != NO_VALUE && shows_first(slice, &graph_type(g, x)->shape);
+}
+
+/* Is a transform's row in this kernel the signal before zeros were put after it? Then the zeros are part of
+   the row operation, and of a filtered signal no more samples than those are looked at. */
+static bool runs_unpadded(const Build *b, Value v) {
+    const Node *node = graph_node(b->graph, v);
+    if (unpadded_signal(b->graph, node) == NO_VALUE) return false;
+    if (node->op != OP_spectral) return true;
+    if (node->kernel == b->kernel->id) return false;
+    for (size_t i = 0; i < b->nbody; i++) {
+        const Node *user = graph_node(b->graph, b->body[i]);
+        for (int a = 0; a < user->nargs; a++)
+            if (user->args[a] == v && !is_first_samples(b->graph, user)) return false;
+    }
+    return true;
+}
+
+Value row_operand(const Build *b, Value v, int i) {
+    Value operand = graph_node(b->graph, v)->args[i];
+    return runs_unpadded(b, v) ? graph_node(b->graph, operand)->args[0] : operand;
+}
+
+const Shape *row_shape(const Build *b, Value v) {
+    const Node *node = graph_node(b->graph, v);
     if (node->op == OP_grunwald_weights) return &node->type.shape;
-    return &graph_type(g, node->args[node->op == OP_causal_conv])->shape;
+    return &graph_type(b->graph, row_operand(b, v, node->op == OP_causal_conv))->shape;
 }
 
 uint32_t row_axes(const Node *node) {
@@ -75,7 +130,7 @@ static Value choose_anchor(const Build *b) {
 /* Loops of a kernel with an anchor: batch axes, summed batch axes, then the axes along the row. */
 static void loops_of_anchor(Build *b, Value anchor) {
     const Node *node = graph_node(b->graph, anchor);
-    b->shape = *row_shape(b->graph, node);
+    b->shape = *row_shape(b, anchor);
     b->inner_axes = row_axes(node);
     uint32_t summed = node->op == OP_cross_spectrum ? node->attrs->sum : 0, all = (1u << b->shape.rank) - 1;
     add_loops(b, all & ~b->inner_axes & ~summed);

@@ -58,6 +58,7 @@ typedef struct Item {
  * inner axes. */
 typedef struct Table {
     bool is_constant;
+    bool negated; /* spectral: −1 times its elements is meant */
     double constant;
     Value node;
     Affine at;
@@ -73,8 +74,8 @@ typedef struct RowOp {
     int ninputs;
     Table tables[2];
     int stage;     /* it runs between the passes stage−1 and stage */
-    Value partner; /* cross_spectrum: the node with the other part, or NO_VALUE; NO_VALUE too on the partner
-                      itself */
+    Value partner; /* rfft, cross_spectrum: the node with the other part, or NO_VALUE; NO_VALUE too on the
+                      partner itself */
 } RowOp;
 
 /* A value written by the kernel. */
@@ -139,6 +140,11 @@ bool kernel_in_place(const Graph *graph, const Kernel *kernel, const Store *stor
 bool op_is_dear(Op op);
 /* exponential_conv, exponential_correlation */
 bool op_is_recurrence(Op op);
+/* What a transform of one axis transforms, before zeros were put after it; NO_VALUE if they were not. A
+   kernel may count such rows without the zeros, which are then part of the operation, */
+Value unpadded_signal(const Graph *graph, const Node *node);
+/* so that this slice of a filtered signal is all that is seen of it. */
+bool is_first_samples(const Graph *graph, const Node *slice);
 /* Does the kernel read the stored value v? */
 bool kernel_reads(const Kernel *kernel, Value v);
 /* Bytes read and written, each operand once. */

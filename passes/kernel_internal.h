@@ -25,9 +25,12 @@ void *build_grow(Build *b, void *items, size_t *capacity, size_t need, size_t si
 bool stored_elsewhere(const Build *b, Value v);
 bool is_row_op(Op op);
 bool writes_itself(Op op); /* a row operation whose result has a length of its own and is stored at once */
-/* The operand whose elements an anchor's row consists of (the result of weights), and the axes along the row.
+/* Operand i of anchor v as the kernel computes it: of transforms often without the zeros that pad it. */
+Value row_operand(const Build *b, Value v, int i);
+/* The shape whose elements an anchor's row consists of (an operand's, or the weights'), and the axes along
+ * it.
  */
-const Shape *row_shape(const Graph *g, const Node *node);
+const Shape *row_shape(const Build *b, Value v);
 uint32_t row_axes(const Node *node);
 int kernel_row_stage(Kernel *k, int row);
 

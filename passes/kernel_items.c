@@ -181,7 +181,7 @@ static int item_moved(Build *b, Value v, const Affine *map, int guard) {
 
 static int item_reduce(Build *b, Value v, const Affine *map, int guard) {
     const Node *node = graph_node(b->graph, v);
-    const Shape *shape = row_shape(b->graph, node);
+    const Shape *shape = row_shape(b, v);
     Affine place[MAX_RANK], across[MAX_RANK];
     uint32_t axes = row_axes(node);
     if (!canonical_place(b, shape, axes, place)) return unfit(b, "reductions over different rows");
@@ -242,28 +242,43 @@ static int table_number(Op op, int i) {
     }
 }
 
+/* Rows that two nodes describe, one part of the spectrum each, are transformed together. */
+static bool other_part(const Node *a, const Node *b) {
+    if (a->op != b->op || (a->op != OP_cross_spectrum && a->op != OP_rfft)) return false;
+    bool same = a->attrs->axes == b->attrs->axes && a->attrs->sum == b->attrs->sum;
+    for (int i = 0; i < a->nargs; i++) same = same && a->args[i] == b->args[i];
+    return same;
+}
+
 static int find_row(const Build *b, Value v) {
     const Node *node = graph_node(b->graph, v);
     for (size_t r = 0; r < b->kernel->nrows; r++) {
         RowOp *row = &b->kernel->rows[r];
         if (row->node == v || row->partner == v) return (int)r;
-        const Node *other = graph_node(b->graph, row->node);
-        if (node->op != OP_cross_spectrum || other->op != OP_cross_spectrum || row->partner != NO_VALUE)
-            continue;
-        if (node->args[0] == other->args[0] && node->args[1] == other->args[1] &&
-            node->attrs->axes == other->attrs->axes && node->attrs->sum == other->attrs->sum) {
-            row->partner = v;
-            return (int)r;
-        }
+        if (row->partner != NO_VALUE || !other_part(node, graph_node(b->graph, row->node))) continue;
+        row->partner = v;
+        return (int)r;
     }
     return -1;
+}
+
+/* A filter's part as a table; a sign before it costs nothing, so that K and conj K are one table. */
+static bool filter_table(Build *b, Value v, const Affine *place, uint32_t axes, Table *table) {
+    bool negated = false;
+    while (graph_node(b->graph, v)->op == OP_neg && graph_node(b->graph, v)->kernel < 0) {
+        v = graph_node(b->graph, v)->args[0];
+        negated = !negated;
+    }
+    bool fits = table_of(b, v, place, axes, table);
+    table->negated = negated;
+    return fits;
 }
 
 /* The row operation of node v, made on first use; −1 if it does not fit. */
 int build_row(Build *b, Value v, Affine *place) {
     const Node *node = graph_node(b->graph, v);
     uint32_t axes = row_axes(node);
-    if (!canonical_place(b, row_shape(b->graph, node), axes, place))
+    if (!canonical_place(b, row_shape(b, v), axes, place))
         return unfit(b, "row operations over different rows");
     if (node->op == OP_cross_spectrum && !sums_agree(b, node, place))
         return unfit(b, "cross spectra that sum over different rows");
@@ -279,12 +294,15 @@ int build_row(Build *b, Value v, Affine *place) {
         place[node->type.shape.rank - 1] = affine_constant(0); /* one order per row */
     for (int i = 0; fits && i < node->nargs; i++) {
         int table = table_number(node->op, i);
-        if (table >= 0)
+        if (table >= 0 && node->op == OP_spectral)
+            fits = filter_table(b, node->args[i], place, axes, &row.tables[table]);
+        else if (table >= 0)
             fits = table_of(b, node->args[i], place, axes, &row.tables[table]);
         else
-            fits = (row.inputs[row.ninputs++] = build_item(b, node->args[i], place, NO_GUARD)) != NO_ITEM;
+            fits =
+                (row.inputs[row.ninputs++] = build_item(b, row_operand(b, v, i), place, NO_GUARD)) != NO_ITEM;
     }
-    canonical_place(b, row_shape(b->graph, node), axes, place);
+    canonical_place(b, row_shape(b, v), axes, place);
     Kernel *k = b->kernel;
     if (k->nrows == MAX_ROW_OPS) return unfit(b, "too many row operations");
     if (!fits || !build_grow(b, &k->rows, &k->rows_capacity, k->nrows + 1, sizeof *k->rows)) return -1;

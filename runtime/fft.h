@@ -14,6 +14,7 @@ typedef struct FftPlan FftPlan;
 /* Both directions of one transform. Input and output of each are dense, 16-byte aligned and distinct; a
    spectrum is interleaved complex, dims[last]/2+1 bins. A call runs on the calling thread alone. */
 FraxStatus fft_plan(const FftShape *shape, const FftPlan **plan, FraxError *err);
+/* Leaves x as it is. */
 void fft_forward(const FftPlan *plan, const void *x, void *spectrum);
 /* Unnormalised: fft_inverse(fft_forward(x)) = n·x. Destroys `spectrum`. The imaginary parts of the DC and
    Nyquist bins are ignored. */
