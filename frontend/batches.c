@@ -5,6 +5,7 @@
  */
 #include "batches.h"
 #include "model.h"
+#include "passes.h"
 #include "rng.h"
 #include <ctype.h>
 #include <string.h>
@@ -66,6 +67,20 @@ static FraxStatus mark_inputs(Batches *b, const FraxModel *model, FraxError *err
     return FRAX_OK;
 }
 
+/* The model of all rows must not read their order. */
+static FraxStatus check_order(const Batches *b, const FraxModel *model, const int64_t *values,
+                              FraxError *err) {
+    Graph *g = NULL;
+    FraxError fault = {0};
+    FraxStatus status = model_lower(model, values, &g, err);
+    if (status) return status;
+    status = rows_any_order(g, b->batched, b->symbol, &fault);
+    if (status == FRAX_SHAPE) status = model_locate(model, &fault);
+    graph_destroy(g);
+    if (status && err) *err = fault;
+    return status;
+}
+
 static FraxStatus find_rows(Batches *b, const FraxModel *model, int64_t *values, FraxError *err) {
     if (!b->ninputs) return fail(err, FRAX_SHAPE, "mini-batches: model %s has no inputs", model_name(model));
     const char *type = model_value_type(model, FRAX_INPUT, 0), *start = "";
@@ -79,8 +94,10 @@ static FraxStatus find_rows(Batches *b, const FraxModel *model, int64_t *values,
     if (b->rows < b->batch)
         return fail(err, FRAX_VALUE, "a batch of %lld rows was asked for, but there are %lld (%s)",
                     (long long)b->batch, (long long)b->rows, b->symbol);
+    FraxStatus status = mark_inputs(b, model, err);
+    if (!status) status = check_order(b, model, values, err);
     values[symbol] = b->batch;
-    return mark_inputs(b, model, err);
+    return status;
 }
 
 FraxStatus batches_create(const FraxModel *model, const FraxFitOptions *fit, int64_t *values, Batches **out,

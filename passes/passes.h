@@ -72,4 +72,8 @@ extern const size_t pass_count;
  * destroyed and NULL. */
 FraxStatus run_passes(Graph **graph, const char *until, FraxError *err);
 
+/* FRAX_SHAPE, with line and column but not yet located, where an op reads the order of the rows: the
+   leading axis, called `symbol`, of the inputs marked in `batched`. */
+FraxStatus rows_any_order(const Graph *graph, const bool *batched, const char *symbol, FraxError *err);
+
 #endif

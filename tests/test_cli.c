@@ -346,6 +346,35 @@ static void test_fit_in_batches(void **state) {
     fails("fit @/two.frax --in x=@/ramp.npy --steps 5 --batch 9", 1, "there are 4");
 }
 
+/* Rows in random order are no time series: what reads their order is refused, with its place. */
+static void test_batches_need_rows_in_any_order(void **state) {
+    (void)state;
+    static const struct {
+        const char *body, *op;
+    } cases[] = {
+        {"frac(x, a, kind=grunwald)", "3:11: mini-batches draw the rows of T at random, and causal_conv"},
+        {"frac(x, a, kind=weyl)", "and spectral needs"},
+        {"frac(reshape(2 * x, [1, T]), a, kind=caputo_fabrizio)", "3:11: mini-batches draw"},
+        {"a * (x[1:] - x[:-1])", "and slice needs"},
+        {"a * (x - mean(x)) + frac(expand(x, 1, 8), a, axis=1, kind=weyl)[:, 0]", NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[400];
+        snprintf(text, sizeof text,
+                 "model series(x: f64[T]) {\n"
+                 "    param a: f64 = 0.3\n"
+                 "    e   = %s\n"
+                 "    loss = mean(e^2)\n"
+                 "    return loss\n"
+                 "}\n",
+                 cases[i].body);
+        write_model("series.frax", text);
+        if (cases[i].op)
+            fails("fit @/series.frax" SERIES " --steps 2 --batch 10", 1, cases[i].op);
+        else
+            succeeds("fit @/series.frax" SERIES " --steps 2 --batch 10");
+    }
+}
+
 static void test_bench(void **state) {
     (void)state;
     cJSON *tree =
@@ -448,6 +477,7 @@ int main(void) {
         cmocka_unit_test(test_grad),
         cmocka_unit_test(test_fit),
         cmocka_unit_test(test_fit_in_batches),
+        cmocka_unit_test(test_batches_need_rows_in_any_order),
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_show),
         cmocka_unit_test(test_devices),
