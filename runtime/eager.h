@@ -112,7 +112,8 @@ FraxStatus run_scratch(Run *run, size_t bytes, Buffer **buffer);
 /* ---- Threads ---- */
 
 typedef void ChunkBody(const void *context, int64_t chunk);
-void for_chunks(int threads, int64_t chunks, ChunkBody *body, const void *context);
+/* On the calling thread alone where `work` (element visits) would not repay the start of a team. */
+void for_chunks(const Run *run, double work, int64_t chunks, ChunkBody *body, const void *context);
 
 static inline int64_t chunks_of(int64_t n, int64_t size) {
     return (n + size - 1) / size;

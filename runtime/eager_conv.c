@@ -97,7 +97,8 @@ static FraxStatus convolve_directly(Run *run, Value v, const uint8_t *perm, Buff
                     .length = length,
                     .row_size = padded.shape.dims[padded.shape.rank - 1],
                     .per_chunk = MAX(1, CHUNK / MAX(1, length * taps / 16))};
-        for_chunks(run->eager->threads, chunks_of(count, d.per_chunk), direct_chunk, &d);
+        for_chunks(run, (double)count * (double)length * (double)taps / 16, chunks_of(count, d.per_chunk),
+                   direct_chunk, &d);
         run->values[v] = view_unpermuted(&y, perm);
     }
     view_drop(run, &dense);
@@ -188,7 +189,8 @@ FraxStatus eager_weights(Run *run, Value v) {
     if (!status) {
         Weights w = {(const double *)alpha.data, (double *)run->values[v].data,
                      graph_node(run->graph, v)->attrs->n, (int)graph_node(run->graph, v)->attrs->m};
-        for_chunks(run->eager->threads, shape_size(&alpha.shape), weights_row, &w);
+        int64_t rows = shape_size(&alpha.shape);
+        for_chunks(run, 4.0 * (double)rows * (double)w.n * (w.m + 1), rows, weights_row, &w);
     }
     view_drop(run, &alpha);
     return status;

@@ -83,9 +83,11 @@ static void bins_chunk(const void *context, int64_t chunk) {
     for (int64_t i = 0; i < 2 * n; i++) store_sum(c, 2 * (result * c->count + first) + i, sums[i] * c->scale);
 }
 
-static void correlate(const Run *run, Correlation *c, ChunkBody *body) {
+/* `visits`: element visits of one sum. */
+static void correlate(const Run *run, Correlation *c, double visits, ChunkBody *body) {
     c->pieces = chunks_of(c->count, PIECE);
-    for_chunks(run->eager->threads, c->results * c->pieces, body, c);
+    double work = (double)c->results * (double)c->summed * (double)c->count * visits;
+    for_chunks(run, work, c->results * c->pieces, body, c);
 }
 
 static FraxStatus by_lags(Run *run, Value v, const uint8_t *perm, Correlation *c, View *out) {
@@ -98,7 +100,7 @@ static FraxStatus by_lags(Run *run, Value v, const uint8_t *perm, Correlation *c
         c->x = dense[0].data, c->y = dense[1].data, c->out = out->data;
         c->length = x.shape.dims[x.shape.rank - 1];
         c->count = out->shape.dims[out->shape.rank - 1];
-        correlate(run, c, lags_chunk);
+        correlate(run, c, (double)c->length / 16, lags_chunk);
     }
     view_drop(run, &dense[0]);
     view_drop(run, &dense[1]);
@@ -120,7 +122,7 @@ static FraxStatus by_bins(Run *run, Value v, Correlation *c, View *out) {
         c->x = x->data, c->y = y->data, c->out = product->data;
         c->length = c->count = s->bins;
         c->scale = 1 / (double)s->points;
-        correlate(run, c, bins_chunk);
+        correlate(run, c, 2, bins_chunk);
         spectrum_inverse(run, s, product, out);
         out->shape = lags; /* the first n samples of each row */
     }

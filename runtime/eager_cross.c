@@ -77,7 +77,8 @@ static FraxStatus compute(Run *run, Value v, const Value nodes[2], Cross *c) {
         status = view_create(run, node->type.dtype, &result.shape, &out[part]);
         c->parts[part] = out[part].data;
     }
-    if (!status) for_chunks(run->eager->threads, c->results * c->pieces, cross_chunk, c);
+    double work = 2 * (double)c->results * (double)c->summed * (double)c->bins;
+    if (!status) for_chunks(run, work, c->results * c->pieces, cross_chunk, c);
     for (int part = 0; part < 2; part++) {
         if (nodes[part] == NO_VALUE) continue;
         if (status)

@@ -139,6 +139,10 @@ static void transform_block(const void *context, int64_t chunk) {
         fft_forward(plan, x, spectrum);
 }
 
+static double transform_work(const Spectrum *s) {
+    return 8 * (double)s->rows * (double)s->points;
+}
+
 /* The operand in transform order: dense, aligned, zero-padded. */
 static FraxStatus transform_operand(Run *run, const Spectrum *s, const View *x, View *out) {
     uint8_t perm[MAX_RANK];
@@ -175,7 +179,7 @@ FraxStatus spectrum_get(Run *run, Value v, int i, Buffer **out) {
     status = run_scratch(run, (size_t)(s->rows * s->bins) * 2 * frax_dtype_size(s->shape.dtype), out);
     if (!status) {
         Transform t = {s, x.data, (*out)->data, false};
-        for_chunks(run->eager->threads, chunks_of(s->rows, FFT_BLOCK), transform_block, &t);
+        for_chunks(run, transform_work(s), chunks_of(s->rows, FFT_BLOCK), transform_block, &t);
         run->spectrum[at] = *out;
     }
     view_drop(run, &x);
@@ -199,7 +203,7 @@ FraxStatus spectrum_writable(Run *run, Value v, int i, Buffer **out) {
 
 void spectrum_inverse(const Run *run, const Spectrum *s, Buffer *spectrum, View *x) {
     Transform t = {s, x->data, spectrum->data, true};
-    for_chunks(run->eager->threads, chunks_of(s->rows, FFT_BLOCK), transform_block, &t);
+    for_chunks(run, transform_work(s), chunks_of(s->rows, FFT_BLOCK), transform_block, &t);
 }
 
 /* ---- Products of spectra ---- */
@@ -264,7 +268,8 @@ static void multiply_chunk(const void *context, int64_t chunk) {
 
 void spectrum_multiply(const Run *run, const SpectrumProduct *p) {
     Multiply m = {p, chunks_of(p->bins, BINS), MAX(1, CHUNK / 2 / MIN(p->bins, BINS))};
-    for_chunks(run->eager->threads, chunks_of(p->rows * m.pieces, m.per_chunk), multiply_chunk, &m);
+    for_chunks(run, 2 * (double)p->rows * (double)p->bins, chunks_of(p->rows * m.pieces, m.per_chunk),
+               multiply_chunk, &m);
 }
 
 FraxStatus batch_rows(Run *run, const Shape *shape, const Shape *k, int batch_rank, Buffer **out) {
@@ -359,7 +364,7 @@ FraxStatus eager_rfft(Run *run, Value v) {
     if (!status) {
         size_t skipped = node->attrs->part == PART_IM ? frax_dtype_size(node->type.dtype) : 0;
         TakePart t = {node->type.dtype, out.data, spectrum->data + skipped, shape_size(&node->type.shape)};
-        for_chunks(run->eager->threads, chunks_of(t.n, CHUNK), take_part_chunk, &t);
+        for_chunks(run, (double)t.n, chunks_of(t.n, CHUNK), take_part_chunk, &t);
         run->values[v] = view_unpermuted(&out, perm);
     }
     spectrum_release(run, v, 0);

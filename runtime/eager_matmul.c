@@ -84,7 +84,8 @@ static void run_product(const Run *run, Product *p, View *c) {
     p->down = chunks_of(p->m, TILE_SIDE), p->across = chunks_of(p->n, TILE_SIDE);
     int64_t batches = 1;
     for (int i = 0; i < r - 2; i++) batches *= c->shape.dims[i];
-    for_chunks(run->eager->threads, batches * p->down * p->across, product_chunk, p);
+    double work = (double)batches * (double)p->m * (double)p->n * (double)p->gemm.k / 8;
+    for_chunks(run, work, batches * p->down * p->across, product_chunk, p);
 }
 
 /* A 16-bit result is computed in f32 and rounded. */

@@ -84,8 +84,9 @@ FraxStatus run_scratch(Run *run, size_t bytes, Buffer **buffer) {
     return *buffer ? FRAX_OK : fail_memory(run->err, "running a graph eagerly");
 }
 
-void for_chunks(int threads, int64_t chunks, ChunkBody *body, const void *context) {
-    if (threads <= 1 || chunks <= 1) {
+void for_chunks(const Run *run, double work, int64_t chunks, ChunkBody *body, const void *context) {
+    int threads = run->eager->threads;
+    if (threads <= 1 || chunks <= 1 || work < PARALLEL_WORK) {
         for (int64_t i = 0; i < chunks; i++) body(context, i);
         return;
     }

@@ -121,7 +121,8 @@ static FraxStatus run_recurrence(Run *run, Value v, const Operands *operands, Vi
     if (!status) {
         k.states = (double *)states->data;
         k.out = out->data;
-        for_chunks(run->eager->threads, rows, recurrence_row, &k);
+        double visits = 1 + (double)k.modes * (double)(k.n + 1) / 4;
+        for_chunks(run, (double)rows * (double)k.length * visits, rows, recurrence_row, &k);
     }
     pool_give(run->eager->pool, states);
     return status;

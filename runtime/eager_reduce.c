@@ -193,11 +193,11 @@ static FraxStatus reduce_dense(Run *run, Reduction *r) {
         if (status) return status;
         r->partial = (Partial *)partial->data;
     }
-    int threads = run->eager->threads;
+    double work = (double)r->outer * (double)r->length * (double)r->inner;
     if (r->inner == 1)
-        for_chunks(threads, chunks_of(r->outer * r->segments, r->per_chunk), line_chunk, r);
+        for_chunks(run, work, chunks_of(r->outer * r->segments, r->per_chunk), line_chunk, r);
     else
-        for_chunks(threads, r->outer * r->segments * r->columns, column_chunk, r);
+        for_chunks(run, work, r->outer * r->segments * r->columns, column_chunk, r);
     if (partial) {
         combine_segments(r);
         pool_give(run->eager->pool, partial);
@@ -298,7 +298,8 @@ FraxStatus eager_argmax(Run *run, Value v) {
     status = view_result(run, v);
     if (!status) {
         r.out = run->values[v].data;
-        for_chunks(run->eager->threads, chunks_of(r.outer, r.per_chunk), argmax_chunk, &r);
+        for_chunks(run, (double)r.outer * (double)r.length, chunks_of(r.outer, r.per_chunk), argmax_chunk,
+                   &r);
     }
     view_drop(run, &lines);
     return status;

@@ -155,7 +155,7 @@ FraxStatus eager_pad(Run *run, Value v) {
     if (status) return status;
     View inside = run->values[v];
     Zeros z = {inside.data, (size_t)shape_size(&inside.shape) * frax_dtype_size(inside.dtype)};
-    for_chunks(run->eager->threads, chunks_of((int64_t)z.bytes, CHUNK * 8), zero_chunk, &z);
+    for_chunks(run, (double)z.bytes / 8, chunks_of((int64_t)z.bytes, CHUNK * 8), zero_chunk, &z);
     int64_t start = 0;
     inside.shape = x->shape;
     for (int i = 0; i < x->shape.rank; i++) {

@@ -263,5 +263,5 @@ void view_copy(const Run *run, const View *to, const View *from) {
     c.blocks = c.across * c.down;
     for (int a = 0; a < last - 1; a++) c.blocks *= c.dims[a];
     c.per_chunk = MAX(1, CHUNK / (c.block[0] * c.block[1]));
-    for_chunks(run->eager->threads, chunks_of(c.blocks, c.per_chunk), copy_chunk, &c);
+    for_chunks(run, (double)shape_size(&to->shape), chunks_of(c.blocks, c.per_chunk), copy_chunk, &c);
 }

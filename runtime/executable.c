@@ -17,7 +17,6 @@
 #include <time.h>
 
 enum { POOL = 16 };
-static const double parallel_work = 65536; /* element visits below which threads cost more than they bring */
 
 struct Executable {
     FraxTarget target;
@@ -120,7 +119,7 @@ static void run_block_range(const Executable *exe, const KernelContext *c, int i
 
 /* Threads that share out the blocks of a kernel. */
 static int64_t workers(const Executable *exe, const ProgramKernel *pk) {
-    return pk->kernel.blocks < 2 || pk->work < parallel_work ? 1 : MIN(pk->kernel.blocks, exe->threads);
+    return pk->kernel.blocks < 2 || pk->work < PARALLEL_WORK ? 1 : MIN(pk->kernel.blocks, exe->threads);
 }
 
 /* Each worker has scratch of its own: much only where rows are long, and then there are few of them. */

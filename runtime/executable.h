@@ -16,6 +16,9 @@ typedef struct ExecutableOptions {
 
 typedef struct Executable Executable;
 
+/* Element visits below which threads cost more than they bring, fused or eager. */
+enum { PARALLEL_WORK = 65536 };
+
 /* Compiles `graph` (differentiated as wanted, not yet passed through the passes) and takes it over, on
  * failure too. */
 FraxStatus executable_create(Graph *graph, const ExecutableOptions *options, Executable **out,

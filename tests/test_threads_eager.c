@@ -1,14 +1,16 @@
 /* test_threads_eager.c — eight threads run one Eager at a time, with inputs of their own; each must get the
  * bits that a single thread gets. Under ThreadSanitizer this also shows that runs share nothing unlocked.
+ * Before that: small arrays start no threads.
  */
 #include "executable.h"
+#include <dirent.h>
 #include <pthread.h>
 #include <math.h>
 #include <setjmp.h>
 #include <string.h>
 #include <cmocka.h>
 
-enum { THREADS = 8, ROUNDS = 12, ROWS = 20, N = 150, HALF = N / 2 + 1 };
+enum { THREADS = 8, ROUNDS = 12, ROWS = 20, N = 150, HALF = N / 2 + 1, MANY = 400 };
 
 typedef struct Result {
     double conv[ROWS * N], product[ROWS * ROWS], sum, special[ROWS];
@@ -42,6 +44,48 @@ static FraxStatus run(const Eager *eager, int seed, Result *out) {
     for (int i = 0; i < HALF; i++) k[i] = cos(0.11 * i + seed);
     return eager_run(eager, (const void *[]){x, k, &alpha},
                      (void *[]){out->conv, out->product, &out->sum, out->special}, NULL);
+}
+
+/* Threads of this process; 0 where /proc does not tell. */
+static int count_threads(void) {
+    DIR *tasks = opendir("/proc/self/task");
+    int n = 0;
+    while (tasks && readdir(tasks)) n++;
+    if (tasks) closedir(tasks);
+    return n;
+}
+
+/* y and product, on `threads` threads. */
+static void run_rows(int64_t rows, int threads, double *y_out, double *product) {
+    Graph *g = graph_create("test", "test");
+    Eager *eager;
+    Value x = g_input(g, "x", (Type){FRAX_F64, SHAPE(rows, N)});
+    Value alpha = g_reduce(g, OP_reduce_max, x, 2);
+    Value y = g_causal_conv(g, g_grunwald_weights(g, alpha, N), x, 1, ENGINE_FFT);
+    graph_output(g, "y", g_causal_conv(g, g_grunwald_weights(g, alpha, N), y, 1, ENGINE_DIRECT));
+    graph_output(g, "product", g_matmul(g, x, y, true, false));
+    double *in = mem_calloc((size_t)rows * N, sizeof *in);
+    assert_non_null(in);
+    for (int64_t i = 0; i < rows * N; i++) in[i] = sin(0.37 * (double)i);
+    assert_int_equal(eager_create(g, threads, &eager, NULL), FRAX_OK);
+    assert_int_equal(eager_run(eager, (const void *[]){in}, (void *[]){y_out, product}, NULL), FRAX_OK);
+    eager_destroy(eager);
+    graph_destroy(g);
+    mem_free(in);
+}
+
+/* The start of a team costs more than all the work on 2 rows, and on a busy machine a thousand times more. */
+static void test_small_arrays_stay_on_one_thread(void **state) {
+    (void)state;
+    static double y[2][MANY * N], product[2][N * N];
+    int before = count_threads();
+    run_rows(2, THREADS, y[0], product[0]);
+    assert_int_equal(count_threads(), before);
+    run_rows(MANY, 1, y[0], product[0]);
+    run_rows(MANY, THREADS, y[1], product[1]);
+    assert_true(!before || count_threads() > before);
+    assert_memory_equal(y[0], y[1], sizeof y[0]);
+    assert_memory_equal(product[0], product[1], sizeof product[0]);
 }
 
 static void *work(void *argument) {
@@ -102,6 +146,7 @@ static void test_parallel_creation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_small_arrays_stay_on_one_thread),
         cmocka_unit_test(test_parallel_runs),
         cmocka_unit_test(test_parallel_creation),
     };
