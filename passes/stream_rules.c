@@ -109,8 +109,8 @@ static bool along_batch(Streamer *s, const Node *node, int i, int axis, int64_t 
     f->delay = MAX(f->delay, known);
     if (f->value == NO_VALUE)
         stream_fail(s,
-                    "%s joins the signal with a whole %s as long as the signal; make that an input with "
-                    "the size %s, too",
+                    "%s joins the signal with a whole %s, which is as long as the signal and is not there by "
+                    "chunks; if it does not depend on the signal, it may be an input with the size %s",
                     op_table[node->op].name, type_text(whole, type), s->spec->size);
     return !s->to->failed;
 }
@@ -369,11 +369,12 @@ static Flow concat_of_streams(Streamer *s, const Node *node, const Flow *args, i
 static bool refuse_long_kernel(Streamer *s, int64_t taps, int64_t n) {
     enum { LONGEST = 64 };
     if (taps < n || taps <= LONGEST) return false;
-    stream_fail(s,
-                "a causal_conv with %" PRId64
-                " weights remembers the whole signal; in frac, engine=soe streams; "
-                "weights shorter than the signal do, too",
-                taps);
+    stream_fail(
+        s,
+        "a causal_conv with %" PRId64
+        " weights, as many as samples, remembers all of the signal; fewer weights stream, and so does "
+        "frac where its kind, scheme and order have engine=soe",
+        taps);
     return true;
 }
 
@@ -502,7 +503,7 @@ static const struct {
     [OP_argmax] = {NULL, "argmax along the streamed axis is not kept from chunk to chunk"},
     [OP_rfft] = {NULL, "a transform along the streamed axis needs the whole signal"},
     [OP_spectral] = {NULL, "a periodic operator along the streamed axis needs the whole signal; a causal "
-                           "kind with engine=soe streams"},
+                           "kind of frac streams where it has engine=soe"},
     [OP_cross_spectrum] = {cross_spectrum_along, NULL},
     [OP_causal_conv] = {conv_of_stream, NULL},
     [OP_causal_correlation] = {correlation_of_streams, NULL},
