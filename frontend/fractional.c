@@ -195,8 +195,8 @@ static void read_soe(Frac *f) {
         arg_fail(f->lw, f->args, ARG_TOL, FRAX_VALUE, "is %g, expected %g or less", f->tol,
                  SOE_MOST_TOLERANCE);
     if (!failed(f->lw) && f->tol < least)
-        arg_fail(f->lw, f->args, ARG_TOL, FRAX_VALUE, "is %g; for %lld samples it is %g at least", f->tol,
-                 (long long)f->horizon, least);
+        arg_fail(f->lw, f->args, ARG_TOL, FRAX_VALUE, "is %g, expected %g to %g for %lld samples", f->tol,
+                 least, SOE_MOST_TOLERANCE, (long long)f->horizon);
     if (!failed(f->lw) && !f->soe) choose_soe(f, n);
 }
 
@@ -263,7 +263,7 @@ static Value guarded(const Frac *f, int arg, Value v, const Range *range, const 
 static Value within(const Frac *f, int arg, Value v, const Range *range, const char *expected) {
     double lo, hi;
     char number[32];
-    if (failed(f->lw) || (isinf(range->lo) && isinf(range->hi))) return v;
+    if (failed(f->lw)) return v;
     if (!constant_bounds(f->g, v, &lo, &hi)) {
         char name[64];
         arg_name(f->args, arg, name);
@@ -306,8 +306,11 @@ static void read_alpha(Frac *f) {
     if (failed(f->lw)) return;
     if (constant_bounds(f->g, f->alpha, &lo, &hi) && !holds(row, lo, hi))
         suggest_scheme(f, lo, hi, other, sizeof other);
-    snprintf(expected, sizeof expected, "%s (%s%s)%s", range_text(orders_of(f), "alpha", range),
-             kind_text(row, kind), f->soe ? ", engine=soe" : "", other);
+    range_text(orders_of(f), "alpha", range);
+    if (isinf(row->alpha.lo) && isinf(row->alpha.hi) && !f->soe)
+        snprintf(range, sizeof range, "a finite alpha");
+    snprintf(expected, sizeof expected, "%s (%s%s)%s", range, kind_text(row, kind),
+             f->soe ? ", engine=soe" : "", other);
     f->alpha = within(f, ARG_ALPHA, f->alpha, orders_of(f), expected);
 }
 
@@ -330,7 +333,7 @@ static void read_theta(Frac *f) {
 
 /* Sample times, one for each sample, and the intervals between them. */
 static void read_times(Frac *f) {
-    const Range positive = {0, INFINITY, true, false};
+    const Range positive = {0, INFINITY, true, true};
     Lower *lw = f->lw;
     char text[176];
     if (failed(lw) || !f->args->given[ARG_TIMES]) return;

@@ -9,13 +9,15 @@
 
 #define BIT(arg) (1u << (arg))
 
-/* Ranges of orders: [lo, hi], (lo, hi], (lo, hi). */
+/* Ranges of orders, all of them finite: [lo, hi], (lo, hi], (lo, hi), [lo, inf). */
 #define CLOSED(lo, hi)                                                                                       \
     { lo, hi, false, false }
 #define ABOVE(lo, hi)                                                                                        \
     { lo, hi, true, false }
 #define BETWEEN(lo, hi)                                                                                      \
     { lo, hi, true, true }
+#define FROM(lo)                                                                                             \
+    { lo, INFINITY, false, true }
 #define ANY_ORDER BETWEEN(-INFINITY, INFINITY)
 #define NO_SOE    CLOSED(1, 0)
 
@@ -54,9 +56,9 @@ const FracKind frac_kinds[] = {
      "h^-alpha sum of w[j] x[n-j], (1 - z)^alpha = sum of w[j] z^j", "1", "Podlubny 1999"},
     {"riemann_liouville", NULL, "gl", ARG_X, grunwald, ANY_ORDER, CLOSED(-0.95, 2), BIT(ARG_STEP), BY_SOE, 1,
      "as grunwald", "1", "Podlubny 1999"},
-    {"riemann_liouville", NULL, "bdf2", ARG_X, bdf2, CLOSED(-6, INFINITY), CLOSED(-0.95, 2), BIT(ARG_STEP),
-     BY_SOE, 1, "h^-alpha sum of w[j] x[n-j], (3/2 - 2z + z^2/2)^alpha = sum of w[j] z^j",
-     "2 where x starts from 0", "Lubich 1986"},
+    {"riemann_liouville", NULL, "bdf2", ARG_X, bdf2, FROM(-6), CLOSED(-0.95, 2), BIT(ARG_STEP), BY_SOE, 1,
+     "h^-alpha sum of w[j] x[n-j], (3/2 - 2z + z^2/2)^alpha = sum of w[j] z^j", "2 where x starts from 0",
+     "Lubich 1986"},
     {"caputo", NULL, "l1", ARG_X, caputo_l1, ABOVE(0, 1), CLOSED(0.05, 1), BIT(ARG_STEP), BY_SOE, 1,
      "h^-alpha / Gamma(2-alpha) sum of b[j] (x[n-j] - x[n-j-1]), b[j] = (j+1)^(1-alpha) - j^(1-alpha); y[0] "
      "= 0",

@@ -7,9 +7,10 @@
  *
  * ω = 0 does not depend on the step, but K'(0) may be infinite, as that of √ω. So where the step is not
  * constant, K is lowered for ω = 0 and for the other frequencies apart, and selected: no derivative meets
- * 0·∞.
+ * 0·∞. What is selected is guarded: K has to be finite.
  */
 #include "fractional.h"
+#include <float.h>
 
 enum { ARG_SYMBOL = 1, ARG_FILTER_AXIS, ARG_FILTER_AXES, ARG_FILTER_STEP, MOST_AXES = 3 };
 
@@ -121,6 +122,15 @@ static Symbol build_symbol(const Frac *f, const Item *function, Item *w, size_t 
     return join_at_zero(f, frequency, at_zero, build_symbol(f, function, w, n + 1, axis + 1));
 }
 
+/* A part of K that has to be finite in the dtype of x, in which it is applied. */
+static Value guard_part(const Frac *f, Value v, const char *part) {
+    char name[96];
+    bool single = !failed(f->lw) && graph_type(f->g, f->x)->dtype == FRAX_F32;
+    double most = single ? FLT_MAX : DBL_MAX;
+    snprintf(name, sizeof name, "%s: the %s part of the symbol", f->lw->builtin, part);
+    return g_guard(f->g, v, -most, most, name, single ? "a finite f32" : "a finite f64");
+}
+
 /* x grown to the sizes that K and the steps bring. */
 static void grow_x(Frac *f, Shape k) {
     Shape joint = *shape_of(f->lw, f->x);
@@ -146,6 +156,10 @@ Item spectral_filter_rule(Lower *lw, const Args *args) {
     FraxDType dtype = graph_type(lw->g, f.x)->dtype;
     if (dtype == FRAX_F16 || dtype == FRAX_BF16) f.x = g_cast(lw->g, f.x, FRAX_F32);
     Symbol k = build_symbol(&f, &args->items[ARG_SYMBOL], w, 0, 0);
+    if (failed(lw)) return (Item){0};
+    lw->g->loc = args->items[ARG_SYMBOL].loc.line ? args->items[ARG_SYMBOL].loc : args->loc;
+    k.re = guard_part(&f, k.re, "real");
+    k.im = guard_part(&f, k.im, "imaginary");
     if (failed(lw)) return (Item){0};
     lw->g->loc = args->loc;
     grow_x(&f, *shape_of(lw, k.re));

@@ -128,6 +128,59 @@ static void test_one_order_of_many(void **state) {
     }
 }
 
+/* Kinds of any order take none that is not finite. */
+static void test_orders_are_finite(void **state) {
+    (void)state;
+    static const char *const kinds[] = {"weyl",
+                                        "riesz",
+                                        "laplacian",
+                                        "tempered",
+                                        "tempered, causal=true",
+                                        "hadamard",
+                                        "grunwald",
+                                        "riemann_liouville",
+                                        "riemann_liouville, scheme=bdf2"};
+    static const char *const constants[] = {"0/0", "1/0", "-1/0"};
+    const double values[] = {NAN, INFINITY, -INFINITY};
+    for (size_t i = 0; i < COUNT(kinds); i++)
+        for (size_t k = 0; k < COUNT(values); k++) {
+            char call[200];
+            FraxError err;
+            double y[5];
+            snprintf(call, sizeof call, "frac(x, full([], %s), kind=%s)", constants[k], kinds[i]);
+            FraxStatus status = run_call(call, 0, FRAX_REFERENCE, y, &err);
+            if (status != FRAX_VALUE) fail_msg("%s: %s", call, frax_status_string(status));
+            snprintf(call, sizeof call, "frac(x, v, kind=%s)", kinds[i]);
+            for (FraxTarget target = FRAX_CPU; target <= FRAX_REFERENCE; target++) {
+                status = run_call(call, values[k], target, y, &err);
+                if (status != FRAX_VALUE || !strstr(err.message, "alpha"))
+                    fail_msg("%s, %g: %s", call, values[k], frax_status_string(status));
+            }
+        }
+}
+
+/* A symbol that is not finite on the grid, whether it depends on inputs or not; poles beside it do not count.
+ */
+static void test_symbols_are_finite(void **state) {
+    (void)state;
+    static const char *const outside[] = {"w => 1/w", "w => v/w", "w => (1, log(v*w))"};
+    for (FraxTarget target = FRAX_CPU; target <= FRAX_REFERENCE; target++) {
+        char call[200];
+        FraxError err;
+        double y[5];
+        for (size_t i = 0; i < COUNT(outside); i++) {
+            snprintf(call, sizeof call, "spectral_filter(x, %s)", outside[i]);
+            FraxStatus status = run_call(call, 1, target, y, &err);
+            if (status != FRAX_VALUE || !strstr(err.message, "spectral_filter: the ") ||
+                !strstr(err.message, "element 0"))
+                fail_msg("%s, %s: %s, %s", target_name(target), call, frax_status_string(status),
+                         status ? err.message : "no error");
+        }
+        if (run_call("spectral_filter(x, w => 1/(w - 1), step=v)", 1, target, y, &err))
+            fail_msg("a pole beside the grid: %s", err.message);
+    }
+}
+
 /* Other parameters, as numbers and at run time. */
 static void test_other_parameters(void **state) {
     (void)state;
@@ -178,9 +231,10 @@ static void test_times_must_increase(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constant_orders),  cmocka_unit_test(test_orders_at_run_time),
-        cmocka_unit_test(test_largest_power),    cmocka_unit_test(test_one_order_of_many),
-        cmocka_unit_test(test_other_parameters), cmocka_unit_test(test_times_must_increase),
+        cmocka_unit_test(test_constant_orders),    cmocka_unit_test(test_orders_at_run_time),
+        cmocka_unit_test(test_largest_power),      cmocka_unit_test(test_orders_are_finite),
+        cmocka_unit_test(test_symbols_are_finite), cmocka_unit_test(test_one_order_of_many),
+        cmocka_unit_test(test_other_parameters),   cmocka_unit_test(test_times_must_increase),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
