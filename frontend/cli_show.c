@@ -31,18 +31,6 @@ static FraxStatus print_dot(const Graph *g, Text *out, FraxError *err) {
     return FRAX_OK;
 }
 
-static FraxStatus print_memory(const Session *s, Text *out, FraxError *err) {
-    FraxExecutable *exe;
-    FraxStatus status = frax_compile(s->model, &s->options, &exe, err);
-    if (status) return status;
-    FraxMemory m = frax_executable_memory(exe);
-    text_printf(out,
-                "with this machine's threads: %zu bytes temporary, of which %zu live at once, %zu static\n",
-                m.temporary_bytes, m.live_bytes, m.static_bytes);
-    frax_executable_destroy(exe);
-    return FRAX_OK;
-}
-
 static FraxStatus find_pass(const char *name, FraxError *err) {
     const char *names[64];
     size_t index, n = MIN(pass_count, COUNT(names));
@@ -53,8 +41,7 @@ static FraxStatus find_pass(const char *name, FraxError *err) {
 static FraxStatus print_listing(const Session *s, Graph **g, Listing listing, FraxError *err) {
     Text *out = (Text *)&s->cli->text;
     FraxStatus status = run_passes(g, NULL, err);
-    if (!status) status = executable_listing(*g, listing, out, err);
-    if (!status && listing == LISTING_KERNELS) status = print_memory(s, out, err);
+    if (!status) status = executable_listing(*g, listing, s->options.threads, out, err);
     return status;
 }
 

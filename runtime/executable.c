@@ -10,6 +10,7 @@
 #include "fft.h"
 #include "half.h"
 #include "jit.h"
+#include "memory_limit.h"
 #include "passes.h"
 #include <omp.h>
 #include <stdatomic.h>
@@ -118,16 +119,16 @@ static void run_block_range(const Executable *exe, const KernelContext *c, int i
 }
 
 /* Threads that share out the blocks of a kernel. */
-static int64_t workers(const Executable *exe, const ProgramKernel *pk) {
-    return pk->kernel.blocks < 2 || pk->work < PARALLEL_WORK ? 1 : MIN(pk->kernel.blocks, exe->threads);
+static int64_t workers(int threads, const ProgramKernel *pk) {
+    return pk->kernel.blocks < 2 || pk->work < PARALLEL_WORK ? 1 : MIN(pk->kernel.blocks, threads);
 }
 
 /* Each worker has scratch of its own: much only where rows are long, and then there are few of them. */
-static size_t scratch_bytes(const Executable *exe) {
+static size_t scratch_bytes(const Program *p, int threads) {
     size_t most = 0;
-    for (int i = 0; i < exe->program.nkernels; i++) {
-        const ProgramKernel *pk = &exe->program.kernels[i];
-        most = MAX(most, pk->scratch * (size_t)workers(exe, pk));
+    for (int i = 0; i < p->nkernels; i++) {
+        const ProgramKernel *pk = &p->kernels[i];
+        most = MAX(most, pk->scratch * (size_t)workers(threads, pk));
     }
     return most;
 }
@@ -135,7 +136,7 @@ static size_t scratch_bytes(const Executable *exe) {
 static void run_blocks(const Executable *exe, const KernelContext *c, int i, char *scratch) {
     const ProgramKernel *pk = &exe->program.kernels[i];
     int64_t blocks = pk->kernel.blocks;
-    int count = (int)workers(exe, pk);
+    int count = (int)workers(exe->threads, pk);
     if (count == 1) {
         run_block_range(exe, c, i, scratch, 0, blocks);
         return;
@@ -224,8 +225,8 @@ static KernelContext context_of(const Executable *exe, char *memory, const void 
                            .plans = exe->plans};
 }
 
-static size_t scratch_offset(const Executable *exe) {
-    return exe->program.arena_bytes + (exe->program.workspace_bytes + 63) / 64 * 64;
+static size_t scratch_offset(const Program *p) {
+    return p->arena_bytes + (p->workspace_bytes + 63) / 64 * 64;
 }
 
 static FraxStatus run_program(const Executable *exe, const void *const *inputs, void *const *outputs,
@@ -237,7 +238,7 @@ static FraxStatus run_program(const Executable *exe, const void *const *inputs, 
     double passed = exe->offset < exe->graph->ninputs ? *(const double *)inputs[exe->offset] : 0;
     FraxStatus status = exe->checks_before ? run_checks(exe, &c, BEFORE, passed, err) : FRAX_OK;
     if (!status) {
-        run_kernels(exe, &c, memory + scratch_offset(exe), false);
+        run_kernels(exe, &c, memory + scratch_offset(&exe->program), false);
         if (exe->checks_after) status = run_checks(exe, &c, AFTER, passed, err);
     }
     if (!status) copy_outputs(exe, &c);
@@ -309,10 +310,26 @@ static FraxStatus make_plans(Executable *exe, const ExecutableOptions *options, 
     return FRAX_OK;
 }
 
+/* Planning a transform takes time and memory of the order of its points, and so do tables: a program that
+ * cannot run on this machine is refused before. A plan holds up to two twiddle factors' parts a point. */
+static FraxStatus check_memory(const Executable *exe, FraxError *err) {
+    const Program *p = &exe->program;
+    size_t plans = 0, available = memory_available();
+    for (size_t i = 0; i < p->nffts; i++) {
+        size_t bytes = 2 * frax_dtype_size(p->ffts[i].dtype);
+        for (int d = 0; d < p->ffts[i].rank; d++) bytes *= (size_t)p->ffts[i].dims[d];
+        if (!fft_is_generated(&p->ffts[i])) plans = MAX(plans, bytes);
+    }
+    if ((double)exe->run_bytes + (double)p->static_bytes + (double)plans <= (double)available) return FRAX_OK;
+    return fail(err, FRAX_MEMORY,
+                "out of memory: a run needs %zu bytes besides its inputs and outputs, tables %zu, plans of "
+                "transforms %zu; this machine has %zu left",
+                exe->run_bytes, p->static_bytes, plans, available);
+}
+
 /* Tables that depend on no input are computed once, here. */
 static FraxStatus run_static(Executable *exe, FraxError *err) {
     exe->statics = mem_aligned(exe->program.static_bytes);
-    exe->run_bytes = scratch_offset(exe) + scratch_bytes(exe);
     char *memory = take_memory(exe);
     if (!exe->statics || !memory) {
         mem_free(memory);
@@ -320,7 +337,7 @@ static FraxStatus run_static(Executable *exe, FraxError *err) {
                     exe->program.static_bytes, exe->run_bytes);
     }
     KernelContext c = context_of(exe, memory, NULL, NULL);
-    run_kernels(exe, &c, memory + scratch_offset(exe), true);
+    run_kernels(exe, &c, memory + scratch_offset(&exe->program), true);
     FraxStatus status = run_checks(exe, &c, AT_CREATION, 0, err);
     give_memory(exe, memory);
     return status;
@@ -342,6 +359,8 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     status = host_target(&host, err);
     if (status) return status;
     status = object_code(exe, options, &host, &object, &size, err);
+    exe->run_bytes = scratch_offset(&exe->program) + scratch_bytes(&exe->program, exe->threads);
+    if (!status) status = check_memory(exe, err);
     if (!status) status = jit_link(object, size, runtime_symbol, options->debug, &exe->code, err);
     if (!status) status = find_functions(exe, err);
     if (!status) status = make_plans(exe, options, err);
@@ -352,7 +371,7 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     host_target_free(&host);
     const Program *p = &exe->program;
     exe->stats.arena_bytes = exe->run_bytes;
-    exe->stats.live_bytes = p->live_bytes + scratch_bytes(exe);
+    exe->stats.live_bytes = p->live_bytes + scratch_bytes(&exe->program, exe->threads);
     exe->stats.static_bytes = p->static_bytes;
     exe->stats.moved_bytes = p->moved_bytes;
     for (int i = 0; i < p->nkernels; i++) exe->stats.kernels += !p->kernels[i].kernel.is_static;
@@ -464,7 +483,26 @@ static FraxStatus list_code(Program *p, Listing listing, Text *out, FraxError *e
     return status;
 }
 
-FraxStatus executable_listing(const Graph *graph, Listing listing, Text *out, FraxError *err) {
+/* Emission says how much scratch each thread needs. */
+static FraxStatus list_memory(Program *p, int threads, Text *out, FraxError *err) {
+    HostTarget host;
+    LLVMContextRef context;
+    LLVMModuleRef module;
+    FraxStatus status = host_target(&host, err);
+    if (status) return status;
+    status = program_emit(p, &host, &context, &module, err);
+    host_target_free(&host);
+    if (status) return status;
+    LLVMDisposeModule(module);
+    LLVMContextDispose(context);
+    size_t scratch = scratch_bytes(p, threads);
+    text_printf(out,
+                "with this machine's threads: %zu bytes temporary, of which %zu live at once, %zu static\n",
+                scratch_offset(p) + scratch, p->live_bytes + scratch, p->static_bytes);
+    return FRAX_OK;
+}
+
+FraxStatus executable_listing(const Graph *graph, Listing listing, int threads, Text *out, FraxError *err) {
     Program p;
     FraxStatus status = program_create(graph, &p, err);
     if (!status && listing == LISTING_KERNELS) {
@@ -472,6 +510,7 @@ FraxStatus executable_listing(const Graph *graph, Listing listing, Text *out, Fr
         text_printf(out,
                     "temporary %zu bytes (largest live set %zu), tables %zu bytes, moved %zu bytes a run\n",
                     p.arena_bytes + p.workspace_bytes, p.live_bytes, p.static_bytes, p.moved_bytes);
+        status = list_memory(&p, threads > 0 ? threads : omp_get_max_threads(), out, err);
     } else if (!status) {
         status = list_code(&p, listing, out, err);
     }

@@ -47,9 +47,11 @@ typedef struct ExecutableStats {
 
 ExecutableStats executable_stats(const Executable *exe);
 
-/* Text of a stage for `show`; only for the CPU target. */
+/* Text of a stage for `show`; only for the CPU target. Nothing that grows with the arrays is allocated or
+   planned. threads as in ExecutableOptions. */
 typedef enum Listing { LISTING_KERNELS, LISTING_LLVM, LISTING_ASM } Listing;
-FraxStatus executable_listing(const Graph *passed_graph, Listing listing, Text *out, FraxError *err);
+FraxStatus executable_listing(const Graph *passed_graph, Listing listing, int threads, Text *out,
+                              FraxError *err);
 
 /* ---- Eager target (eager.c): node by node, FFTW and CBLAS; prepared once, run often ---- */
 

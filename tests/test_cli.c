@@ -20,6 +20,10 @@ static int set_up(void **state) {
                             "    k = argmax(x, axis=1)\n"
                             "    return z, k\n"
                             "}\n");
+    write_model("long.frax", "model long(x: f64[T]) {\n"
+                             "    y = frac(x, 0.4, kind=grunwald, engine=fft)\n"
+                             "    return y\n"
+                             "}\n");
     double ramp[4] = {1, 2, 3, 4};
     float table[2][3] = {{1, 5, 2}, {0.1f, -1, NAN}};
     uint8_t on[2] = {1, 0};
@@ -446,6 +450,9 @@ static void test_show(void **state) {
     says("\n# 2:9 kind=caputo, scheme=l1 of 500 samples: not soe, measured to pay from ");
     succeeds("show @/two.frax --size N=4 --kernels");
     says("bytes temporary");
+    succeeds("show @/long.frax --size T=100000000000 --kernels"); /* allocates and plans nothing */
+    says("with this machine's threads: ");
+    fails("bench @/long.frax --size T=100000000000", 3, "out of memory: a run needs ");
     succeeds("show @/two.frax --size N=4 --llvm");
     says("define ");
     succeeds("show @/two.frax --size N=4 --asm");
