@@ -59,6 +59,9 @@ typedef struct EmitterOps {
     /* a0 b0 … a1 b1 …: `count` (2 or 4) vectors in units of `unit` lanes, as one vector of all lanes. */
     Em (*interleave)(Emitter *e, const Em *values, int count, int unit);
     Em (*reverse)(Emitter *e, Em value); /* lanes in reverse order */
+    /* In each group of count·unit lanes, unit q of vector i changes places with unit i of vector q; count is
+       2 or 4. */
+    void (*transpose)(Emitter *e, Em *values, int count, int unit);
 
     Em (*table)(Emitter *e, FraxDType dtype, const double *values,
                 int64_t count);                   /* the address of constants */

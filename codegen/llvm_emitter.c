@@ -321,6 +321,50 @@ static Em em_reverse(Emitter *e, Em v) {
                       v.lanes);
 }
 
+/* Exchanges the odd units of a with the even units of b. */
+static void exchange_units(LlvmEmitter *l, Em *a, Em *b, int unit) {
+    int low[64], high[64];
+    for (int i = 0; i < a->lanes; i++) {
+        bool odd = i / unit % 2;
+        low[i] = odd ? a->lanes + i - unit : i;
+        high[i] = odd ? a->lanes + i : i + unit;
+    }
+    LLVMValueRef first = shuffle(l, a->ref, b->ref, low, a->lanes);
+    b->ref = shuffle(l, a->ref, b->ref, high, a->lanes);
+    a->ref = first;
+}
+
+/* a: the even units of a, then of b, in each group of four; b: the odd ones. */
+static void part_units(LlvmEmitter *l, Em *a, Em *b, int unit) {
+    int even[64], odd[64];
+    for (int i = 0; i < a->lanes; i++) {
+        int q = i / unit % 4, group = i - i % (4 * unit);
+        even[i] = (q < 2 ? 0 : a->lanes) + group + q % 2 * 2 * unit + i % unit;
+        odd[i] = even[i] + unit;
+    }
+    LLVMValueRef first = shuffle(l, a->ref, b->ref, even, a->lanes);
+    b->ref = shuffle(l, a->ref, b->ref, odd, a->lanes);
+    a->ref = first;
+}
+
+/* Two ways for four vectors, so that each step is one instruction of x86: between units of 64 bits the first
+   exchange stays within 128 bits; for others the second step does. */
+static void em_transpose(Emitter *e, Em *v, int count, int unit) {
+    LlvmEmitter *l = self(e);
+    if (count == 2) {
+        exchange_units(l, &v[0], &v[1], unit);
+    } else if (unit * (v[0].type == EM_F64 ? 8 : 4) == 8) {
+        for (int i = 0; i < 4; i += 2) exchange_units(l, &v[i], &v[i + 1], unit);
+        for (int i = 0; i < 2; i++) exchange_units(l, &v[i], &v[i + 2], 2 * unit);
+    } else {
+        for (int i = 0; i < 4; i += 2) exchange_units(l, &v[i], &v[i + 1], 2 * unit);
+        for (int i = 0; i < 2; i++) part_units(l, &v[i], &v[i + 2], unit);
+        Em second = v[1]; /* v holds the rows 0, 2, 1, 3 by now */
+        v[1] = v[2];
+        v[2] = second;
+    }
+}
+
 /* ---- Memory ---- */
 
 /* Tables with the same content become one (the optimiser merges constants of private, unnamed address). */
@@ -731,6 +775,7 @@ static const EmitterOps llvm_ops = {
     .reduce = em_reduce,
     .interleave = em_interleave,
     .reverse = em_reverse,
+    .transpose = em_transpose,
     .sum_lanes = em_sum_lanes,
     .table = em_table,
     .pointer = em_pointer,

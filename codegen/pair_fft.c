@@ -1,0 +1,356 @@
+/* pair_fft.c — emission of the transforms of pair_fft.h, by the plans of pair_plan.c.
+ *
+ * Above the leaves a pass loads r vectors at distance m = L/r, lanes along j, and stores them in place. A
+ * leaf is r·W contiguous elements, W lanes: r vectors, transformed over the vectors first; then units of the
+ * vectors are transposed, so that what lies in different lanes comes to lie in different vectors of the same
+ * lane, and butterflies finish the transform of W points. The bins stay transposed: that is part of their
+ * order. The filter multiplies by K there and goes all the way back before it stores.
+ *
+ * A block longer than plan->span finishes all that is below it before its neighbour starts, so that only its
+ * outermost passes go through the second cache. Inverse butterflies are forward ones with the parts
+ * exchanged.
+ */
+#include "pair_fft.h"
+#include <math.h>
+
+typedef struct Complex {
+    Em re, im;
+} Complex;
+
+typedef struct Pair {
+    Emitter *e;
+    const PairPlan *plan;
+    PairKind kind;
+    EmType type;
+    Em re, im, k_re, k_im;
+    Em tables[PAIR_MAX_PASSES]; /* of the passes, then of the leaf */
+    Em tail_tables[PAIR_MAX_TAIL];
+} Pair;
+
+/* ---- Small arithmetic ---- */
+
+static Em index_of(Pair *t, int64_t value) {
+    return t->e->ops->index(t->e, value);
+}
+
+static Em plus(Pair *t, Em a, int64_t b) {
+    return b ? t->e->ops->index_op(t->e, INDEX_ADD, a, index_of(t, b)) : a;
+}
+
+static Em add(Pair *t, Em a, Em b) {
+    return t->e->ops->arith(t->e, OP_add, a, b);
+}
+
+static Em sub(Pair *t, Em a, Em b) {
+    return t->e->ops->arith(t->e, OP_sub, a, b);
+}
+
+static Em mul(Pair *t, Em a, Em b) {
+    return t->e->ops->arith(t->e, OP_mul, a, b);
+}
+
+static Complex complex_add(Pair *t, Complex a, Complex b) {
+    return (Complex){add(t, a.re, b.re), add(t, a.im, b.im)};
+}
+
+static Complex complex_sub(Pair *t, Complex a, Complex b) {
+    return (Complex){sub(t, a.re, b.re), sub(t, a.im, b.im)};
+}
+
+/* a + i·b and a − i·b */
+static Complex add_i(Pair *t, Complex a, Complex b) {
+    return (Complex){sub(t, a.re, b.im), add(t, a.im, b.re)};
+}
+
+static Complex sub_i(Pair *t, Complex a, Complex b) {
+    return (Complex){add(t, a.re, b.im), sub(t, a.im, b.re)};
+}
+
+/* c + factor·a, one rounding where the machine can */
+static Complex scaled_add(Pair *t, Complex a, double factor, Complex c) {
+    Em f = t->e->ops->splat(t->e, t->e->ops->constant(t->e, t->type, factor), a.re.lanes);
+    return (Complex){t->e->ops->fma(t->e, a.re, f, c.re), t->e->ops->fma(t->e, a.im, f, c.im)};
+}
+
+static Complex scaled(Pair *t, Complex a, double factor) {
+    Em f = t->e->ops->splat(t->e, t->e->ops->constant(t->e, t->type, factor), a.re.lanes);
+    return (Complex){mul(t, a.re, f), mul(t, a.im, f)};
+}
+
+/* z·w, or z·conj w */
+static Complex rotated(Pair *t, Complex z, Complex w, bool conjugate) {
+    Em rr = mul(t, z.re, w.re), ir = mul(t, z.im, w.re);
+    Em ii = mul(t, z.im, w.im), ri = mul(t, z.re, w.im);
+    return conjugate ? (Complex){add(t, rr, ii), sub(t, ir, ri)} : (Complex){sub(t, rr, ii), add(t, ir, ri)};
+}
+
+static Em load(Pair *t, Em plane, Em at, int lanes) {
+    return t->e->ops->load(t->e, plane, t->plan->dtype, at, 1, lanes, (Em){0});
+}
+
+static Complex load_data(Pair *t, Em at) {
+    return (Complex){load(t, t->re, at, t->plan->lanes), load(t, t->im, at, t->plan->lanes)};
+}
+
+static void store_data(Pair *t, Em at, Complex z) {
+    t->e->ops->store(t->e, t->re, t->plan->dtype, at, 1, z.re, (Em){0});
+    t->e->ops->store(t->e, t->im, t->plan->dtype, at, 1, z.im, (Em){0});
+}
+
+/* ---- Butterflies: z_k = Σ_q w_r^{qk} z_q, in place ---- */
+
+static void butterfly_2(Pair *t, Complex *z) {
+    Complex sum = complex_add(t, z[0], z[1]);
+    z[1] = complex_sub(t, z[0], z[1]);
+    z[0] = sum;
+}
+
+static void butterfly_4(Pair *t, Complex *z) {
+    Complex a = complex_add(t, z[0], z[2]), b = complex_sub(t, z[0], z[2]);
+    Complex c = complex_add(t, z[1], z[3]), d = complex_sub(t, z[1], z[3]);
+    z[0] = complex_add(t, a, c);
+    z[1] = sub_i(t, b, d);
+    z[2] = complex_sub(t, a, c);
+    z[3] = add_i(t, b, d);
+}
+
+/* Odd bins: with b_q = z_q − z_{q+4}, w = (1 − i)/√2, they are c ± √½·d; the factor goes into the last
+ * additions. */
+static void butterfly_8(Pair *t, Complex *z) {
+    Complex even[4], b[4];
+    for (int q = 0; q < 4; q++) {
+        even[q] = complex_add(t, z[q], z[q + 4]);
+        b[q] = complex_sub(t, z[q], z[q + 4]);
+    }
+    butterfly_4(t, even);
+    Complex plus_13 = complex_add(t, b[1], b[3]), minus_13 = complex_sub(t, b[1], b[3]);
+    Complex c = sub_i(t, b[0], b[2]), d = sub_i(t, minus_13, plus_13);
+    z[1] = scaled_add(t, d, M_SQRT1_2, c);
+    z[5] = scaled_add(t, d, -M_SQRT1_2, c);
+    c = add_i(t, b[0], b[2]);
+    d = add_i(t, minus_13, plus_13);
+    z[3] = scaled_add(t, d, -M_SQRT1_2, c);
+    z[7] = scaled_add(t, d, M_SQRT1_2, c);
+    for (int k = 0; k < 4; k++) z[2 * k] = even[k];
+}
+
+/* r odd: with s_q = z_q + z_{r−q}, d_q = z_q − z_{r−q}, bins k and r − k are A ∓ i·B,
+ * A = z_0 + Σ cos(2πqk/r) s_q, B = Σ sin(2πqk/r) d_q, 1 ≤ q ≤ (r−1)/2. */
+static void butterfly_odd(Pair *t, int radix, Complex *z) {
+    int half = radix / 2;
+    Complex s[PAIR_MAX_RADIX], d[PAIR_MAX_RADIX], first = z[0];
+    for (int q = 1; q <= half; q++) {
+        s[q] = complex_add(t, z[q], z[radix - q]);
+        d[q] = complex_sub(t, z[q], z[radix - q]);
+        z[0] = complex_add(t, z[0], s[q]);
+    }
+    for (int k = 1; k <= half; k++) {
+        Complex a = first, b = {0};
+        for (int q = 1; q <= half; q++) {
+            double angle = 2 * M_PI * (q * k % radix) / radix;
+            a = scaled_add(t, s[q], cos(angle), a);
+            b = q == 1 ? scaled(t, d[q], sin(angle)) : scaled_add(t, d[q], sin(angle), b);
+        }
+        z[k] = sub_i(t, a, b);
+        z[radix - k] = add_i(t, a, b);
+    }
+}
+
+static void exchange_parts(Complex *z, int count) {
+    for (int i = 0; i < count; i++) z[i] = (Complex){z[i].im, z[i].re};
+}
+
+static void butterfly(Pair *t, int radix, Complex *z, bool inverse) {
+    if (inverse) exchange_parts(z, radix);
+    switch (radix) {
+    case 0:
+    case 1: break;
+    case 2: butterfly_2(t, z); break;
+    case 4: butterfly_4(t, z); break;
+    case 8: butterfly_8(t, z); break;
+    default: butterfly_odd(t, radix, z);
+    }
+    if (inverse) exchange_parts(z, radix);
+}
+
+/* ---- Twiddle factors ---- */
+
+/* For each vector along j, for k = 1 … r/2: the real, then the imaginary parts of w_L^{jk}. */
+static bool twiddle_table(Pair *t, int radix, int64_t length, Em *table) {
+    int lanes = t->plan->lanes, half = radix / 2;
+    int64_t m = length / radix, count = MAX(m, lanes) * 2 * half;
+    double *values = mem_alloc(sizeof *values * (size_t)MAX(count, 1));
+    if (!values) return false;
+    for (int64_t j = 0; j < MAX(m, lanes); j++)
+        for (int k = 1; k <= half; k++) {
+            long double angle = 2 * 3.14159265358979323846264338327950288L *
+                                (long double)(j % m * k % length) / (long double)length;
+            double *at = values + ((j / lanes * half + k - 1) * 2) * lanes + j % lanes;
+            at[0] = (double)cosl(angle);
+            at[lanes] = (double)-sinl(angle);
+        }
+    *table = t->e->ops->table(t->e, t->plan->dtype, values, count);
+    mem_free(values);
+    return true;
+}
+
+/* Multiplies slots k ≥ 1 by w_L^{jk}, or its conjugate; `vector` = j · r/2 · 2, the place in the table. */
+static void twiddle(Pair *t, int radix, Em table, Em vector, Complex *z, bool inverse) {
+    int lanes = t->plan->lanes;
+    for (int k = 1; k <= radix / 2; k++) {
+        Em at = plus(t, vector, (int64_t)(k - 1) * 2 * lanes);
+        Complex w = {load(t, table, at, lanes), load(t, table, plus(t, at, lanes), lanes)};
+        z[k] = rotated(t, z[k], w, inverse);
+        if (k != radix - k) z[radix - k] = rotated(t, z[radix - k], w, !inverse);
+    }
+}
+
+/* ---- Passes through memory ---- */
+
+static void vector_pass(Pair *t, int level, int64_t length, Em base, bool inverse) {
+    const EmitterOps *o = t->e->ops;
+    int radix = t->plan->radices[level];
+    int64_t m = length / radix;
+    Complex z[PAIR_MAX_RADIX];
+    EmLoop loop = o->loop_begin(t->e, index_of(t, 0), index_of(t, m), t->plan->lanes);
+    Em at = o->index_op(t->e, INDEX_ADD, base, loop.index);
+    Em place = o->index_op(t->e, INDEX_MUL, loop.index, index_of(t, radix / 2 * 2));
+    for (int q = 0; q < radix; q++) z[q] = load_data(t, plus(t, at, q * m));
+    if (inverse && m > 1) twiddle(t, radix, t->tables[level], place, z, true);
+    butterfly(t, radix, z, inverse);
+    if (!inverse && m > 1) twiddle(t, radix, t->tables[level], place, z, false);
+    for (int q = 0; q < radix; q++) store_data(t, plus(t, at, q * m), z[q]);
+    o->loop_end(t->e, &loop);
+}
+
+static void pass(Pair *t, int level, int64_t length, Em base, int64_t blocks, bool inverse) {
+    const EmitterOps *o = t->e->ops;
+    if (t->kind == (inverse ? PAIR_FORWARD : PAIR_INVERSE)) return;
+    if (blocks == 1) {
+        vector_pass(t, level, length, base, inverse);
+        return;
+    }
+    EmLoop loop = o->loop_begin(t->e, base, plus(t, base, blocks * length), length);
+    vector_pass(t, level, length, loop.index, inverse);
+    o->loop_end(t->e, &loop);
+}
+
+/* ---- Leaves ---- */
+
+static void transpose(Pair *t, Complex *z, int count, int unit) {
+    Em re[4], im[4];
+    for (int i = 0; i < count; i++) re[i] = z[i].re, im[i] = z[i].im;
+    t->e->ops->transpose(t->e, re, count, unit);
+    t->e->ops->transpose(t->e, im, count, unit);
+    for (int i = 0; i < count; i++) z[i] = (Complex){re[i], im[i]};
+}
+
+static void tail_stage(Pair *t, int stage, int length, Complex *z, bool inverse) {
+    int radix = t->plan->tail[stage], unit = length / radix;
+    Em start = index_of(t, 0);
+    for (int first = 0; first < t->plan->group; first += radix) {
+        Complex *part = z + first;
+        if (!inverse) transpose(t, part, radix, unit);
+        if (inverse && unit > 1) twiddle(t, radix, t->tail_tables[stage], start, part, true);
+        butterfly(t, radix, part, inverse);
+        if (!inverse && unit > 1) twiddle(t, radix, t->tail_tables[stage], start, part, false);
+        if (inverse) transpose(t, part, radix, unit);
+    }
+}
+
+/* The transform within the vectors of a group, to the spectrum and back; `at` is the group's place. */
+static void tail(Pair *t, Em at, Complex *z) {
+    const PairPlan *p = t->plan;
+    int length = p->lanes;
+    for (int s = 0; s < p->ntail; s++) {
+        if (t->kind != PAIR_INVERSE) tail_stage(t, s, length, z, false);
+        length /= p->tail[s];
+    }
+    for (int i = 0; i < p->group && t->kind == PAIR_FILTER; i++) {
+        Em here = plus(t, at, (int64_t)i * p->lanes);
+        Complex k = {load(t, t->k_re, here, p->lanes), load(t, t->k_im, here, p->lanes)};
+        z[i] = rotated(t, z[i], k, false);
+    }
+    for (int s = p->ntail; s-- > 0;) {
+        length *= p->tail[s];
+        if (t->kind != PAIR_FORWARD) tail_stage(t, s, length, z, true);
+    }
+}
+
+static void leaf(Pair *t, Em at) {
+    const PairPlan *p = t->plan;
+    int vectors = p->leaf ? p->leaf : p->group;
+    Em table = t->tables[p->npasses], start = index_of(t, 0);
+    bool forward = t->kind != PAIR_INVERSE, inverse = t->kind != PAIR_FORWARD;
+    Complex z[PAIR_MAX_RADIX];
+    for (int i = 0; i < vectors; i++) z[i] = load_data(t, plus(t, at, (int64_t)i * p->lanes));
+    if (forward) butterfly(t, p->leaf, z, false);
+    if (forward && p->lanes > 1 && p->leaf) twiddle(t, p->leaf, table, start, z, false);
+    for (int i = 0; i < vectors; i += p->group) tail(t, plus(t, at, (int64_t)i * p->lanes), z + i);
+    if (inverse && p->lanes > 1 && p->leaf) twiddle(t, p->leaf, table, start, z, true);
+    if (inverse) butterfly(t, p->leaf, z, true);
+    for (int i = 0; i < vectors; i++) store_data(t, plus(t, at, (int64_t)i * p->lanes), z[i]);
+}
+
+static void leaves(Pair *t, Em base, int64_t elements) {
+    const PairPlan *p = t->plan;
+    int64_t step = (int64_t)(p->leaf ? p->leaf : p->group) * p->lanes;
+    if (elements <= step) {
+        leaf(t, base);
+        return;
+    }
+    EmLoop loop = t->e->ops->loop_begin(t->e, base, plus(t, base, elements), step);
+    leaf(t, loop.index);
+    t->e->ops->loop_end(t->e, &loop);
+}
+
+/* ---- The whole ---- */
+
+/* `blocks` blocks of `length` from base on, with all that is below them. */
+static void span(Pair *t, int level, int64_t length, Em base, int64_t blocks) {
+    const EmitterOps *o = t->e->ops;
+    if (level == t->plan->npasses) {
+        leaves(t, base, blocks * length);
+    } else if (blocks > 1 && blocks * length > t->plan->span) {
+        EmLoop loop = o->loop_begin(t->e, base, plus(t, base, blocks * length), length);
+        span(t, level, length, loop.index, 1);
+        o->loop_end(t->e, &loop);
+    } else {
+        int radix = t->plan->radices[level];
+        pass(t, level, length, base, blocks, false);
+        span(t, level + 1, length / radix, base, blocks * radix);
+        pass(t, level, length, base, blocks, true);
+    }
+}
+
+static bool make_tables(Pair *t) {
+    const PairPlan *p = t->plan;
+    int64_t length = p->n;
+    for (int i = 0; i <= p->npasses; i++) {
+        int radix = i < p->npasses ? p->radices[i] : p->leaf;
+        if (radix && !twiddle_table(t, radix, length, &t->tables[i])) return false;
+        length /= MAX(radix, 1);
+    }
+    for (int s = 0; s < p->ntail; s++) {
+        if (!twiddle_table(t, p->tail[s], length, &t->tail_tables[s])) return false;
+        length /= p->tail[s];
+    }
+    return true;
+}
+
+bool emit_pair_fft(Emitter *e, const PairPlan *plan, PairKind kind) {
+    static const EmType types[4] = {EM_POINTER, EM_POINTER, EM_POINTER, EM_POINTER};
+    Pair t = {.e = e, .plan = plan, .kind = kind, .type = em_type_of(plan->dtype)};
+    Em params[4] = {0};
+    char name[48];
+    if (!make_tables(&t)) return false;
+    pair_fft_name(plan, kind, name);
+    e->ops->function_begin(e, name, types, kind == PAIR_FILTER ? 4 : 2, params);
+    t.re = params[0];
+    t.im = params[1];
+    t.k_re = params[2];
+    t.k_im = params[3];
+    span(&t, 0, plan->n, index_of(&t, 0), 1);
+    e->ops->function_end(e);
+    return true;
+}

@@ -1,0 +1,51 @@
+/* pair_fft.h — the Fourier transform of a pair of real rows as one complex signal (re: one row, im: the
+ * other), in place and without reordering, as generated code.
+ *
+ * The forward transform decimates in frequency and leaves the bins in an order of its own; the inverse
+ * decimates in time and starts from that order. Between them, or in one function, the spectrum is multiplied
+ * by K. A caller brings K into that order once (pair_fft_order): K of all n bins, conj K[n − k] in the upper
+ * half, times 1/n, since neither direction scales.
+ *
+ * All planes have room for PairPlan.elements elements, 64-byte aligned, and do not overlap; what lies behind
+ * element n on entry has no effect, on return it is undefined. Real and imaginary planes should not lie at
+ * equal offsets modulo 4096 bytes.
+ */
+#ifndef FRAX_PAIR_FFT_H
+#define FRAX_PAIR_FFT_H
+
+#include "emitter.h"
+
+enum { PAIR_MAX_PASSES = 20, PAIR_MAX_RADIX = 8, PAIR_MAX_TAIL = 2 };
+
+typedef enum PairKind {
+    PAIR_FILTER,  /* void name(re, im, k_re, k_im): forward, times K, inverse */
+    PAIR_FORWARD, /* void name(re, im): to the spectrum in the transform's order */
+    PAIR_INVERSE  /* void name(re, im): from it, unnormalised */
+} PairKind;
+
+/* How a transform is done: passes of `radices` through memory, over blocks that become shorter; then leaves,
+ * in registers: one more radix (`leaf`, 0: none) over vectors, and the `tail` within vectors, on `group` of
+ * them at a time. */
+typedef struct PairPlan {
+    FraxDType dtype; /* f32 or f64 */
+    int64_t n;
+    int lanes, group, leaf;
+    int radices[PAIR_MAX_PASSES], npasses;
+    int tail[PAIR_MAX_TAIL], ntail;
+    int64_t span;     /* elements: what is longer goes depth first, block by block */
+    int64_t elements; /* of each plane and of K; more than n where the last group of vectors is not full */
+} PairPlan;
+
+/* Whether the transform is generated: n = 2^a 3^b 5^c 7^d of moderate size, f32 or f64. */
+bool pair_fft_is_generated(FraxDType dtype, int64_t n);
+/* The plan for vectors of vector_bytes; n must be generated. */
+PairPlan pair_fft_plan(FraxDType dtype, int64_t n, int vector_bytes);
+/* Same code: the plans differ in nothing. */
+bool pair_fft_same(const PairPlan *a, const PairPlan *b);
+/* bins[position] for plan->elements positions: which bin lies there, −1: none (K must be 0 there). */
+void pair_fft_order(const PairPlan *plan, int64_t *bins);
+
+void pair_fft_name(const PairPlan *plan, PairKind kind, char name[48]);
+bool emit_pair_fft(Emitter *e, const PairPlan *plan, PairKind kind); /* false when out of memory */
+
+#endif

@@ -1,0 +1,155 @@
+/* pair_plan.c — plans of the transforms of pair_fft.h: vectors, radices, and the order of the bins that
+ * follows from them.
+ *
+ * A block of L = r·m elements passes by radix r: slot k of m elements receives
+ * w_L^{jk} Σ_q w_r^{qk} x[j + q·m], w_L = e^{−2πi/L}, and is a block of the next pass. Digits k are signed,
+ * −r/2 < k ≤ r/2: slot k > r/2 stands for k − r. Then the factors of slots k and r − k are conjugate and the
+ * tables half as long; the bins are the same ones in another order.
+ */
+#include "pair_fft.h"
+#include <string.h>
+
+/* SPAN: bytes of a block, both planes, that stay in the first cache together with K and the tables. */
+enum { LONGEST_BYTES = 1 << 19, SPAN = 16 << 10 };
+
+bool pair_fft_is_generated(FraxDType dtype, int64_t n) {
+    static const int primes[] = {2, 3, 5, 7};
+    if (dtype != FRAX_F32 && dtype != FRAX_F64) return false;
+    if (n < 1 || n > LONGEST_BYTES / (int64_t)frax_dtype_size(dtype)) return false;
+    for (size_t i = 0; i < COUNT(primes); i++)
+        while (n % primes[i] == 0) n /= primes[i];
+    return n == 1;
+}
+
+static int64_t round_up(int64_t value, int64_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
+
+static int group_of(int lanes) {
+    return MIN(lanes, 4);
+}
+
+/* The width that takes the fewest vectors; the narrower one of two. */
+static int choose_lanes(int64_t n, int widest) {
+    int best = 1;
+    for (int lanes = 1; lanes <= widest && n % lanes == 0; lanes *= 2)
+        if (round_up(n / lanes, group_of(lanes)) < round_up(n / best, group_of(best))) best = lanes;
+    return best;
+}
+
+static void add_radix(PairPlan *p, int radix, int64_t *left) {
+    p->radices[p->npasses++] = radix;
+    *left /= radix;
+}
+
+static int twos_of(int64_t n) {
+    int twos = 0;
+    for (; n % 2 == 0; n /= 2) twos++;
+    return twos;
+}
+
+/* Passes of radix 8, 4, 2 that 2^twos takes. */
+static int passes_of(int twos) {
+    return (twos + 2) / 3;
+}
+
+/* A leaf takes whole groups of vectors, so that no register is without work. */
+static int choose_leaf(int64_t vectors, int group) {
+    static const int odd[] = {7, 5, 3};
+    int twos = twos_of(vectors);
+    if (group <= 4 && twos >= 3 && passes_of(twos - 3) < passes_of(twos - 2)) return 8;
+    if (twos >= 2) return 4;
+    if (twos == 1 && group <= 2) return 2;
+    for (size_t i = 0; i < COUNT(odd) && group == 1; i++)
+        if (vectors % odd[i] == 0) return odd[i];
+    return 0;
+}
+
+static void choose_radices(PairPlan *p, int64_t left) {
+    static const int odd[] = {7, 5, 3};
+    for (size_t i = 0; i < COUNT(odd); i++)
+        while (left % odd[i] == 0) add_radix(p, odd[i], &left);
+    int twos = twos_of(left);
+    for (; twos >= 3 && twos != 4; twos -= 3) add_radix(p, 8, &left);
+    for (; twos >= 2; twos -= 2) add_radix(p, 4, &left);
+    if (twos) add_radix(p, 2, &left);
+}
+
+PairPlan pair_fft_plan(FraxDType dtype, int64_t n, int vector_bytes) {
+    static const struct {
+        int lanes, tail[PAIR_MAX_TAIL];
+    } tails[] = {{16, {4, 4}}, {8, {2, 4}}, {4, {4}}, {2, {2}}};
+    int64_t bytes = (int64_t)frax_dtype_size(dtype);
+    PairPlan p = {.dtype = dtype, .n = n};
+    p.lanes = choose_lanes(n, MIN(vector_bytes / (int)bytes, 16));
+    p.group = group_of(p.lanes);
+    for (size_t i = 0; i < COUNT(tails); i++)
+        for (int s = 0; s < PAIR_MAX_TAIL && tails[i].lanes == p.lanes; s++)
+            if (tails[i].tail[s]) p.tail[p.ntail++] = tails[i].tail[s];
+    int64_t vectors = n / p.lanes;
+    p.leaf = choose_leaf(vectors, p.group);
+    choose_radices(&p, p.leaf ? vectors / p.leaf : vectors);
+    p.elements = round_up(vectors, p.group) * p.lanes;
+    /* Where groups do not end with blocks, blocks cannot go by themselves. */
+    p.span = p.leaf ? SPAN / (2 * bytes) : n;
+    return p;
+}
+
+bool pair_fft_same(const PairPlan *a, const PairPlan *b) {
+    return a->dtype == b->dtype && a->n == b->n && a->lanes == b->lanes;
+}
+
+/* ---- The order of the bins ---- */
+
+static int64_t digit(int radix, int64_t slot) {
+    return slot <= radix / 2 ? slot : slot - radix;
+}
+
+/* In blocks of `length`, slot k adds k·weight. */
+static void order_pass(const PairPlan *p, int radix, int64_t length, int64_t weight, int64_t *bins) {
+    for (int64_t i = 0; i < p->n; i++) bins[i] += digit(radix, i % length / (length / radix)) * weight;
+}
+
+/* The emitter's transpose, of numbers: exchanges unit q of vector i with unit i of vector q. */
+static void transpose(const PairPlan *p, int count, int unit, int64_t *vectors) {
+    int64_t from[4 * 16];
+    memcpy(from, vectors, sizeof *from * (size_t)(count * p->lanes));
+    for (int i = 0; i < count; i++)
+        for (int lane = 0; lane < p->lanes; lane++) {
+            int q = lane / unit % count;
+            vectors[i * p->lanes + lane] = from[q * p->lanes + lane + (i - q) * unit];
+        }
+}
+
+static void order_tail(const PairPlan *p, int64_t weight, int64_t *bins) {
+    int length = p->lanes;
+    for (int s = 0; s < p->ntail; s++) {
+        int radix = p->tail[s];
+        for (int first = 0; first < p->group; first += radix) {
+            transpose(p, radix, length / radix, bins + first * p->lanes);
+            for (int i = first * p->lanes; i < (first + radix) * p->lanes; i++)
+                if (bins[i] != INT64_MIN) bins[i] += digit(radix, i / p->lanes - first) * weight;
+        }
+        length /= radix;
+        weight *= radix;
+    }
+}
+
+void pair_fft_order(const PairPlan *p, int64_t *bins) {
+    int64_t length = p->n, weight = 1;
+    for (int64_t i = 0; i < p->elements; i++) bins[i] = i < p->n ? 0 : INT64_MIN;
+    for (int i = 0; i <= p->npasses; i++) {
+        int radix = i < p->npasses ? p->radices[i] : MAX(p->leaf, 1);
+        order_pass(p, radix, length, weight, bins);
+        length /= radix;
+        weight *= radix;
+    }
+    for (int64_t at = 0; at < p->elements; at += p->group * p->lanes) order_tail(p, weight, bins + at);
+    for (int64_t i = 0; i < p->elements; i++)
+        bins[i] = bins[i] == INT64_MIN ? -1 : (bins[i] % p->n + p->n) % p->n;
+}
+
+void pair_fft_name(const PairPlan *p, PairKind kind, char name[48]) {
+    static const char *const kinds[] = {"filter", "forward", "inverse"};
+    snprintf(name, 48, "frax_pair_%s_%lld_%s", frax_dtype_name(p->dtype), (long long)p->n, kinds[kind]);
+}
