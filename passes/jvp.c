@@ -134,11 +134,13 @@ static Value jvp_div(const Site *s, int i) {
     return times_tangent(s, i, i == 0 ? reciprocal(g, s->x[1]) : g_neg(g, g_div(g, s->y, s->x[1])));
 }
 
-/* ∂(x^p)/∂x = p x^{p−1}. With p = 0 the exponent is replaced, so that x = 0 gives 0 and not 0·∞. */
+/* ∂(x^p)/∂x = p x^{p−1}. With p = 0 a base so small that its square is 0 is replaced, and x = 0 gives 0, not
+   0·∞. The exponent stays: ∂p of this is x^{−1} where p = 0. */
 static Value pow_in_base(Graph *g, Value x, Value p) {
     Value flat = g_binary(g, OP_eq, p, g_like(g, p, 0));
-    Value exponent = g_select(g, flat, g_like(g, p, 1), g_shift(g, p, -1));
-    return g_mul(g, p, g_binary(g, OP_pow, x, exponent));
+    Value tiny = g_binary(g, OP_eq, g_mul(g, x, x), g_like(g, x, 0));
+    Value base = g_select(g, flat, g_select(g, tiny, g_like(g, x, 1), x), x);
+    return g_mul(g, p, g_binary(g, OP_pow, base, g_shift(g, p, -1)));
 }
 
 /* ∂(x^p)/∂p = log(x) x^p: 0 at x = 0, NaN for x < 0. */

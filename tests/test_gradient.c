@@ -542,6 +542,11 @@ static Value first_power(Graph *g, Value x) { /* the exponent is no constant, so
 static Value zeroth_power(Graph *g, Value x) {
     return g_binary(g, OP_pow, x, g_unary(g, OP_stop, g_like(g, x, 0)));
 }
+static Value slope_of_power(Graph *g, Value p) { /* ∂x x^p at x = 2 */
+    Value x = g_unary(g, OP_stop, g_like(g, p, 2)), dx;
+    assert_int_equal(gradient(g, g_binary(g, OP_pow, x, p), NO_VALUE, &x, 1, &dx, NULL), FRAX_OK);
+    return dx;
+}
 static Value exponential_of_zero(Graph *g, Value x) {
     return g_binary(g, OP_pow, g_like(g, x, 0), x);
 }
@@ -573,6 +578,8 @@ static void test_guarded_points(void **state) {
     expect_slope(first_power, 0, 1);
     expect_slope(zeroth_power, 0, 0);
     expect_slope(zeroth_power, -2, 0);
+    expect_slope(zeroth_power, 1e-310, 0);
+    expect_slope(slope_of_power, 0, 0.5);
     expect_slope(exponential_of_zero, 2, 0);
     expect_slope(exponential_of_zero, 0, 0);
     expect_slope(exponential_of_zero, -1, 0);
