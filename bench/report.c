@@ -106,7 +106,7 @@ static void print_case(const Row *row) {
 
 /* Times are those of one row of the data. */
 static void print_point(const Row *row) {
-    char t[5][24], r[4][24];
+    char t[5][24] = {""}, r[4][24];
     const double times[] = {row->fused, row->eager, row->guru, row->naive, row->copy};
     size_t n = bars_of(row), missed = 0;
     for (size_t i = 0; i < COUNT(times); i++) time_text(times[i] / (double)row->point.batch, t[i]);
