@@ -22,7 +22,7 @@ typedef struct Pair {
     const PairPlan *plan;
     PairKind kind;
     EmType type;
-    Em re, im, k_re, k_im;
+    const PairIo *io;
     Em tables[PAIR_MAX_PASSES]; /* of the passes, then of the leaf */
     Em tail_tables[PAIR_MAX_TAIL];
 } Pair;
@@ -88,13 +88,24 @@ static Em load(Pair *t, Em plane, Em at, int lanes) {
     return t->e->ops->load(t->e, plane, t->plan->dtype, at, 1, lanes, (Em){0});
 }
 
-static Complex load_data(Pair *t, Em at) {
-    return (Complex){load(t, t->re, at, t->plan->lanes), load(t, t->im, at, t->plan->lanes)};
+/* Elements of the signal where `outer`, of the work planes otherwise. */
+static Complex load_data(Pair *t, Em at, bool outer) {
+    const PairIo *io = t->io;
+    Complex z;
+    if (!outer || !io->load)
+        return (Complex){load(t, io->re, at, t->plan->lanes), load(t, io->im, at, t->plan->lanes)};
+    io->load(io->context, at, t->plan->lanes, &z.re, &z.im);
+    return z;
 }
 
-static void store_data(Pair *t, Em at, Complex z) {
-    t->e->ops->store(t->e, t->re, t->plan->dtype, at, 1, z.re, (Em){0});
-    t->e->ops->store(t->e, t->im, t->plan->dtype, at, 1, z.im, (Em){0});
+static void store_data(Pair *t, Em at, Complex z, bool outer) {
+    const PairIo *io = t->io;
+    if (outer && io->store) {
+        io->store(io->context, at, z.re, z.im);
+        return;
+    }
+    t->e->ops->store(t->e, io->re, t->plan->dtype, at, 1, z.re, (Em){0});
+    t->e->ops->store(t->e, io->im, t->plan->dtype, at, 1, z.im, (Em){0});
 }
 
 /* ---- Butterflies: z_k = Σ_q w_r^{qk} z_q, in place ---- */
@@ -211,15 +222,16 @@ static void vector_pass(Pair *t, int level, int64_t length, Em base, bool invers
     const EmitterOps *o = t->e->ops;
     int radix = t->plan->radices[level];
     int64_t m = length / radix;
+    bool outer = level == 0;
     Complex z[PAIR_MAX_RADIX];
     EmLoop loop = o->loop_begin(t->e, index_of(t, 0), index_of(t, m), t->plan->lanes);
     Em at = o->index_op(t->e, INDEX_ADD, base, loop.index);
     Em place = o->index_op(t->e, INDEX_MUL, loop.index, index_of(t, radix / 2 * 2));
-    for (int q = 0; q < radix; q++) z[q] = load_data(t, plus(t, at, q * m));
+    for (int q = 0; q < radix; q++) z[q] = load_data(t, plus(t, at, q * m), outer && !inverse);
     if (inverse && m > 1) twiddle(t, radix, t->tables[level], place, z, true);
     butterfly(t, radix, z, inverse);
     if (!inverse && m > 1) twiddle(t, radix, t->tables[level], place, z, false);
-    for (int q = 0; q < radix; q++) store_data(t, plus(t, at, q * m), z[q]);
+    for (int q = 0; q < radix; q++) store_data(t, plus(t, at, q * m), z[q], outer && inverse);
     o->loop_end(t->e, &loop);
 }
 
@@ -258,6 +270,17 @@ static void tail_stage(Pair *t, int stage, int length, Complex *z, bool inverse)
     }
 }
 
+static Complex filtered(Pair *t, Em at, Complex z) {
+    const PairIo *io = t->io;
+    if (io->bins)
+        io->bins(io->context, at, &z.re, &z.im);
+    else if (t->kind == PAIR_FILTER)
+        z = rotated(t, z,
+                    (Complex){load(t, io->k_re, at, t->plan->lanes), load(t, io->k_im, at, t->plan->lanes)},
+                    false);
+    return z;
+}
+
 /* The transform within the vectors of a group, to the spectrum and back; `at` is the group's place. */
 static void tail(Pair *t, Em at, Complex *z) {
     const PairPlan *p = t->plan;
@@ -266,15 +289,26 @@ static void tail(Pair *t, Em at, Complex *z) {
         if (t->kind != PAIR_INVERSE) tail_stage(t, s, length, z, false);
         length /= p->tail[s];
     }
-    for (int i = 0; i < p->group && t->kind == PAIR_FILTER; i++) {
-        Em here = plus(t, at, (int64_t)i * p->lanes);
-        Complex k = {load(t, t->k_re, here, p->lanes), load(t, t->k_im, here, p->lanes)};
-        z[i] = rotated(t, z[i], k, false);
-    }
+    for (int i = 0; i < p->group; i++) z[i] = filtered(t, plus(t, at, (int64_t)i * p->lanes), z[i]);
     for (int s = p->ntail; s-- > 0;) {
         length *= p->tail[s];
         if (t->kind != PAIR_FORWARD) tail_stage(t, s, length, z, true);
     }
+}
+
+/* Where there are no passes, the leaf is the whole transform, and its group may not be full. */
+static bool vector_exists(const PairPlan *p, int i) {
+    return p->npasses > 0 || (int64_t)i * p->lanes < p->n;
+}
+
+static Complex leaf_vector(Pair *t, Em at, int i) {
+    const PairPlan *p = t->plan;
+    Em zero = t->e->ops->constant(t->e, t->type, 0);
+    if (t->kind != PAIR_INVERSE && !vector_exists(p, i)) {
+        zero = t->e->ops->splat(t->e, zero, p->lanes);
+        return (Complex){zero, zero};
+    }
+    return load_data(t, plus(t, at, (int64_t)i * p->lanes), t->kind != PAIR_INVERSE && p->npasses == 0);
 }
 
 static void leaf(Pair *t, Em at) {
@@ -283,13 +317,15 @@ static void leaf(Pair *t, Em at) {
     Em table = t->tables[p->npasses], start = index_of(t, 0);
     bool forward = t->kind != PAIR_INVERSE, inverse = t->kind != PAIR_FORWARD;
     Complex z[PAIR_MAX_RADIX];
-    for (int i = 0; i < vectors; i++) z[i] = load_data(t, plus(t, at, (int64_t)i * p->lanes));
+    for (int i = 0; i < vectors; i++) z[i] = leaf_vector(t, at, i);
     if (forward) butterfly(t, p->leaf, z, false);
     if (forward && p->lanes > 1 && p->leaf) twiddle(t, p->leaf, table, start, z, false);
     for (int i = 0; i < vectors; i += p->group) tail(t, plus(t, at, (int64_t)i * p->lanes), z + i);
     if (inverse && p->lanes > 1 && p->leaf) twiddle(t, p->leaf, table, start, z, true);
     if (inverse) butterfly(t, p->leaf, z, true);
-    for (int i = 0; i < vectors; i++) store_data(t, plus(t, at, (int64_t)i * p->lanes), z[i]);
+    for (int i = 0; i < vectors; i++)
+        if (!inverse || vector_exists(p, i))
+            store_data(t, plus(t, at, (int64_t)i * p->lanes), z[i], inverse && p->npasses == 0);
 }
 
 static void leaves(Pair *t, Em base, int64_t elements) {
@@ -338,19 +374,21 @@ static bool make_tables(Pair *t) {
     return true;
 }
 
+bool emit_pair_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io) {
+    Pair t = {.e = e, .plan = plan, .kind = kind, .type = em_type_of(plan->dtype), .io = io};
+    if (!make_tables(&t)) return false;
+    span(&t, 0, plan->n, index_of(&t, 0), 1);
+    return true;
+}
+
 bool emit_pair_fft(Emitter *e, const PairPlan *plan, PairKind kind) {
     static const EmType types[4] = {EM_POINTER, EM_POINTER, EM_POINTER, EM_POINTER};
-    Pair t = {.e = e, .plan = plan, .kind = kind, .type = em_type_of(plan->dtype)};
     Em params[4] = {0};
     char name[48];
-    if (!make_tables(&t)) return false;
     pair_fft_name(plan, kind, name);
     e->ops->function_begin(e, name, types, kind == PAIR_FILTER ? 4 : 2, params);
-    t.re = params[0];
-    t.im = params[1];
-    t.k_re = params[2];
-    t.k_im = params[3];
-    span(&t, 0, plan->n, index_of(&t, 0), 1);
+    PairIo io = {.re = params[0], .im = params[1], .k_re = params[2], .k_im = params[3]};
+    bool ok = emit_pair_transform(e, plan, kind, &io);
     e->ops->function_end(e);
-    return true;
+    return ok;
 }

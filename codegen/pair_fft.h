@@ -45,7 +45,25 @@ bool pair_fft_same(const PairPlan *a, const PairPlan *b);
 /* bins[position] for plan->elements positions: which bin lies there, −1: none (K must be 0 there). */
 void pair_fft_order(const PairPlan *plan, int64_t *bins);
 
+/* What an inlined transform works on. Every hook may be NULL. */
+typedef struct PairIo {
+    Em re, im;     /* work planes; in PAIR_FORWARD and PAIR_INVERSE also the spectrum */
+    Em k_re, k_im; /* of PAIR_FILTER without `bins` */
+    void *context; /* of the hooks */
+    /* Elements at … at + lanes − 1 of the signal, instead of the work planes. */
+    void (*load)(void *context, Em at, int lanes, Em *re, Em *im);
+    void (*store)(void *context, Em at, Em re, Em im);
+    /* What happens to the spectrum at positions at, at + 1, …, instead of times K (PAIR_FILTER), or before it
+       is stored (PAIR_FORWARD), or after it is loaded (PAIR_INVERSE). Called at every position below
+       PairPlan.elements; at those that hold no bin, the values are undefined. */
+    void (*bins)(void *context, Em at, Em *re, Em *im);
+} PairIo;
+
+/* Emits the transform at this place of the current function. False when out of memory. */
+bool emit_pair_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io);
+
+/* The same as a function of planes alone. */
 void pair_fft_name(const PairPlan *plan, PairKind kind, char name[48]);
-bool emit_pair_fft(Emitter *e, const PairPlan *plan, PairKind kind); /* false when out of memory */
+bool emit_pair_fft(Emitter *e, const PairPlan *plan, PairKind kind);
 
 #endif

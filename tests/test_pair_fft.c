@@ -63,7 +63,7 @@ static void get(const Planes *p, int64_t i, Real *re, Real *im) {
 
 typedef struct Length {
     PairPlan plan;
-    void *functions[KINDS];
+    void *functions[KINDS], *hooked;
     int64_t *bins;
     Real *roots; /* cos, −sin of 2πt/n */
 } Length;
@@ -71,6 +71,7 @@ typedef struct Length {
 typedef struct Suite {
     FraxDType dtype;
     int vector_bytes, nlengths;
+    bool hooks; /* also emit transforms with all hooks */
     Length *lengths;
     JitCode *code;
 } Suite;
@@ -78,6 +79,53 @@ typedef struct Suite {
 static void *no_symbol(const char *name) {
     (void)name;
     return NULL;
+}
+
+/* void name(x_re, x_im, y_re, y_im, work_re, work_im, k_re, k_im): filters x into y. */
+typedef struct Hooked {
+    Emitter *e;
+    FraxDType dtype;
+    Em params[8];
+} Hooked;
+
+static Em read(Hooked *h, int param, Em at, int lanes) {
+    return h->e->ops->load(h->e, h->params[param], h->dtype, at, 1, lanes, (Em){0});
+}
+
+static void hook_load(void *context, Em at, int lanes, Em *re, Em *im) {
+    *re = read(context, 0, at, lanes);
+    *im = read(context, 1, at, lanes);
+}
+
+static void hook_store(void *context, Em at, Em re, Em im) {
+    Hooked *h = context;
+    h->e->ops->store(h->e, h->params[2], h->dtype, at, 1, re, (Em){0});
+    h->e->ops->store(h->e, h->params[3], h->dtype, at, 1, im, (Em){0});
+}
+
+static void hook_bins(void *context, Em at, Em *re, Em *im) {
+    Hooked *h = context;
+    const EmitterOps *o = h->e->ops;
+    Em k_re = read(h, 6, at, re->lanes), k_im = read(h, 7, at, re->lanes), x = *re, y = *im;
+    *re = o->arith(h->e, OP_sub, o->arith(h->e, OP_mul, x, k_re), o->arith(h->e, OP_mul, y, k_im));
+    *im = o->arith(h->e, OP_add, o->arith(h->e, OP_mul, y, k_re), o->arith(h->e, OP_mul, x, k_im));
+}
+
+static void emit_hooked(Emitter *e, const PairPlan *plan) {
+    Hooked h = {.e = e, .dtype = plan->dtype};
+    EmType types[8];
+    char name[48];
+    for (int i = 0; i < 8; i++) types[i] = EM_POINTER;
+    snprintf(name, sizeof name, "hooked_%lld", (long long)plan->n);
+    e->ops->function_begin(e, name, types, 8, h.params);
+    PairIo io = {.re = h.params[4],
+                 .im = h.params[5],
+                 .context = &h,
+                 .load = hook_load,
+                 .store = hook_store,
+                 .bins = hook_bins};
+    assert_true(emit_pair_transform(e, plan, PAIR_FILTER, &io));
+    e->ops->function_end(e);
 }
 
 static void compile(Suite *s) {
@@ -93,6 +141,8 @@ static void compile(Suite *s) {
     for (int i = 0; i < s->nlengths; i++)
         for (int kind = 0; kind < KINDS; kind++)
             assert_true(emit_pair_fft(llvm_emitter_base(emitter), &s->lengths[i].plan, (PairKind)kind));
+    for (int i = 0; i < s->nlengths && s->hooks; i++)
+        emit_hooked(llvm_emitter_base(emitter), &s->lengths[i].plan);
     if (llvm_emitter_finish(emitter, &context, &module, &err)) fail_msg("%s", err.message);
     llvm_emitter_destroy(emitter);
     if (compile_module(context, module, &target, false, &object, &size, &err)) fail_msg("%s", err.message);
@@ -103,6 +153,11 @@ static void compile(Suite *s) {
             s->lengths[i].functions[kind] = jit_function(s->code, name);
             assert_non_null(s->lengths[i].functions[kind]);
         }
+    for (int i = 0; i < s->nlengths && s->hooks; i++) {
+        snprintf(name, sizeof name, "hooked_%lld", (long long)s->lengths[i].plan.n);
+        s->lengths[i].hooked = jit_function(s->code, name);
+        assert_non_null(s->lengths[i].hooked);
+    }
     mem_free(object);
     host_target_free(&target);
 }
@@ -285,6 +340,30 @@ static void check_linear_and_impulse(const Length *l) {
     planes_destroy(&k2);
 }
 
+/* The same bits by hooks, nothing written but the result and the work planes. */
+static void check_hooks(const Length *l) {
+    Planes x = random_signal(l), y = planes_create(l->plan.dtype, l->plan.elements);
+    Planes k = planes_create(l->plan.dtype, l->plan.elements);
+    Planes work = planes_create(l->plan.dtype, l->plan.elements);
+    size_t bytes = (size_t)l->plan.n * frax_dtype_size(l->plan.dtype);
+    for (int64_t i = 0; i < l->plan.elements; i++)
+        set(&k, i, l->bins[i] < 0 ? 0 : random_value(), l->bins[i] < 0 ? 0 : random_value());
+    void (*hooked)(void *, void *, void *, void *, void *, void *, void *, void *) = l->hooked;
+    hooked(x.re, x.im, y.re, y.im, work.re, work.im, k.re, k.im);
+    filter(l, &x, &k);
+    assert_memory_equal(x.re, y.re, bytes);
+    assert_memory_equal(x.im, y.im, bytes);
+    for (int64_t i = l->plan.n; i < l->plan.elements; i++) {
+        Real re, im;
+        get(&y, i, &re, &im);
+        assert_true(isnan(re) && isnan(im));
+    }
+    planes_destroy(&x);
+    planes_destroy(&y);
+    planes_destroy(&k);
+    planes_destroy(&work);
+}
+
 static void check_suite(Suite *s) {
     compile(s);
     for (int i = 0; i < s->nlengths; i++) {
@@ -293,6 +372,7 @@ static void check_suite(Suite *s) {
         check_definition(l);
         check_shift(l);
         check_linear_and_impulse(l);
+        if (s->hooks) check_hooks(l);
     }
     suite_destroy(s);
 }
@@ -323,7 +403,8 @@ static void test_widths(void **state) {
     (void)state;
     for (int bytes = 4; bytes <= 64; bytes *= 2)
         for (int wide = 0; wide < 2; wide++) {
-            Suite s = {.dtype = wide ? FRAX_F64 : FRAX_F32, .vector_bytes = MAX(bytes, wide ? 8 : 4)};
+            Suite s = {
+                .dtype = wide ? FRAX_F64 : FRAX_F32, .vector_bytes = MAX(bytes, wide ? 8 : 4), .hooks = true};
             for (size_t i = 0; i < COUNT(lengths); i++) add_length(&s, lengths[i]);
             check_suite(&s);
         }
