@@ -38,7 +38,7 @@ FraxStatus model_size_axis(const FraxModel *model, size_t size, size_t input, in
     if (!why) return FRAX_OK;
     FraxError local;
     err = err ? err : &local;
-    fail(err, FRAX_UNSUPPORTED, "streaming %s: input %s is %s, with %s %s; expected %s alone on one axis",
+    fail(err, FRAX_SHAPE, "streaming %s: input %s is %s, with %s %s; expected %s alone on one axis",
          symbol, decl->name.text, model->types[FRAX_INPUT][input], symbol, why, symbol);
     err->line = decl->name.loc.line;
     err->column = decl->name.loc.column;
@@ -64,7 +64,7 @@ static FraxStatus input_axes(const FraxModel *model, size_t size, const Graph *g
                 axes[k] = axes[i];
     }
     if (streamed) return FRAX_OK;
-    return fail(err, FRAX_UNSUPPORTED, "streaming %s: no input of model %s has that size", model->sizes[size],
+    return fail(err, FRAX_SHAPE, "streaming %s: no input of model %s has that size", model->sizes[size],
                 model->decl->name.text);
 }
 

@@ -241,7 +241,7 @@ FRAX_API FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint
 
    An output without the axis T (a sum, a loss, a first sample) is complete after the run that holds the last
    sample it needs. Whatever cannot be had sample by sample (a periodic operator along T, data minus their own
-   mean) is FRAX_UNSUPPORTED when compiled, with its place in the model. */
+   mean) is FRAX_SHAPE when compiled, with its place in the model. */
 
 /* Where a value of the signature stands in the stream. axis < 0: it is not streamed. Otherwise it has the
    size `chunk` along `axis` in each run, and `length` over the whole signal. Element i of the whole comes

@@ -18,7 +18,7 @@ Flow stream_fail(Streamer *s, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    graph_fail(s->to, FRAX_UNSUPPORTED, "streaming %s: %s", s->spec->size, text);
+    graph_fail(s->to, FRAX_SHAPE, "streaming %s: %s", s->spec->size, text);
     return no_flow;
 }
 

@@ -212,9 +212,9 @@ static void test_faults(void **state) {
     fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T --out y=@/a.npy --out d=@/a.npy", 2,
           "cannot hold y and d");
     fails("run @/m.frax:both --in x=@/x.npy --in y=@/short.npy --stream T", 1, "input y has size 999");
-    fails("run @/m.frax:rows --in x=@/rows.npy --in s=@/signs.npy --stream C", 3,
+    fails("run @/m.frax:rows --in x=@/rows.npy --in s=@/signs.npy --stream C", 1,
           "m.frax:15:9: streaming C: a periodic operator along the streamed axis needs the whole signal");
-    fails("run @/m.frax:channels --in x=@/channels.npy --stream C", 3, "it may be an input with the size C");
+    fails("run @/m.frax:channels --in x=@/channels.npy --stream C", 1, "it may be an input with the size C");
     fails("run @/m.frax:channels --in x=@/channels.npy --stream T:9 --out y=@/null.npy", 1, "in one go only");
     fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T:9 --out y=@/full.npy", 1, "No space left");
     fails("fit @/m.frax --stream T --steps 1", 2, "--stream is not an option of frax fit");
