@@ -49,6 +49,7 @@ typedef struct EmitterOps {
                     const Em *args);            /* the op of the table, args of its compute types */
     Em (*arith)(Emitter *e, Op op, Em a, Em b); /* add, sub, mul, max, min, lt, and, … without a node */
     Em (*fma)(Emitter *e, Em a, Em b, Em c);    /* a·b + c */
+    Em (*fnma)(Emitter *e, Em a, Em b, Em c);   /* c − a·b */
     Em (*select)(Emitter *e, Em condition, Em yes, Em no);
     Em (*splat)(Emitter *e, Em value, int lanes);
     Em (*reduce)(Emitter *e, Op op,

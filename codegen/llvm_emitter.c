@@ -231,6 +231,11 @@ static Em em_fma(Emitter *e, Em a, Em b, Em c) {
     return llvm_value(r, a.type, a.lanes);
 }
 
+static Em em_fnma(Emitter *e, Em a, Em b, Em c) {
+    a.ref = LLVMBuildFNeg(self(e)->builder, a.ref, "");
+    return em_fma(e, a, b, c);
+}
+
 Em llvm_select(Emitter *e, Em condition, Em yes, Em no) {
     level(e, &yes, &no);
     if (condition.lanes > yes.lanes) {
@@ -770,6 +775,7 @@ static const EmitterOps llvm_ops = {
     .pointwise = llvm_pointwise,
     .arith = llvm_arith,
     .fma = em_fma,
+    .fnma = em_fnma,
     .select = llvm_select,
     .splat = llvm_splat,
     .reduce = em_reduce,

@@ -23,8 +23,8 @@ typedef struct Pair {
     PairKind kind;
     EmType type;
     const PairIo *io;
-    Em tables[PAIR_MAX_PASSES]; /* of the passes, then of the leaf */
-    Em tail_tables[PAIR_MAX_TAIL];
+    /* Factors of the passes, then of the leaf, then of the tail: forward and inverse. */
+    Em tables[2][PAIR_MAX_PASSES + 1 + PAIR_MAX_TAIL];
 } Pair;
 
 /* ---- Small arithmetic ---- */
@@ -186,34 +186,169 @@ static void butterfly(Pair *t, int radix, Complex *z, bool inverse) {
 
 /* ---- Twiddle factors ---- */
 
-/* For each vector along j, for k = 1 … r/2: the real, then the imaginary parts of w_L^{jk}. */
-static bool twiddle_table(Pair *t, int radix, int64_t length, Em *table) {
-    int lanes = t->plan->lanes, half = radix / 2;
-    int64_t m = length / radix, count = MAX(m, lanes) * 2 * half;
-    double *values = mem_alloc(sizeof *values * (size_t)MAX(count, 1));
+enum { MAX_FACTORS = 9 };
+
+/* Slot k ≥ 1 times w_L^{jk}, k signed: k and r − k have conjugate factors. */
+static int rotation_factors(FraxDType dtype, int radix, long double angle, double *f) {
+    (void)dtype;
+    for (int k = 1; k <= radix / 2; k++) {
+        f[2 * k - 2] = (double)cosl(k * angle);
+        f[2 * k - 1] = (double)sinl(k * angle);
+    }
+    return radix / 2 * 2;
+}
+
+static void rotate(Pair *t, int radix, const Em *f, Complex *z, bool conjugate) {
+    for (int k = 1; k <= radix / 2; k++) {
+        Complex w = {f[2 * k - 2], f[2 * k - 1]};
+        z[k] = rotated(t, z[k], w, conjugate);
+        if (k != radix - k) z[radix - k] = rotated(t, z[radix - k], w, !conjugate);
+    }
+}
+
+/* A right angle has no tangent. A cosine this small changes results by less than a rounding, and its
+   inverse is still far from overflow. */
+static long double cosine(FraxDType dtype, long double angle) {
+    const long double least = dtype == FRAX_F64 ? 0x1p-58L : 0x1p-29L;
+    long double c = cosl(angle);
+    return fabsl(c) < least ? least : c;
+}
+
+/* Tangents t_1 … t_{r/2}; then cosines: c_1 | c_2, c_1 | c_4, c_2, c_3/c_1, c_1, √½·c_1. */
+static int tangent_factors(FraxDType dtype, int radix, long double angle, double *f) {
+    long double c[5];
+    int count = 0;
+    for (int k = 1; k <= radix / 2; k++) {
+        c[k] = cosine(dtype, k * angle);
+        f[count++] = (double)(sinl(k * angle) / c[k]);
+    }
+    if (radix == 8) f[count++] = (double)c[4];
+    if (radix >= 4) f[count++] = (double)c[2];
+    if (radix == 8) f[count++] = (double)(c[3] / c[1]);
+    f[count++] = (double)c[1];
+    if (radix == 8) f[count++] = (double)(c[1] * sqrtl(0.5L));
+    return count;
+}
+
+/* z·(1 + i·tangent), or its conjugate factor */
+static Complex sheared(Pair *t, Complex z, Em tangent, bool conjugate) {
+    const EmitterOps *o = t->e->ops;
+    return conjugate ? (Complex){o->fma(t->e, tangent, z.im, z.re), o->fnma(t->e, tangent, z.re, z.im)}
+                     : (Complex){o->fnma(t->e, tangent, z.im, z.re), o->fma(t->e, tangent, z.re, z.im)};
+}
+
+/* a + f·b, a − f·b, and with i·b */
+static Complex plus_times(Pair *t, Complex a, Em f, Complex b) {
+    return (Complex){t->e->ops->fma(t->e, f, b.re, a.re), t->e->ops->fma(t->e, f, b.im, a.im)};
+}
+
+static Complex minus_times(Pair *t, Complex a, Em f, Complex b) {
+    return (Complex){t->e->ops->fnma(t->e, f, b.re, a.re), t->e->ops->fnma(t->e, f, b.im, a.im)};
+}
+
+static Complex plus_i_times(Pair *t, Complex a, Em f, Complex b) {
+    return (Complex){t->e->ops->fnma(t->e, f, b.im, a.re), t->e->ops->fma(t->e, f, b.re, a.im)};
+}
+
+static Complex minus_i_times(Pair *t, Complex a, Em f, Complex b) {
+    return (Complex){t->e->ops->fma(t->e, f, b.im, a.re), t->e->ops->fnma(t->e, f, b.re, a.im)};
+}
+
+static void sheared_butterfly_2(Pair *t, const Em *f, Complex *z) {
+    Complex u = sheared(t, z[1], f[0], false);
+    z[1] = minus_times(t, z[0], f[1], u);
+    z[0] = plus_times(t, z[0], f[1], u);
+}
+
+static void sheared_butterfly_4(Pair *t, const Em *f, Complex *z) {
+    Em c2 = f[2], c1 = f[3];
+    Complex u1 = sheared(t, z[1], f[0], false), u2 = sheared(t, z[2], f[1], false);
+    Complex u3 = sheared(t, z[3], f[0], true);
+    Complex a = plus_times(t, z[0], c2, u2), b = minus_times(t, z[0], c2, u2);
+    Complex c = complex_add(t, u1, u3), d = complex_sub(t, u1, u3);
+    z[0] = plus_times(t, a, c1, c);
+    z[1] = minus_i_times(t, b, c1, d);
+    z[2] = minus_times(t, a, c1, c);
+    z[3] = plus_i_times(t, b, c1, d);
+}
+
+/* butterfly_8 with c_1 taken out of all odd slots and c_2 out of slots 2 and 6. */
+static void sheared_butterfly_8(Pair *t, const Em *f, Complex *z) {
+    const Em *tangent = f - 1; /* from 1 on */
+    Em c4 = f[4], c2 = f[5], ratio = f[6], c1 = f[7], c1_half = f[8];
+    Complex u[8], even[4], b[4];
+    for (int k = 1; k < 8; k++) u[k] = sheared(t, z[k], tangent[MIN(k, 8 - k)], k > 4);
+    even[0] = plus_times(t, z[0], c4, u[4]), b[0] = minus_times(t, z[0], c4, u[4]);
+    even[1] = plus_times(t, u[1], ratio, u[5]), b[1] = minus_times(t, u[1], ratio, u[5]);
+    even[2] = complex_add(t, u[2], u[6]), b[2] = complex_sub(t, u[2], u[6]);
+    Complex scaled_3 = {t->e->ops->arith(t->e, OP_mul, u[3].re, ratio),
+                        t->e->ops->arith(t->e, OP_mul, u[3].im, ratio)};
+    even[3] = plus_times(t, u[7], ratio, u[3]);
+    b[3] = complex_sub(t, scaled_3, u[7]);
+    Complex p = plus_times(t, even[0], c2, even[2]), q = minus_times(t, even[0], c2, even[2]);
+    Complex c = complex_add(t, even[1], even[3]), d = complex_sub(t, even[1], even[3]);
+    z[0] = plus_times(t, p, c1, c);
+    z[2] = minus_i_times(t, q, c1, d);
+    z[4] = minus_times(t, p, c1, c);
+    z[6] = plus_i_times(t, q, c1, d);
+    Complex plus_13 = complex_add(t, b[1], b[3]), minus_13 = complex_sub(t, b[1], b[3]);
+    c = minus_i_times(t, b[0], c2, b[2]);
+    d = sub_i(t, minus_13, plus_13);
+    z[1] = plus_times(t, c, c1_half, d);
+    z[5] = minus_times(t, c, c1_half, d);
+    c = plus_i_times(t, b[0], c2, b[2]);
+    d = add_i(t, minus_13, plus_13);
+    z[3] = minus_times(t, c, c1_half, d);
+    z[7] = plus_times(t, c, c1_half, d);
+}
+
+static bool is_sheared(int radix, bool inverse) {
+    return inverse && (radix == 2 || radix == 4 || radix == 8);
+}
+
+static int factor_count(int radix, bool inverse) {
+    double unused[MAX_FACTORS];
+    return (is_sheared(radix, inverse) ? tangent_factors : rotation_factors)(FRAX_F64, radix, 0, unused);
+}
+
+/* For each vector along j its factors, one vector each. */
+static bool factor_table(Pair *t, int radix, int64_t length, bool inverse, Em *table) {
+    int lanes = t->plan->lanes, count = factor_count(radix, inverse);
+    int64_t m = length / radix, vectors = (m + lanes - 1) / lanes;
+    double *values = mem_alloc(sizeof *values * (size_t)(vectors * count * lanes)), f[MAX_FACTORS];
     if (!values) return false;
-    for (int64_t j = 0; j < MAX(m, lanes); j++)
-        for (int k = 1; k <= half; k++) {
-            long double angle = 2 * 3.14159265358979323846264338327950288L *
-                                (long double)(j % m * k % length) / (long double)length;
-            double *at = values + ((j / lanes * half + k - 1) * 2) * lanes + j % lanes;
-            at[0] = (double)cosl(angle);
-            at[lanes] = (double)-sinl(angle);
-        }
-    *table = t->e->ops->table(t->e, t->plan->dtype, values, count);
+    for (int64_t j = 0; j < vectors * lanes; j++) {
+        long double angle =
+            -2 * 3.14159265358979323846264338327950288L * (long double)(j % m) / (long double)length;
+        (is_sheared(radix, inverse) ? tangent_factors : rotation_factors)(t->plan->dtype, radix, angle, f);
+        for (int i = 0; i < count; i++) values[(j / lanes * count + i) * lanes + j % lanes] = f[i];
+    }
+    *table = t->e->ops->table(t->e, t->plan->dtype, values, vectors * count * lanes);
     mem_free(values);
     return true;
 }
 
-/* Multiplies slots k ≥ 1 by w_L^{jk}, or its conjugate; `vector` = j · r/2 · 2, the place in the table. */
-static void twiddle(Pair *t, int radix, Em table, Em vector, Complex *z, bool inverse) {
-    int lanes = t->plan->lanes;
-    for (int k = 1; k <= radix / 2; k++) {
-        Em at = plus(t, vector, (int64_t)(k - 1) * 2 * lanes);
-        Complex w = {load(t, table, at, lanes), load(t, table, plus(t, at, lanes), lanes)};
-        z[k] = rotated(t, z[k], w, inverse);
-        if (k != radix - k) z[radix - k] = rotated(t, z[radix - k], w, !inverse);
+/* A butterfly and the factors of its slots, which follow it forward and precede it inverse. j = 0 … m − 1;
+   m = 1 needs no factors. */
+static void twiddled_butterfly(Pair *t, int radix, int64_t m, Em table, Em j, Complex *z, bool inverse) {
+    int lanes = t->plan->lanes, count = factor_count(radix, inverse);
+    Em f[MAX_FACTORS], place = t->e->ops->index_op(t->e, INDEX_MUL, j, index_of(t, count));
+    if (m == 1 || radix < 2) {
+        butterfly(t, radix, z, inverse);
+        return;
     }
+    for (int i = 0; i < count; i++) f[i] = load(t, table, plus(t, place, (int64_t)i * lanes), lanes);
+    if (is_sheared(radix, inverse)) {
+        exchange_parts(z, radix);
+        if (radix == 2) sheared_butterfly_2(t, f, z);
+        if (radix == 4) sheared_butterfly_4(t, f, z);
+        if (radix == 8) sheared_butterfly_8(t, f, z);
+        exchange_parts(z, radix);
+        return;
+    }
+    if (inverse) rotate(t, radix, f, z, true);
+    butterfly(t, radix, z, inverse);
+    if (!inverse) rotate(t, radix, f, z, false);
 }
 
 /* ---- Passes through memory ---- */
@@ -226,11 +361,8 @@ static void vector_pass(Pair *t, int level, int64_t length, Em base, bool invers
     Complex z[PAIR_MAX_RADIX];
     EmLoop loop = o->loop_begin(t->e, index_of(t, 0), index_of(t, m), t->plan->lanes);
     Em at = o->index_op(t->e, INDEX_ADD, base, loop.index);
-    Em place = o->index_op(t->e, INDEX_MUL, loop.index, index_of(t, radix / 2 * 2));
     for (int q = 0; q < radix; q++) z[q] = load_data(t, plus(t, at, q * m), outer && !inverse);
-    if (inverse && m > 1) twiddle(t, radix, t->tables[level], place, z, true);
-    butterfly(t, radix, z, inverse);
-    if (!inverse && m > 1) twiddle(t, radix, t->tables[level], place, z, false);
+    twiddled_butterfly(t, radix, m, t->tables[inverse][level], loop.index, z, inverse);
     for (int q = 0; q < radix; q++) store_data(t, plus(t, at, q * m), z[q], outer && inverse);
     o->loop_end(t->e, &loop);
 }
@@ -259,13 +391,11 @@ static void transpose(Pair *t, Complex *z, int count, int unit) {
 
 static void tail_stage(Pair *t, int stage, int length, Complex *z, bool inverse) {
     int radix = t->plan->tail[stage], unit = length / radix;
-    Em start = index_of(t, 0);
+    Em table = t->tables[inverse][t->plan->npasses + 1 + stage];
     for (int first = 0; first < t->plan->group; first += radix) {
         Complex *part = z + first;
         if (!inverse) transpose(t, part, radix, unit);
-        if (inverse && unit > 1) twiddle(t, radix, t->tail_tables[stage], start, part, true);
-        butterfly(t, radix, part, inverse);
-        if (!inverse && unit > 1) twiddle(t, radix, t->tail_tables[stage], start, part, false);
+        twiddled_butterfly(t, radix, unit, table, index_of(t, 0), part, inverse);
         if (inverse) transpose(t, part, radix, unit);
     }
 }
@@ -314,15 +444,13 @@ static Complex leaf_vector(Pair *t, Em at, int i) {
 static void leaf(Pair *t, Em at) {
     const PairPlan *p = t->plan;
     int vectors = p->leaf ? p->leaf : p->group;
-    Em table = t->tables[p->npasses], start = index_of(t, 0);
+    Em start = index_of(t, 0);
     bool forward = t->kind != PAIR_INVERSE, inverse = t->kind != PAIR_FORWARD;
     Complex z[PAIR_MAX_RADIX];
     for (int i = 0; i < vectors; i++) z[i] = leaf_vector(t, at, i);
-    if (forward) butterfly(t, p->leaf, z, false);
-    if (forward && p->lanes > 1 && p->leaf) twiddle(t, p->leaf, table, start, z, false);
+    if (forward) twiddled_butterfly(t, p->leaf, p->lanes, t->tables[0][p->npasses], start, z, false);
     for (int i = 0; i < vectors; i += p->group) tail(t, plus(t, at, (int64_t)i * p->lanes), z + i);
-    if (inverse && p->lanes > 1 && p->leaf) twiddle(t, p->leaf, table, start, z, true);
-    if (inverse) butterfly(t, p->leaf, z, true);
+    if (inverse) twiddled_butterfly(t, p->leaf, p->lanes, t->tables[1][p->npasses], start, z, true);
     for (int i = 0; i < vectors; i++)
         if (!inverse || vector_exists(p, i))
             store_data(t, plus(t, at, (int64_t)i * p->lanes), z[i], inverse && p->npasses == 0);
@@ -362,14 +490,13 @@ static void span(Pair *t, int level, int64_t length, Em base, int64_t blocks) {
 static bool make_tables(Pair *t) {
     const PairPlan *p = t->plan;
     int64_t length = p->n;
-    for (int i = 0; i <= p->npasses; i++) {
-        int radix = i < p->npasses ? p->radices[i] : p->leaf;
-        if (radix && !twiddle_table(t, radix, length, &t->tables[i])) return false;
+    for (int i = 0; i <= p->npasses + p->ntail; i++) {
+        int radix = i < p->npasses ? p->radices[i] : i == p->npasses ? p->leaf : p->tail[i - p->npasses - 1];
+        for (int inverse = 0; inverse < 2; inverse++) {
+            bool used = radix > 1 && length > radix && t->kind != (inverse ? PAIR_FORWARD : PAIR_INVERSE);
+            if (used && !factor_table(t, radix, length, inverse, &t->tables[inverse][i])) return false;
+        }
         length /= MAX(radix, 1);
-    }
-    for (int s = 0; s < p->ntail; s++) {
-        if (!twiddle_table(t, p->tail[s], length, &t->tail_tables[s])) return false;
-        length /= p->tail[s];
     }
     return true;
 }
