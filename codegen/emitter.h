@@ -65,7 +65,7 @@ typedef struct EmitterOps {
     void (*transpose)(Emitter *e, Em *values, int count, int unit);
 
     Em (*table)(Emitter *e, FraxDType dtype, const double *values,
-                int64_t count);                   /* the address of constants */
+                int64_t count);                   /* the address of constants: f64, f32, i32 */
     Em (*pointer)(Emitter *e, Em base, Em bytes); /* base + bytes */
     Em (*load_pointer)(Emitter *e, Em base, int64_t bytes);
     /* Element `at` of the array at base; lanes > 1: elements at, at + stride, … mask.ref NULL: all. */
@@ -83,6 +83,9 @@ typedef struct EmitterOps {
 
     EmLoop (*loop_begin)(Emitter *e, Em first, Em end, int64_t step); /* while index < end */
     void (*loop_end)(Emitter *e, EmLoop *loop);
+    /* do … while (again): what repeat_begin returns is for repeat_end. */
+    void *(*repeat_begin)(Emitter *e);
+    void (*repeat_end)(Emitter *e, void *repeat, Em again);
     EmIf (*if_begin)(Emitter *e, Em condition);
     void (*if_end)(Emitter *e, EmIf *branch);
     void (*call)(Emitter *e, const char *name, const Em *args,

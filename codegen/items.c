@@ -132,8 +132,13 @@ static Em kept_row(Rows *r, int64_t bytes, EmType type) {
     Em at = rows_kept_position(r);
     int lanes = r->lanes;
     if (r->across) at = o->index_op(r->e, INDEX_MUL, at, o->index(r->e, lanes));
-    return o->load(r->e, scratch_at(r, bytes), scratch_dtype(type), at, 1, lanes,
+    return o->load(r->e, scratch_at(r, bytes + r->half * r->apart), scratch_dtype(type), at, 1, lanes,
                    r->across ? no_mask() : r->mask);
+}
+
+static Em row_item(Rows *r, const Item *item) {
+    Em now = r->pairs ? pairs_row_value(r, item->row) : (Em){0};
+    return now.ref ? now : kept_row(r, r->result[item->row], item_type(r->graph, item));
 }
 
 static Em compute(Rows *r, int i) {
@@ -147,7 +152,7 @@ static Em compute(Rows *r, int i) {
     case ITEM_INDEX: return index_item(r, item);
     case ITEM_LOAD: return load_item(r, item);
     case ITEM_GUARDED: return guarded_item(r, item);
-    case ITEM_ROW: return kept_row(r, r->result[item->row], item_type(r->graph, item));
+    case ITEM_ROW: return row_item(r, item);
     default: return pointwise_item(r, item);
     }
 }

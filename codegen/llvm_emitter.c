@@ -379,7 +379,8 @@ static Em em_table(Emitter *e, FraxDType dtype, const double *values, int64_t co
     LLVMValueRef *elements = mem_alloc(sizeof *elements * (size_t)count);
     LLVMTypeRef array = LLVMArrayType2(type, (uint64_t)count);
     LLVMValueRef global = LLVMAddGlobal(l->module, array, "");
-    for (int64_t i = 0; elements && i < count; i++) elements[i] = LLVMConstReal(type, values[i]);
+    for (int64_t i = 0; elements && i < count; i++)
+        elements[i] = em_constant(e, em_type_of(dtype), values[i]).ref;
     if (elements)
         LLVMSetInitializer(global, LLVMConstArray2(type, elements, (uint64_t)count));
     else
@@ -693,6 +694,19 @@ static void em_loop_end(Emitter *e, EmLoop *loop) {
     LLVMPositionBuilderAtEnd(l->builder, loop->exit);
 }
 
+static void *em_repeat_begin(Emitter *e) {
+    LLVMBasicBlockRef body = new_block(self(e));
+    LLVMBuildBr(self(e)->builder, body);
+    LLVMPositionBuilderAtEnd(self(e)->builder, body);
+    return body;
+}
+
+static void em_repeat_end(Emitter *e, void *repeat, Em again) {
+    LLVMBasicBlockRef exit = new_block(self(e));
+    LLVMBuildCondBr(self(e)->builder, again.ref, repeat, exit);
+    LLVMPositionBuilderAtEnd(self(e)->builder, exit);
+}
+
 static EmIf em_if_begin(Emitter *e, Em condition) {
     LlvmEmitter *l = self(e);
     LLVMBasicBlockRef then = new_block(l), exit = new_block(l);
@@ -796,6 +810,8 @@ static const EmitterOps llvm_ops = {
     .set = em_set,
     .loop_begin = em_loop_begin,
     .loop_end = em_loop_end,
+    .repeat_begin = em_repeat_begin,
+    .repeat_end = em_repeat_end,
     .if_begin = em_if_begin,
     .if_end = em_if_end,
     .call = em_call,

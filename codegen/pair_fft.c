@@ -23,11 +23,12 @@ typedef struct Pair {
     PairKind kind;
     EmType type;
     const PairIo *io;
+    int64_t length; /* of the signal */
     /* Factors of the passes, then of the leaf, then of the tail: forward and inverse. */
     Em tables[2][PAIR_MAX_PASSES + 1 + PAIR_MAX_TAIL];
 } Pair;
 
-/* ---- Small arithmetic ---- */
+/* ---- Small arithmetic; an operand without a value is an exact zero: one that pads the signal ---- */
 
 static Em index_of(Pair *t, int64_t value) {
     return t->e->ops->index(t->e, value);
@@ -37,15 +38,22 @@ static Em plus(Pair *t, Em a, int64_t b) {
     return b ? t->e->ops->index_op(t->e, INDEX_ADD, a, index_of(t, b)) : a;
 }
 
+static Em splat(Pair *t, double value) {
+    return t->e->ops->splat(t->e, t->e->ops->constant(t->e, t->type, value), t->plan->lanes);
+}
+
 static Em add(Pair *t, Em a, Em b) {
+    if (!a.ref || !b.ref) return a.ref ? a : b;
     return t->e->ops->arith(t->e, OP_add, a, b);
 }
 
 static Em sub(Pair *t, Em a, Em b) {
-    return t->e->ops->arith(t->e, OP_sub, a, b);
+    if (!b.ref) return a;
+    return t->e->ops->arith(t->e, OP_sub, a.ref ? a : splat(t, 0), b);
 }
 
 static Em mul(Pair *t, Em a, Em b) {
+    if (!a.ref || !b.ref) return (Em){0};
     return t->e->ops->arith(t->e, OP_mul, a, b);
 }
 
@@ -66,15 +74,16 @@ static Complex sub_i(Pair *t, Complex a, Complex b) {
     return (Complex){add(t, a.re, b.im), sub(t, a.im, b.re)};
 }
 
-/* c + factor·a, one rounding where the machine can */
-static Complex scaled_add(Pair *t, Complex a, double factor, Complex c) {
-    Em f = t->e->ops->splat(t->e, t->e->ops->constant(t->e, t->type, factor), a.re.lanes);
-    return (Complex){t->e->ops->fma(t->e, a.re, f, c.re), t->e->ops->fma(t->e, a.im, f, c.im)};
+static Complex scaled(Pair *t, Complex a, double factor) {
+    return (Complex){mul(t, a.re, splat(t, factor)), mul(t, a.im, splat(t, factor))};
 }
 
-static Complex scaled(Pair *t, Complex a, double factor) {
-    Em f = t->e->ops->splat(t->e, t->e->ops->constant(t->e, t->type, factor), a.re.lanes);
-    return (Complex){mul(t, a.re, f), mul(t, a.im, f)};
+/* c + factor·a, one rounding where the machine can */
+static Complex scaled_add(Pair *t, Complex a, double factor, Complex c) {
+    if (!a.re.ref) return c;
+    if (!c.re.ref) return scaled(t, a, factor);
+    Em f = splat(t, factor);
+    return (Complex){t->e->ops->fma(t->e, a.re, f, c.re), t->e->ops->fma(t->e, a.im, f, c.im)};
 }
 
 /* z·w, or z·conj w */
@@ -84,28 +93,46 @@ static Complex rotated(Pair *t, Complex z, Complex w, bool conjugate) {
     return conjugate ? (Complex){add(t, rr, ii), sub(t, ir, ri)} : (Complex){sub(t, rr, ii), add(t, ir, ri)};
 }
 
-static Em load(Pair *t, Em plane, Em at, int lanes) {
-    return t->e->ops->load(t->e, plane, t->plan->dtype, at, 1, lanes, (Em){0});
+static Em load(Pair *t, Em plane, Em at, Em mask) {
+    return t->e->ops->load(t->e, plane, t->plan->dtype, at, 1, t->plan->lanes, mask);
 }
 
-/* Elements of the signal where `outer`, of the work planes otherwise. */
-static Complex load_data(Pair *t, Em at, bool outer) {
+static Complex load_planes(Pair *t, Em at) {
+    return (Complex){load(t, t->io->re, at, (Em){0}), load(t, t->io->im, at, (Em){0})};
+}
+
+static void store_planes(Pair *t, Em at, Complex z) {
+    t->e->ops->store(t->e, t->io->re, t->plan->dtype, at, 1, z.re, (Em){0});
+    t->e->ops->store(t->e, t->io->im, t->plan->dtype, at, 1, z.im, (Em){0});
+}
+
+/* ---- The signal: `valid` of the lanes at `at` exist ---- */
+
+static Em lanes_below(Pair *t, int valid) {
+    const EmitterOps *o = t->e->ops;
+    if (valid >= t->plan->lanes) return (Em){0};
+    return o->index_less(t->e, o->index_lanes(t->e, index_of(t, 0), 1, t->plan->lanes), index_of(t, valid));
+}
+
+static Complex load_signal(Pair *t, Em at, int valid) {
     const PairIo *io = t->io;
-    Complex z;
-    if (!outer || !io->load)
-        return (Complex){load(t, io->re, at, t->plan->lanes), load(t, io->im, at, t->plan->lanes)};
-    io->load(io->context, at, t->plan->lanes, &z.re, &z.im);
+    Complex z = {0};
+    if (valid <= 0) return z;
+    Em mask = lanes_below(t, valid);
+    if (io->load)
+        io->load(io->context, at, mask, &z.re, &z.im);
+    else
+        z = (Complex){load(t, io->re, at, mask), load(t, io->im, at, mask)};
     return z;
 }
 
-static void store_data(Pair *t, Em at, Complex z, bool outer) {
+static void store_signal(Pair *t, Em at, int valid, Complex z) {
     const PairIo *io = t->io;
-    if (outer && io->store) {
-        io->store(io->context, at, z.re, z.im);
-        return;
-    }
-    t->e->ops->store(t->e, io->re, t->plan->dtype, at, 1, z.re, (Em){0});
-    t->e->ops->store(t->e, io->im, t->plan->dtype, at, 1, z.im, (Em){0});
+    if (valid <= 0) return;
+    if (io->store)
+        io->store(io->context, at, lanes_below(t, valid), z.re, z.im);
+    else
+        store_planes(t, at, z);
 }
 
 /* ---- Butterflies: z_k = Σ_q w_r^{qk} z_q, in place ---- */
@@ -337,7 +364,7 @@ static void twiddled_butterfly(Pair *t, int radix, int64_t m, Em table, Em j, Co
         butterfly(t, radix, z, inverse);
         return;
     }
-    for (int i = 0; i < count; i++) f[i] = load(t, table, plus(t, place, (int64_t)i * lanes), lanes);
+    for (int i = 0; i < count; i++) f[i] = load(t, table, plus(t, place, (int64_t)i * lanes), (Em){0});
     if (is_sheared(radix, inverse)) {
         exchange_parts(z, radix);
         if (radix == 2) sheared_butterfly_2(t, f, z);
@@ -357,26 +384,64 @@ static void vector_pass(Pair *t, int level, int64_t length, Em base, bool invers
     const EmitterOps *o = t->e->ops;
     int radix = t->plan->radices[level];
     int64_t m = length / radix;
-    bool outer = level == 0;
     Complex z[PAIR_MAX_RADIX];
     EmLoop loop = o->loop_begin(t->e, index_of(t, 0), index_of(t, m), t->plan->lanes);
     Em at = o->index_op(t->e, INDEX_ADD, base, loop.index);
-    for (int q = 0; q < radix; q++) z[q] = load_data(t, plus(t, at, q * m), outer && !inverse);
+    for (int q = 0; q < radix; q++) z[q] = load_planes(t, plus(t, at, q * m));
     twiddled_butterfly(t, radix, m, t->tables[inverse][level], loop.index, z, inverse);
-    for (int q = 0; q < radix; q++) store_data(t, plus(t, at, q * m), z[q], outer && inverse);
+    for (int q = 0; q < radix; q++) store_planes(t, plus(t, at, q * m), z[q]);
     o->loop_end(t->e, &loop);
+}
+
+/* Vectors j = first, … of the outermost pass, in which slots up to `whole` are signal, lanes up to `rest` of
+   the next one, and zeros the others. */
+static void signal_pass(Pair *t, int64_t first, int64_t end, int whole, int rest, bool inverse) {
+    const EmitterOps *o = t->e->ops;
+    int radix = t->plan->radices[0];
+    int64_t m = t->plan->n / radix;
+    Complex z[PAIR_MAX_RADIX];
+    if (first >= end) return;
+    EmLoop loop = o->loop_begin(t->e, index_of(t, first), index_of(t, end), t->plan->lanes);
+    for (int q = 0; q < radix; q++) {
+        int valid = q < whole ? t->plan->lanes : q == whole ? rest : 0;
+        Em at = plus(t, loop.index, q * m);
+        z[q] = inverse ? load_planes(t, at) : load_signal(t, at, valid);
+    }
+    twiddled_butterfly(t, radix, m, t->tables[inverse][0], loop.index, z, inverse);
+    for (int q = 0; q < radix; q++) {
+        int valid = q < whole ? t->plan->lanes : q == whole ? rest : 0;
+        Em at = plus(t, loop.index, q * m);
+        if (inverse)
+            store_signal(t, at, valid, z[q]);
+        else
+            store_planes(t, at, z[q]);
+    }
+    o->loop_end(t->e, &loop);
+}
+
+/* The outermost pass: the signal may end within a slot, and there within a vector. */
+static void outer_pass(Pair *t, bool inverse) {
+    int64_t m = t->plan->n / t->plan->radices[0], lanes = t->plan->lanes;
+    int whole = (int)(t->length / m);
+    int64_t cut = t->length % m, last = cut / lanes * lanes, next = last + (cut > last ? lanes : 0);
+    signal_pass(t, 0, last, whole, (int)lanes, inverse);
+    signal_pass(t, last, next, whole, (int)(cut - last), inverse);
+    signal_pass(t, next, m, whole, 0, inverse);
+    if (!inverse && t->io->loaded) t->io->loaded(t->io->context);
 }
 
 static void pass(Pair *t, int level, int64_t length, Em base, int64_t blocks, bool inverse) {
     const EmitterOps *o = t->e->ops;
     if (t->kind == (inverse ? PAIR_FORWARD : PAIR_INVERSE)) return;
-    if (blocks == 1) {
+    if (level == 0) {
+        outer_pass(t, inverse);
+    } else if (blocks == 1) {
         vector_pass(t, level, length, base, inverse);
-        return;
+    } else {
+        EmLoop loop = o->loop_begin(t->e, base, plus(t, base, blocks * length), length);
+        vector_pass(t, level, length, loop.index, inverse);
+        o->loop_end(t->e, &loop);
     }
-    EmLoop loop = o->loop_begin(t->e, base, plus(t, base, blocks * length), length);
-    vector_pass(t, level, length, loop.index, inverse);
-    o->loop_end(t->e, &loop);
 }
 
 /* ---- Leaves ---- */
@@ -405,9 +470,7 @@ static Complex filtered(Pair *t, Em at, Complex z) {
     if (io->bins)
         io->bins(io->context, at, &z.re, &z.im);
     else if (t->kind == PAIR_FILTER)
-        z = rotated(t, z,
-                    (Complex){load(t, io->k_re, at, t->plan->lanes), load(t, io->k_im, at, t->plan->lanes)},
-                    false);
+        z = rotated(t, z, (Complex){load(t, io->k_re, at, (Em){0}), load(t, io->k_im, at, (Em){0})}, false);
     return z;
 }
 
@@ -426,34 +489,37 @@ static void tail(Pair *t, Em at, Complex *z) {
     }
 }
 
-/* Where there are no passes, the leaf is the whole transform, and its group may not be full. */
-static bool vector_exists(const PairPlan *p, int i) {
-    return p->npasses > 0 || (int64_t)i * p->lanes < p->n;
+/* Where there are no passes, the leaf is the whole transform: lanes of its vector i that are signal. */
+static int leaf_lanes(const Pair *t, int i) {
+    return (int)MIN(t->plan->lanes, t->length - (int64_t)i * t->plan->lanes);
 }
 
-static Complex leaf_vector(Pair *t, Em at, int i) {
-    const PairPlan *p = t->plan;
-    Em zero = t->e->ops->constant(t->e, t->type, 0);
-    if (t->kind != PAIR_INVERSE && !vector_exists(p, i)) {
-        zero = t->e->ops->splat(t->e, zero, p->lanes);
-        return (Complex){zero, zero};
-    }
-    return load_data(t, plus(t, at, (int64_t)i * p->lanes), t->kind != PAIR_INVERSE && p->npasses == 0);
+static Complex materialised(Pair *t, Complex z) {
+    return z.re.ref ? z : (Complex){splat(t, 0), splat(t, 0)};
 }
 
 static void leaf(Pair *t, Em at) {
     const PairPlan *p = t->plan;
     int vectors = p->leaf ? p->leaf : p->group;
     Em start = index_of(t, 0);
-    bool forward = t->kind != PAIR_INVERSE, inverse = t->kind != PAIR_FORWARD;
+    bool forward = t->kind != PAIR_INVERSE, inverse = t->kind != PAIR_FORWARD, whole = p->npasses == 0;
     Complex z[PAIR_MAX_RADIX];
-    for (int i = 0; i < vectors; i++) z[i] = leaf_vector(t, at, i);
+    for (int i = 0; i < vectors; i++) {
+        Em place = plus(t, at, (int64_t)i * p->lanes);
+        z[i] = whole && forward ? load_signal(t, place, leaf_lanes(t, i)) : load_planes(t, place);
+    }
+    if (whole && forward && t->io->loaded) t->io->loaded(t->io->context);
     if (forward) twiddled_butterfly(t, p->leaf, p->lanes, t->tables[0][p->npasses], start, z, false);
+    for (int i = 0; i < vectors; i++) z[i] = materialised(t, z[i]);
     for (int i = 0; i < vectors; i += p->group) tail(t, plus(t, at, (int64_t)i * p->lanes), z + i);
     if (inverse) twiddled_butterfly(t, p->leaf, p->lanes, t->tables[1][p->npasses], start, z, true);
-    for (int i = 0; i < vectors; i++)
-        if (!inverse || vector_exists(p, i))
-            store_data(t, plus(t, at, (int64_t)i * p->lanes), z[i], inverse && p->npasses == 0);
+    for (int i = 0; i < vectors && !t->io->discard; i++) {
+        Em place = plus(t, at, (int64_t)i * p->lanes);
+        if (whole && inverse)
+            store_signal(t, place, leaf_lanes(t, i), z[i]);
+        else
+            store_planes(t, place, z[i]);
+    }
 }
 
 static void leaves(Pair *t, Em base, int64_t elements) {
@@ -503,6 +569,7 @@ static bool make_tables(Pair *t) {
 
 bool emit_pair_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io) {
     Pair t = {.e = e, .plan = plan, .kind = kind, .type = em_type_of(plan->dtype), .io = io};
+    t.length = io->length ? io->length : plan->n;
     if (!make_tables(&t)) return false;
     span(&t, 0, plan->n, index_of(&t, 0), 1);
     return true;

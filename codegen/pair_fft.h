@@ -14,6 +14,7 @@
 #define FRAX_PAIR_FFT_H
 
 #include "emitter.h"
+#include "kernel.h"
 
 enum { PAIR_MAX_PASSES = 20, PAIR_MAX_RADIX = 8, PAIR_MAX_TAIL = 2 };
 
@@ -36,9 +37,7 @@ typedef struct PairPlan {
     int64_t elements; /* of each plane and of K; more than n where the last group of vectors is not full */
 } PairPlan;
 
-/* Whether the transform is generated: n = 2^a 3^b 5^c 7^d of moderate size, f32 or f64. */
-bool pair_fft_is_generated(FraxDType dtype, int64_t n);
-/* The plan for vectors of vector_bytes; n must be generated. */
+/* The plan for vectors of vector_bytes; n must be a generated length (kernel.h). */
 PairPlan pair_fft_plan(FraxDType dtype, int64_t n, int vector_bytes);
 /* Same code: the plans differ in nothing. */
 bool pair_fft_same(const PairPlan *a, const PairPlan *b);
@@ -47,12 +46,18 @@ void pair_fft_order(const PairPlan *plan, int64_t *bins);
 
 /* What an inlined transform works on. Every hook may be NULL. */
 typedef struct PairIo {
-    Em re, im;     /* work planes; in PAIR_FORWARD and PAIR_INVERSE also the spectrum */
-    Em k_re, k_im; /* of PAIR_FILTER without `bins` */
-    void *context; /* of the hooks */
-    /* Elements at … at + lanes − 1 of the signal, instead of the work planes. */
-    void (*load)(void *context, Em at, int lanes, Em *re, Em *im);
-    void (*store)(void *context, Em at, Em re, Em im);
+    Em re, im;      /* work planes; in PAIR_FORWARD and PAIR_INVERSE also the spectrum */
+    Em k_re, k_im;  /* of PAIR_FILTER without `bins` */
+    int64_t length; /* samples of the signal: zeros stand behind them, and nothing is stored there; 0: all */
+    bool discard;   /* PAIR_FORWARD: only `bins` wants the spectrum */
+    void *context;  /* of the hooks */
+    /* Elements at … at + lanes − 1 of the signal, instead of the work planes; mask: those that exist, ref NULL
+       for all. */
+    void (*load)(void *context, Em at, Em mask, Em *re, Em *im);
+    void (*store)(void *context, Em at, Em mask, Em re, Em im);
+    /* Called once, outside of all loops of the transform, when all of the signal has been read and none of its
+       result stored; what it opens (an `if`) may hold the rest of the transform. */
+    void (*loaded)(void *context);
     /* What happens to the spectrum at positions at, at + 1, …, instead of times K (PAIR_FILTER), or before it
        is stored (PAIR_FORWARD), or after it is loaded (PAIR_INVERSE). Called at every position below
        PairPlan.elements; at those that hold no bin, the values are undefined. */

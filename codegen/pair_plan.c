@@ -10,16 +10,7 @@
 #include <string.h>
 
 /* SPAN: bytes of a block, both planes, that stay in the first cache together with K and the tables. */
-enum { LONGEST_BYTES = 1 << 19, SPAN = 16 << 10 };
-
-bool pair_fft_is_generated(FraxDType dtype, int64_t n) {
-    static const int primes[] = {2, 3, 5, 7};
-    if (dtype != FRAX_F32 && dtype != FRAX_F64) return false;
-    if (n < 1 || n > LONGEST_BYTES / (int64_t)frax_dtype_size(dtype)) return false;
-    for (size_t i = 0; i < COUNT(primes); i++)
-        while (n % primes[i] == 0) n /= primes[i];
-    return n == 1;
-}
+enum { SPAN = 16 << 10 };
 
 static int64_t round_up(int64_t value, int64_t unit) {
     return (value + unit - 1) / unit * unit;

@@ -51,6 +51,10 @@ static FftShape fft_shape(const Graph *g, const Node *node) {
     return shape;
 }
 
+FftShape rows_fft_shape(const Rows *r, int row) {
+    return fft_shape(r->graph, row_node(r, row));
+}
+
 static bool same_fft(const FftShape *a, const FftShape *b) {
     bool same = a->dtype == b->dtype && a->rank == b->rank;
     for (int i = 0; i < a->rank; i++) same = same && a->dims[i] == b->dims[i];
@@ -130,6 +134,7 @@ static int maker(const Rows *r, int row, int input) {
 }
 
 bool rows_input_slot(const Rows *r, int row, int input) {
+    if (r->pairs) return owns_slot(r, row, input) && !pairs_reads_input(r, row, input);
     int from = maker(r, row, input);
     return owns_slot(r, row, input) && (from < 0 || r->result[from] != r->row[row][input]);
 }
@@ -178,7 +183,7 @@ static bool layout_row_op(Rows *r, int i) {
 
 /* The filtered row may lie where its signal did: that is looked at no more once it is transformed. */
 static bool filters_in_place(const Rows *r, int row) {
-    FftShape shape = fft_shape(r->graph, row_node(r, row));
+    FftShape shape = rows_fft_shape(r, row);
     bool large = points(&shape) * (int64_t)frax_dtype_size(shape.dtype) >= LARGE_ROW;
     return large && owns_slot(r, row, 0);
 }
@@ -218,7 +223,7 @@ bool rows_layout_row_ops(Rows *r) {
     for (int i = 0; i < (int)r->k->nrows; i++) {
         if (!layout_row_op(r, i)) return false;
         if (!is_spectral(row_node(r, i)->op)) continue;
-        FftShape shape = fft_shape(r->graph, row_node(r, i));
+        FftShape shape = rows_fft_shape(r, i);
         if (fft_is_generated(&shape)) work = MAX(work, fft_work_bytes(&shape));
     }
     for (int i = 0; i < (int)r->k->nrows; i++) layout_result(r, i);
@@ -257,7 +262,7 @@ static void bins_of_line(Rows *r, int row, const FftShape *shape, Bin *bin, Em l
 
 static void for_bins(Rows *r, int row, BinBody *body) {
     const EmitterOps *o = r->e->ops;
-    FftShape shape = fft_shape(r->graph, row_node(r, row));
+    FftShape shape = rows_fft_shape(r, row);
     EmLoop loops[2];
     Bin bin;
     Em line = index_of(r, 0);
@@ -296,7 +301,7 @@ static Em plan_of(Rows *r, int row) {
 
 /* Generated code where the generator covers the length, else the runtime's plan. */
 static void call_transform(Rows *r, int row, bool inverse, int64_t real, int64_t spectrum) {
-    FftShape shape = fft_shape(r->graph, row_node(r, row));
+    FftShape shape = rows_fft_shape(r, row);
     Em x = scratch_at(r, real), s = scratch_at(r, spectrum);
     char name[48];
     if (fft_is_generated(&shape)) {
@@ -312,7 +317,7 @@ static void call_transform(Rows *r, int row, bool inverse, int64_t real, int64_t
 /* The zeros after a row that are part of its transform, which leaves them as they are. */
 static void zero_tail(Rows *r, int row, int input) {
     const EmitterOps *o = r->e->ops;
-    FftShape shape = fft_shape(r->graph, row_node(r, row));
+    FftShape shape = rows_fft_shape(r, row);
     Em zero = o->constant(r->e, em_type_of(shape.dtype), 0);
     EmLoop loop = o->loop_begin(r->e, index_of(r, kernel_inner_size(r->k)), index_of(r, points(&shape)), 1);
     o->store(r->e, scratch_at(r, r->row[row][input]), shape.dtype, loop.index, 1, zero, (Em){0});
@@ -361,7 +366,7 @@ static void run_spectral(Rows *r, int row) {
 
 /* ---- Spectra as results ---- */
 
-static const Store *spectrum_store(const Rows *r, int row, Part part) {
+const Store *rows_spectrum_store(const Rows *r, int row, Part part) {
     for (size_t i = 0; i < r->k->nstores; i++) {
         const Store *store = &r->k->stores[i];
         if (store->row == row && graph_node(r->graph, store->node)->attrs->part == part) return store;
@@ -381,7 +386,7 @@ static void rfft_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
     r->e->ops->load_complex(r->e, scratch_at(r, r->spectrum[row][0]), shape->dtype, bin->dense, bin->lanes,
                             &part[0], &part[1]);
     for (int p = 0; p < 2; p++) {
-        const Store *store = spectrum_store(r, row, (Part)p);
+        const Store *store = rows_spectrum_store(r, row, (Part)p);
         if (store) store_bin(r, store, shape, bin, part[p]);
     }
 }
@@ -389,8 +394,9 @@ static void rfft_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
 /* Bytes of one part of a partial spectrum, and where those of an operation start in a block's share of the
  * workspace. */
 static int64_t part_bytes(const Rows *r, int row) {
-    FftShape shape = fft_shape(r->graph, row_node(r, row));
-    return (bins(&shape) * (int64_t)frax_dtype_size(shape.dtype) + 63) / 64 * 64;
+    FftShape shape = rows_fft_shape(r, row);
+    int64_t elements = r->pairs ? pairs_spectrum_elements(r) : bins(&shape);
+    return (elements * (int64_t)frax_dtype_size(shape.dtype) + 63) / 64 * 64;
 }
 
 static int64_t partial_offset(const Rows *r, int row) {
@@ -400,7 +406,7 @@ static int64_t partial_offset(const Rows *r, int row) {
     return offset;
 }
 
-static Em partial_base(Rows *r, Em block, int row, Part part) {
+Em rows_partial_spectrum(Rows *r, Em block, int row, Part part) {
     Em workspace = r->e->ops->load_pointer(r->e, r->params[0], offsetof(KernelContext, workspace));
     int64_t offset = partial_offset(r, row) + part * part_bytes(r, row);
     Em bytes = index_op(r, INDEX_MUL, block, index_of(r, partial_offset(r, (int)r->k->nrows)));
@@ -429,14 +435,14 @@ static void cross_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
     part[0] = o->arith(r->e, OP_add, o->arith(r->e, OP_mul, x[0], y[0]), o->arith(r->e, OP_mul, x[1], y[1]));
     part[1] = o->arith(r->e, OP_sub, o->arith(r->e, OP_mul, x[0], y[1]), o->arith(r->e, OP_mul, x[1], y[0]));
     for (int p = 0; p < 2; p++) {
-        const Store *store = spectrum_store(r, row, (Part)p);
+        const Store *store = rows_spectrum_store(r, row, (Part)p);
         Em value = o->arith(r->e, OP_mul, part[p], w);
         if (!store) continue;
         if (!r->k->nsummed) {
             store_bin(r, store, shape, bin, value);
             continue;
         }
-        Em base = partial_base(r, r->block, row, (Part)p);
+        Em base = rows_partial_spectrum(r, r->block, row, (Part)p);
         Em sum = o->load(r->e, base, shape->dtype, bin->dense, 1, bin->lanes, (Em){0});
         o->store(r->e, base, shape->dtype, bin->dense, 1, o->arith(r->e, OP_add, sum, value), (Em){0});
     }
@@ -446,12 +452,13 @@ static void zero_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
     const EmitterOps *o = r->e->ops;
     Em zero = o->splat(r->e, o->constant(r->e, em_type_of(shape->dtype), 0), bin->lanes);
     for (int p = 0; p < 2; p++)
-        if (spectrum_store(r, row, (Part)p))
-            o->store(r->e, partial_base(r, r->block, row, (Part)p), shape->dtype, bin->dense, 1, zero,
+        if (rows_spectrum_store(r, row, (Part)p))
+            o->store(r->e, rows_partial_spectrum(r, r->block, row, (Part)p), shape->dtype, bin->dense, 1, zero,
                      (Em){0});
 }
 
 void rows_begin_block(Rows *r) {
+    if (r->pairs) return;
     for (int i = 0; r->k->nsummed && i < (int)r->k->nrows; i++)
         if (row_node(r, i)->op == OP_cross_spectrum) for_bins(r, i, zero_bin);
 }
@@ -464,12 +471,12 @@ static void gather_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) 
     for (int l = r->k->nouter - r->k->nsummed; l < r->k->nouter; l++) group *= r->k->size[l];
     int64_t blocks = (group + r->k->rows_per_block - 1) / r->k->rows_per_block;
     for (int p = 0; p < 2; p++) {
-        const Store *store = spectrum_store(r, row, (Part)p);
+        const Store *store = rows_spectrum_store(r, row, (Part)p);
         if (!store) continue;
         Em sum = o->variable(r->e, type, bin->lanes);
         o->set(r->e, sum, o->splat(r->e, o->constant(r->e, type, 0), bin->lanes));
         EmLoop loop = o->loop_begin(r->e, r->block, index_op(r, INDEX_ADD, r->block, index_of(r, blocks)), 1);
-        Em part = o->load(r->e, partial_base(r, loop.index, row, (Part)p), shape->dtype, bin->dense, 1,
+        Em part = o->load(r->e, rows_partial_spectrum(r, loop.index, row, (Part)p), shape->dtype, bin->dense, 1,
                           bin->lanes, (Em){0});
         o->set(r->e, sum, o->arith(r->e, OP_add, o->get(r->e, sum, type, bin->lanes), part));
         o->loop_end(r->e, &loop);
@@ -477,7 +484,7 @@ static void gather_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) 
     }
 }
 
-void rows_finish_spectra(Rows *r) {
+bool rows_finish_spectra(Rows *r) {
     const Kernel *k = r->k;
     int64_t kept = 1, group = 1;
     for (int l = 0; l < k->nouter; l++) *(l < k->nouter - k->nsummed ? &kept : &group) *= k->size[l];
@@ -491,9 +498,11 @@ void rows_finish_spectra(Rows *r) {
     }
     r->block =
         index_op(r, INDEX_MUL, loop.index, index_of(r, (group + k->rows_per_block - 1) / k->rows_per_block));
-    for (int i = 0; i < (int)k->nrows; i++)
+    bool ok = !r->pairs || pairs_finish_spectra(r);
+    for (int i = 0; i < (int)k->nrows && !r->pairs; i++)
         if (row_node(r, i)->op == OP_cross_spectrum) for_bins(r, i, gather_bin);
     r->e->ops->loop_end(r->e, &loop);
+    return ok;
 }
 
 /* ---- Direct causal convolution ---- */
@@ -511,6 +520,7 @@ static void zero_margins(Rows *r, int row, int input) {
 }
 
 void rows_zero_margins(Rows *r) {
+    if (r->pairs) return;
     for (int i = 0; i < (int)r->k->nrows; i++)
         for (int n = 0; n < r->k->rows[i].ninputs; n++) {
             Op op = row_node(r, i)->op;

@@ -77,14 +77,14 @@ static int accumulator_lanes(const Rows *r) {
     return r->k->lane_loop >= 0 ? r->lanes : 1;
 }
 
-static void begin_reductions(Rows *r) {
+void rows_begin_reductions(Rows *r) {
     const EmitterOps *o = r->e->ops;
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
         if (r->k->items[red->item].stage != r->pass + 1) continue;
         Op op = red->op == OP_argmax ? OP_reduce_max : red->op;
         Em start = o->splat(r->e, o->constant(r->e, red->type, neutral(op, red->type)), accumulator_lanes(r));
-        for (int c = 0; c < r->unroll; c++) o->set(r->e, red->best[c], start);
+        for (int c = 0; c < (r->pairs ? 2 : r->unroll); c++) o->set(r->e, red->best[c], start);
         if (red->op == OP_argmax)
             o->set(r->e, red->place, o->splat(r->e, o->constant(r->e, EM_I32, -1), accumulator_lanes(r)));
     }
@@ -132,14 +132,15 @@ static Em finish_argmax(Rows *r, Reduction *red, Em best, int lanes) {
 }
 
 /* The accumulators become the reductions' values: copies pairwise, then lanes pairwise. */
-static void end_reductions(Rows *r) {
+void rows_end_reductions(Rows *r) {
     const EmitterOps *o = r->e->ops;
     int lanes = accumulator_lanes(r);
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
         Em copies[MAX_UNROLL];
         if (r->k->items[red->item].stage != r->pass + 1) continue;
-        for (int c = 0; c < r->unroll; c++) copies[c] = o->get(r->e, red->best[c], red->type, lanes);
+        for (int c = 0; c < r->unroll; c++)
+            copies[c] = o->get(r->e, red->best[c + r->half], red->type, lanes);
         for (int n = r->unroll; n > 1; n /= 2)
             for (int c = 0; c < n / 2; c++) copies[c] = o->arith(r->e, red->op, copies[c], copies[c + n / 2]);
         Em value = copies[0];
@@ -177,7 +178,7 @@ static void keep(Rows *r, int item, int64_t bytes, int64_t lead) {
     value = o->splat(r->e, value, lanes);
     if (r->across) at = index_op(r, INDEX_MUL, at, index_of(r, lanes));
     at = index_op(r, INDEX_ADD, at, index_of(r, lead));
-    o->store(r->e, scratch_at(r, bytes), scratch_dtype(value.type), at, 1, value,
+    o->store(r->e, scratch_at(r, bytes + r->half * r->apart), scratch_dtype(value.type), at, 1, value,
              r->across ? (Em){0} : r->mask);
 }
 
@@ -185,8 +186,9 @@ static void keep_row_inputs(Rows *r) {
     for (size_t i = 0; i < r->k->nrows; i++) {
         const RowOp *row = &r->k->rows[i];
         for (int n = 0; n < row->ninputs; n++) {
-            if (r->k->items[row->inputs[n]].stage == r->pass && rows_input_slot(r, (int)i, n))
-                keep(r, row->inputs[n], r->row[i][n], r->lead[i]);
+            if (r->k->items[row->inputs[n]].stage != r->pass || !rows_input_slot(r, (int)i, n)) continue;
+            keep(r, row->inputs[n], r->row[i][n], r->lead[i]);
+            if (r->pairs) pairs_weigh(r, (int)i, n, r->values[row->inputs[n]]);
         }
     }
 }
@@ -228,30 +230,44 @@ static void prefetch_ahead(Rows *r) {
     }
 }
 
-static void element_body(Rows *r, int copy) {
+/* Values that an inner store of this pass writes; or the stores. */
+static void for_stores(Rows *r, bool storing) {
     const Kernel *k = r->k;
-    rows_forget(r, true);
-    if (prefetches(r)) prefetch_ahead(r);
+    for (size_t i = 0; i < k->nstores; i++) {
+        const Store *store = &k->stores[i];
+        if (store->item == NO_ITEM || k->items[store->item].stage != r->pass || !store_is_inner(r, store))
+            continue;
+        if (storing)
+            rows_store(r, store);
+        else
+            rows_value(r, store->item);
+    }
+}
+
+void rows_element_values(Rows *r, int copy) {
+    const Kernel *k = r->k;
     for (size_t i = 0; i < k->nitems; i++)
         if (r->cached[i] >= 0 && r->first_pass[i] == r->pass) keep(r, (int)i, r->cached[i], 0);
     keep_row_inputs(r);
     for (size_t i = 0; i < r->nreductions; i++)
         if (k->items[r->reductions[i].item].stage == r->pass + 1) accumulate(r, &r->reductions[i], copy);
-    /* All values first: a store may overwrite an operand of another one in place. */
-    for (int storing = 0; storing < 2; storing++)
-        for (size_t i = 0; i < k->nstores; i++) {
-            const Store *store = &k->stores[i];
-            if (store->item == NO_ITEM || k->items[store->item].stage != r->pass || !store_is_inner(r, store))
-                continue;
-            if (storing)
-                rows_store(r, store);
-            else
-                rows_value(r, store->item);
-        }
+    for_stores(r, false);
+}
+
+void rows_element_stores(Rows *r) {
+    for_stores(r, true);
+}
+
+/* All values first: a store may overwrite an operand of another one in place. */
+static void element_body(Rows *r, int copy) {
+    rows_forget(r, true);
+    if (prefetches(r)) prefetch_ahead(r);
+    rows_element_values(r, copy);
+    rows_element_stores(r);
     rows_forget(r, true);
 }
 
-static bool pass_has_elements(const Rows *r) {
+bool rows_pass_has_elements(const Rows *r) {
     const Kernel *k = r->k;
     for (size_t i = 0; i < k->nitems; i++)
         if (k->items[i].kind == ITEM_REDUCE && k->items[i].stage == r->pass + 1) return true;
@@ -295,7 +311,7 @@ static void element_loops(Rows *r, int loop, Em lane_first, Em lane_end) {
 }
 
 /* Values that are the same along the row, and stores of one element per row. */
-static void row_values(Rows *r) {
+void rows_values_of_row(Rows *r) {
     const Kernel *k = r->k;
     for (size_t i = 0; i < k->nitems; i++)
         if (!k->items[i].inner && k->items[i].stage == r->pass && k->items[i].kind != ITEM_REDUCE)
@@ -310,12 +326,12 @@ static void row_values(Rows *r) {
 
 static void one_pass(Rows *r, Em lane_first, Em lane_end) {
     rows_run_row_ops(r, r->pass);
-    row_values(r);
-    if (!pass_has_elements(r)) return;
+    rows_values_of_row(r);
+    if (!rows_pass_has_elements(r)) return;
     r->unroll = choose_unroll(r);
-    begin_reductions(r);
+    rows_begin_reductions(r);
     element_loops(r, r->k->nouter, lane_first, lane_end);
-    end_reductions(r);
+    rows_end_reductions(r);
 }
 
 /* All passes over one piece of a streamed row. */
@@ -325,7 +341,7 @@ static void stream_piece(Rows *r, Em first, Em end) {
     for (r->pass = 0; r->pass < r->k->nstages; r->pass++) {
         rows_complete_inputs(r, r->pass);
         rows_run_row_ops(r, r->pass);
-        if (pass_has_elements(r)) element_loops(r, r->k->nouter, first, end);
+        if (rows_pass_has_elements(r)) element_loops(r, r->k->nouter, first, end);
     }
     r->origin = (Em){0};
 }
@@ -338,17 +354,17 @@ static void streamed_row(Rows *r) {
     rows_forget(r, false);
     r->pass = 0;
     r->unroll = 1;
-    row_values(r);
+    rows_values_of_row(r);
     rows_begin_recurrences(r);
-    for (r->pass = 0; r->pass < r->k->nstages; r->pass++) begin_reductions(r);
+    for (r->pass = 0; r->pass < r->k->nstages; r->pass++) rows_begin_reductions(r);
     EmLoop pieces = o->loop_begin(r->e, index_of(r, 0), size, STREAM);
     Em end = index_op(r, INDEX_MIN, index_op(r, INDEX_ADD, pieces.index, index_of(r, STREAM)), size);
     stream_piece(r, pieces.index, end);
     o->loop_end(r->e, &pieces);
     rows_finish_recurrences(r);
     for (r->pass = 0; r->pass < r->k->nstages; r->pass++) {
-        if (r->pass) row_values(r);
-        end_reductions(r);
+        if (r->pass) rows_values_of_row(r);
+        rows_end_reductions(r);
     }
     rows_forget(r, false);
 }
@@ -370,7 +386,7 @@ static void whole_row(Rows *r, int copy) {
 /* ---- Rows and blocks ---- */
 
 /* Outer loops (but the lanes') from the number of the row. */
-static void decode_row(Rows *r, Em unit) {
+void rows_decode(Rows *r, Em unit) {
     for (int l = r->k->nouter - 1; l >= 0; l--) {
         if (l == r->k->lane_loop) continue;
         Em size = index_of(r, r->k->size[l]);
@@ -411,7 +427,7 @@ static void chunk_of_row(Rows *r, Em first, Em end) {
 static void chunk_block(Rows *r) {
     const Kernel *k = r->k;
     Em count = index_of(r, chunks_of(k));
-    decode_row(r, index_op(r, INDEX_DIV, r->block, count));
+    rows_decode(r, index_op(r, INDEX_DIV, r->block, count));
     Em first = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, r->block, count), index_of(r, k->chunk));
     Em end = index_op(r, INDEX_ADD, first, index_of(r, k->chunk));
     end = index_op(r, INDEX_MIN, end, index_of(r, k->size[k->lane_loop]));
@@ -421,12 +437,13 @@ static void chunk_block(Rows *r) {
         chunk_of_row(r, first, end);
 }
 
-/* First and last row of the block; cross spectra that sum over rows keep to one kept index. */
+/* First and last row of the block; cross spectra that sum over rows keep to one kept index, pairs to rows that
+   share their tables. */
 static void block_rows(Rows *r, Em *first, Em *end) {
     const Kernel *k = r->k;
     int64_t group = 1; /* rows that are summed into one */
     for (int l = k->nouter - k->nsummed; l < k->nouter; l++) group *= k->size[l];
-    if (!k->nsummed) group = units_of(r);
+    if (!k->nsummed) group = k->sharing ? k->sharing : units_of(r);
     Em per_group = index_of(r, MAX((group + k->rows_per_block - 1) / k->rows_per_block, 1));
     Em base = index_op(r, INDEX_MUL, index_op(r, INDEX_DIV, r->block, per_group), index_of(r, group));
     Em offset =
@@ -437,16 +454,18 @@ static void block_rows(Rows *r, Em *first, Em *end) {
     *end = index_op(r, INDEX_ADD, base, stop);
 }
 
-static void rows_block(Rows *r) {
+static bool rows_block(Rows *r) {
     Em first, end;
     block_rows(r, &first, &end);
+    if (r->pairs) return pairs_block(r, first, end);
     EmLoop rows = r->e->ops->loop_begin(r->e, first, end, 1);
-    decode_row(r, rows.index);
+    rows_decode(r, rows.index);
     if (r->across)
         run_lanes(r, index_of(r, 0), index_of(r, r->k->size[r->k->lane_loop]), 1, whole_row);
     else
         whole_row(r, 0);
     r->e->ops->loop_end(r->e, &rows);
+    return true;
 }
 
 /* Addresses are made before the loops, so that they can be used anywhere. */
@@ -469,22 +488,25 @@ static void make_accumulators(Rows *r) {
     }
 }
 
-static void main_function(Rows *r) {
+static bool main_function(Rows *r) {
     char name[32];
+    bool ok = true;
     snprintf(name, sizeof name, "frax_k%d", r->k->id);
     r->e->ops->function_begin(r->e, name, KERNEL_PARAMS, r->params);
     rows_load_bases(r);
     make_accumulators(r);
     rows_zero_margins(r);
+    if (r->pairs) pairs_start(r);
     EmLoop blocks = r->e->ops->loop_begin(r->e, r->params[2], r->params[3], 1);
     r->block = blocks.index;
     rows_begin_block(r);
     if (r->k->chunk)
         chunk_block(r);
     else
-        rows_block(r);
+        ok = rows_block(r);
     r->e->ops->loop_end(r->e, &blocks);
     r->e->ops->function_end(r->e);
+    return ok;
 }
 
 /* Combines the chunks of each row in order, then does what follows from the whole. */
@@ -492,10 +514,10 @@ static void finish_reductions(Rows *r) {
     const EmitterOps *o = r->e->ops;
     int64_t chunks = chunks_of(r->k);
     EmLoop rows = o->loop_begin(r->e, index_of(r, 0), index_of(r, units_of(r)), 1);
-    decode_row(r, rows.index);
+    rows_decode(r, rows.index);
     rows_forget(r, false);
     r->pass = 0;
-    row_values(r);
+    rows_values_of_row(r);
     Em first = index_op(r, INDEX_MUL, rows.index, index_of(r, chunks));
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
@@ -515,23 +537,25 @@ static void finish_reductions(Rows *r) {
         r->known[red->item] = true;
     }
     r->pass = 1;
-    row_values(r);
+    rows_values_of_row(r);
     o->loop_end(r->e, &rows);
 }
 
-static void finish_function(Rows *r) {
+static bool finish_function(Rows *r) {
     char name[40];
+    bool ok = true;
     snprintf(name, sizeof name, "frax_k%d_finish", r->k->id);
     r->e->ops->function_begin(r->e, name, KERNEL_PARAMS, r->params);
     rows_load_bases(r);
     if (r->k->nsummed) {
-        rows_finish_spectra(r);
+        ok = rows_finish_spectra(r);
     } else {
         for (size_t i = 0; i < r->nreductions; i++)
             r->reductions[i].best[0] = r->e->ops->variable(r->e, r->reductions[i].type, 1);
         finish_reductions(r);
     }
     r->e->ops->function_end(r->e);
+    return ok;
 }
 
 /* ---- Preparation ---- */
@@ -561,7 +585,11 @@ static bool is_dear(const Rows *r, int item) {
 
 /* Marks what pass p computes; a dear item of an earlier pass is kept in scratch instead of computed again. */
 static void visit_pass(Rows *r, int item, int pass) {
-    if (item == NO_ITEM || !r->k->items[item].inner || r->k->items[item].kind == ITEM_ROW) return;
+    if (item == NO_ITEM || !r->k->items[item].inner) return;
+    if (r->k->items[item].kind == ITEM_ROW) {
+        r->row_read[r->k->items[item].row] |= 1u << pass;
+        return;
+    }
     if (r->visited[item] == pass) return;
     r->visited[item] = pass;
     if (r->first_pass[item] >= 0 && r->first_pass[item] < pass && is_dear(r, item)) {
@@ -588,6 +616,10 @@ static void reserve_cached(Rows *r) {
     for (size_t i = 0; i < k->nitems; i++) {
         if (r->cached[i] < 0) continue;
         r->cached[i] = (int64_t)r->scratch;
+        if (r->pairs) {
+            r->scratch += 2 * (size_t)r->apart;
+            continue;
+        }
         size_t row = (size_t)rows_kept_length(r) * (size_t)(r->across ? r->lanes : 1) + (size_t)r->lanes;
         r->scratch += (row * element_bytes(item_type(r->graph, &k->items[i])) + 127) / 64 * 64;
     }
@@ -614,7 +646,7 @@ static bool prepare(Rows *r) {
     }
     r->across = k->lane_loop >= 0 && k->lane_loop < k->nouter;
     r->lanes = choose_lanes(r);
-    if (!rows_layout_row_ops(r)) return false;
+    if (!pairs_begin(r) || (!r->pairs && !rows_layout_row_ops(r))) return false;
     reserve_cached(r);
     return true;
 }
@@ -626,9 +658,9 @@ bool emit_rows(Emitter *e, Program *program, int kernel) {
     if (ok) {
         pk->scratch = r.scratch;
         pk->has_finish = pk->kernel.workspace > 0;
-        main_function(&r);
-        if (pk->has_finish) finish_function(&r);
+        ok = main_function(&r) && (!pk->has_finish || finish_function(&r));
     }
+    pairs_end(&r);
     mem_free(r.values);
     mem_free(r.known);
     mem_free(r.bases);

@@ -1,5 +1,5 @@
 /* rows.h — shared by the parts of the rows template: rows.c (loops and stages), items.c (values), row_ops.c
- * (whole rows). */
+ * (whole rows), recurrence.c (streamed rows), pairs.c (rows two at a time). */
 #ifndef FRAX_ROWS_H
 #define FRAX_ROWS_H
 
@@ -27,6 +27,7 @@ typedef struct Rows {
     int pass;
     int *first_pass;                  /* per item: the first pass that computes it along the row; −1 */
     int *visited;                     /* per item: the last pass that asked for it; −1 */
+    uint32_t row_read[MAX_ROW_OPS];   /* per row operation: bits of the passes that look at its result */
     int64_t *cached;                  /* per item: bytes in scratch where its row is kept; −1 */
     int64_t row[MAX_ROW_OPS][2];      /* per row operation: bytes in scratch of its input rows, */
     int64_t spectrum[MAX_ROW_OPS][2]; /* their spectra, */
@@ -42,6 +43,9 @@ typedef struct Rows {
     int64_t modes[MAX_ROW_OPS];       /* of c or of the sums over time, */
     int64_t wide[MAX_ROW_OPS][2];     /* and of the input rows as f64 */
     Em block;                         /* number of the current block */
+    struct Pairs *pairs;              /* rows are taken in pairs; NULL: one by one */
+    int half;                         /* which row of the pair `values` are of; */
+    int64_t apart;                    /* bytes in scratch from what is kept of the first row to the second's */
     size_t scratch;
 } Rows;
 
@@ -70,18 +74,41 @@ FraxDType scratch_dtype(EmType type);
 /* rows.c */
 void rows_store(Rows *r, const Store *store);
 void rows_load_bases(Rows *r); /* addresses of all buffers, before any loop */
+void rows_decode(Rows *r, Em unit); /* outer loops (but the lanes') from the number of a row */
+void rows_values_of_row(Rows *r);   /* values that are the same along the row, stores of one element per row */
+void rows_begin_reductions(Rows *r);
+void rows_end_reductions(Rows *r);
+bool rows_pass_has_elements(const Rows *r);
+/* One vector of elements in this pass: values, what is kept of them, and reductions; then their stores. */
+void rows_element_values(Rows *r, int copy);
+void rows_element_stores(Rows *r);
 
 /* row_ops.c */
 bool rows_layout_row_ops(Rows *r);         /* reserves scratch; false when out of memory */
 void rows_run_row_ops(Rows *r, int stage); /* those that stand before pass `stage` */
 void rows_begin_block(Rows *r);
 void rows_zero_margins(Rows *r);   /* zeros beside rows, which nothing overwrites */
-void rows_finish_spectra(Rows *r); /* sums the blocks' partial cross spectra */
+bool rows_finish_spectra(Rows *r); /* sums the blocks' partial cross spectra; false when out of memory */
 bool rows_input_slot(const Rows *r, int row,
                      int input); /* must this input be kept? (not if another operation keeps it) */
 
 int64_t rows_reserve(Rows *r, int64_t elements, FraxDType dtype); /* bytes in scratch */
 void rows_slot_owner(const Rows *r, int row, int input, int *owner, int *slot);
+
+FftShape rows_fft_shape(const Rows *r, int row); /* the transform of an operation */
+const Store *rows_spectrum_store(const Rows *r, int row, Part part); /* NULL: that part is not wanted */
+Em rows_partial_spectrum(Rows *r, Em block, int row, Part part);     /* a block's share of a sum over rows */
+
+/* pairs.c; false: out of memory */
+bool pairs_begin(Rows *r); /* r->pairs, if rows can be taken in pairs, with all their scratch */
+void pairs_end(Rows *r);
+void pairs_start(Rows *r); /* at the start of a function */
+bool pairs_block(Rows *r, Em first, Em end);
+bool pairs_finish_spectra(Rows *r); /* of one kept index, whose first block is r->block */
+int64_t pairs_spectrum_elements(const Rows *r);
+Em pairs_row_value(Rows *r, int row); /* the element of a row operation; ref NULL: it is in scratch */
+void pairs_weigh(Rows *r, int row, int input, Em value);   /* an element of an input is known */
+bool pairs_reads_input(const Rows *r, int row, int input); /* by itself: it need not be kept */
 
 /* recurrence.c */
 void rows_layout_recurrence(Rows *r, int row);

@@ -50,7 +50,15 @@ bool table_of(Build *b, Value v, const Affine *place, uint32_t axes, Table *tabl
 /* Merges loops, marks what varies along a row, chooses lanes, chunks and blocks. False if rows that need
    several passes are too long for that, or stand beside recurrences. */
 bool kernel_schedule(const Graph *graph, Kernel *kernel);
+/* Two loops change places everywhere. */
+void kernel_exchange_loops(Kernel *kernel, int a, int b);
 /* Is the library's product faster than ours here? */
 bool gemm_by_library(const Graph *graph, const Kernel *kernel);
+
+/* pair_rows.c */
+
+/* Decides whether the rows of a kernel of transforms are taken in pairs (k->sharing). Outer loops may change
+   places. After stages are known, before loops are merged. */
+void kernel_pair_rows(const Graph *graph, Kernel *kernel);
 
 #endif

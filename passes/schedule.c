@@ -9,6 +9,7 @@ enum {
     LONGEST_CACHED_ROW = 1 << 16, /* elements; longer rows are not passed over twice */
     CHUNK = 8192,                 /* elements of a block that is a piece of a long loop */
     BLOCK_WORK = 16384,           /* elements of a block that is a group of rows */
+    PAIRED_ROWS = 2,              /* blocks of paired rows hold a multiple of so many */
     SPLIT_ROWS = 16,              /* fewer rows than this, and long ones, are cut into chunks */
     LIBRARY_ROWS = 256,           /* rows of a library product that a block computes, at least; */
     LIBRARY_PIECES = 16,          /* and the most blocks that its rows are cut into */
@@ -137,7 +138,7 @@ static void exchange(Affine *place, void *context) {
     place->coeff[loops[1]] = c;
 }
 
-static void exchange_loops(Kernel *k, int a, int b) {
+void kernel_exchange_loops(Kernel *k, int a, int b) {
     int64_t size = k->size[a];
     k->size[a] = k->size[b];
     k->size[b] = size;
@@ -154,7 +155,7 @@ static bool has_reduction(const Kernel *k) {
 static void split_map(Kernel *k) {
     if (!k->nloops) return;
     int lane = choose_lane_loop(k, 0, k->nloops);
-    exchange_loops(k, lane, k->nloops - 1);
+    kernel_exchange_loops(k, lane, k->nloops - 1);
     k->nouter = k->nloops - 1;
     k->lane_loop = k->nloops - 1;
 }
@@ -166,10 +167,10 @@ static void split_rows(Kernel *k) {
     int lane = choose_lane_loop(k, buffers ? k->nouter : 0, k->nloops);
     if (buffers) lane = k->nloops > k->nouter ? k->nloops - 1 : -1;
     if (lane >= k->nouter) {
-        if (!buffers) exchange_loops(k, lane, k->nloops - 1);
+        if (!buffers) kernel_exchange_loops(k, lane, k->nloops - 1);
         lane = k->nloops - 1;
     } else if (lane >= 0) {
-        exchange_loops(k, lane, k->nouter - 1);
+        kernel_exchange_loops(k, lane, k->nouter - 1);
         lane = k->nouter - 1;
     }
     k->lane_loop = lane;
@@ -228,7 +229,9 @@ static void choose_blocks(const Graph *graph, Kernel *k) {
     int cut = k->lane_loop;
     bool reduces = has_reduction(k);
     k->rows_per_block = MAX(1, BLOCK_WORK / MAX(length * (across ? k->size[cut] : 1), 1));
-    k->blocks = ceil_div(units, k->rows_per_block);
+    if (k->sharing) k->rows_per_block = ceil_div(k->rows_per_block, PAIRED_ROWS) * PAIRED_ROWS;
+    k->blocks = k->sharing ? units / k->sharing * ceil_div(k->sharing, k->rows_per_block)
+                           : ceil_div(units, k->rows_per_block);
     if (k->nrows || cut < 0) return;
     if (across) {
         /* Lanes across rows: pieces of the lane loop are independent rows. */
@@ -246,8 +249,9 @@ static void choose_blocks(const Graph *graph, Kernel *k) {
     k->blocks = units * ceil_div(k->size[cut], k->chunk);
 }
 
-static size_t spectrum_bytes(const Graph *graph, Value v) {
-    const Type *type = graph_type(graph, v);
+/* Of one part of a partial spectrum: bins, or of a pair of rows as many as there are points. */
+static size_t spectrum_bytes(const Graph *graph, Value v, bool pair) {
+    const Type *type = graph_type(graph, pair ? graph_node(graph, v)->args[0] : v);
     uint32_t axes = graph_node(graph, v)->attrs->axes;
     size_t bytes = frax_dtype_size(type->dtype);
     for (int i = 0; i < type->shape.rank; i++)
@@ -260,12 +264,13 @@ static void choose_summed_blocks(const Graph *graph, Kernel *k) {
     int64_t summed = 1;
     for (int l = k->nouter - k->nsummed; l < k->nouter; l++) summed *= k->size[l];
     int64_t kept = kernel_outer_size(k) / MAX(summed, 1);
-    k->rows_per_block = MIN(MAX(k->rows_per_block, ceil_div(summed, 32)), MAX(summed, 1));
+    int64_t unit = k->sharing ? PAIRED_ROWS : 1, least = ceil_div(ceil_div(summed, 32), unit) * unit;
+    k->rows_per_block = MIN(MAX(k->rows_per_block, least), MAX(summed, 1));
     int64_t per_kept = ceil_div(summed, k->rows_per_block);
     k->blocks = kept * per_kept;
     for (size_t r = 0; r < k->nrows; r++) {
         if (graph_node(graph, k->rows[r].node)->op != OP_cross_spectrum) continue;
-        k->workspace += (size_t)k->blocks * 2 * (spectrum_bytes(graph, k->rows[r].node) + 64);
+        k->workspace += (size_t)k->blocks * 2 * (spectrum_bytes(graph, k->rows[r].node, k->sharing) + SPECTRUM_PAD);
     }
 }
 
@@ -306,6 +311,7 @@ bool kernel_schedule(const Graph *graph, Kernel *k) {
     }
     for (int l = 0; l < k->nloops; l++)
         if (!k->size[l] && !has_reduction(k)) return true; /* nothing to do: no blocks */
+    kernel_pair_rows(graph, k);
     merge_loops(k);
     if (!k->nrows && !has_reduction(k))
         split_map(k);

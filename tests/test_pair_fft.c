@@ -85,34 +85,35 @@ static void *no_symbol(const char *name) {
 typedef struct Hooked {
     Emitter *e;
     FraxDType dtype;
+    int lanes;
     Em params[8];
 } Hooked;
 
-static Em read(Hooked *h, int param, Em at, int lanes) {
-    return h->e->ops->load(h->e, h->params[param], h->dtype, at, 1, lanes, (Em){0});
+static Em read(Hooked *h, int param, Em at, Em mask) {
+    return h->e->ops->load(h->e, h->params[param], h->dtype, at, 1, h->lanes, mask);
 }
 
-static void hook_load(void *context, Em at, int lanes, Em *re, Em *im) {
-    *re = read(context, 0, at, lanes);
-    *im = read(context, 1, at, lanes);
+static void hook_load(void *context, Em at, Em mask, Em *re, Em *im) {
+    *re = read(context, 0, at, mask);
+    *im = read(context, 1, at, mask);
 }
 
-static void hook_store(void *context, Em at, Em re, Em im) {
+static void hook_store(void *context, Em at, Em mask, Em re, Em im) {
     Hooked *h = context;
-    h->e->ops->store(h->e, h->params[2], h->dtype, at, 1, re, (Em){0});
-    h->e->ops->store(h->e, h->params[3], h->dtype, at, 1, im, (Em){0});
+    h->e->ops->store(h->e, h->params[2], h->dtype, at, 1, re, mask);
+    h->e->ops->store(h->e, h->params[3], h->dtype, at, 1, im, mask);
 }
 
 static void hook_bins(void *context, Em at, Em *re, Em *im) {
     Hooked *h = context;
     const EmitterOps *o = h->e->ops;
-    Em k_re = read(h, 6, at, re->lanes), k_im = read(h, 7, at, re->lanes), x = *re, y = *im;
+    Em k_re = read(h, 6, at, (Em){0}), k_im = read(h, 7, at, (Em){0}), x = *re, y = *im;
     *re = o->arith(h->e, OP_sub, o->arith(h->e, OP_mul, x, k_re), o->arith(h->e, OP_mul, y, k_im));
     *im = o->arith(h->e, OP_add, o->arith(h->e, OP_mul, y, k_re), o->arith(h->e, OP_mul, x, k_im));
 }
 
 static void emit_hooked(Emitter *e, const PairPlan *plan) {
-    Hooked h = {.e = e, .dtype = plan->dtype};
+    Hooked h = {.e = e, .dtype = plan->dtype, .lanes = plan->lanes};
     EmType types[8];
     char name[48];
     for (int i = 0; i < 8; i++) types[i] = EM_POINTER;
@@ -382,7 +383,7 @@ static void check_suite(Suite *s) {
 static void short_lengths(FraxDType dtype, int vector_bytes) {
     Suite s = {.dtype = dtype, .vector_bytes = vector_bytes};
     for (int64_t n = 1; n <= ALL_TO; n++)
-        if (pair_fft_is_generated(dtype, n)) add_length(&s, n);
+        if (is_generated_length(dtype, n)) add_length(&s, n);
     assert_true(s.nlengths > 100);
     check_suite(&s);
 }
@@ -418,7 +419,7 @@ static void test_long(void **state) {
         for (int wide = 0; wide < 2; wide++) {
             Suite s = {.dtype = wide ? FRAX_F64 : FRAX_F32, .vector_bytes = bytes};
             for (size_t i = 0; i < COUNT(lengths); i++)
-                if (pair_fft_is_generated(s.dtype, lengths[i])) add_length(&s, lengths[i]);
+                if (is_generated_length(s.dtype, lengths[i])) add_length(&s, lengths[i]);
             assert_true(s.nlengths >= 12);
             check_suite(&s);
         }
@@ -426,10 +427,10 @@ static void test_long(void **state) {
 
 static void test_what_is_generated(void **state) {
     (void)state;
-    assert_true(pair_fft_is_generated(FRAX_F32, 65536) && pair_fft_is_generated(FRAX_F64, 32768));
-    assert_true(pair_fft_is_generated(FRAX_F64, 1) && pair_fft_is_generated(FRAX_F32, 2 * 3 * 5 * 7));
-    assert_false(pair_fft_is_generated(FRAX_F32, 11) || pair_fft_is_generated(FRAX_F32, 0));
-    assert_false(pair_fft_is_generated(FRAX_F32, 1 << 20) || pair_fft_is_generated(FRAX_I32, 64));
+    assert_true(is_generated_length(FRAX_F32, 65536) && is_generated_length(FRAX_F64, 32768));
+    assert_true(is_generated_length(FRAX_F64, 1) && is_generated_length(FRAX_F32, 2 * 3 * 5 * 7));
+    assert_false(is_generated_length(FRAX_F32, 11) || is_generated_length(FRAX_F32, 0));
+    assert_false(is_generated_length(FRAX_F32, 1 << 20) || is_generated_length(FRAX_I32, 64));
 }
 
 int main(void) {
