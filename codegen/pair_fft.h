@@ -51,12 +51,12 @@ typedef struct PairIo {
     int64_t length; /* samples of the signal: zeros stand behind them, and nothing is stored there; 0: all */
     bool discard;   /* PAIR_FORWARD: only `bins` wants the spectrum */
     void *context;  /* of the hooks */
-    /* Elements at … at + lanes − 1 of the signal, instead of the work planes; mask: those that exist, ref NULL
-       for all. */
+    /* Elements at … at + lanes − 1 of the signal, instead of the work planes; mask: those that exist, ref
+       NULL for all. */
     void (*load)(void *context, Em at, Em mask, Em *re, Em *im);
     void (*store)(void *context, Em at, Em mask, Em re, Em im);
-    /* Called once, outside of all loops of the transform, when all of the signal has been read and none of its
-       result stored; what it opens (an `if`) may hold the rest of the transform. */
+    /* Called once, outside of all loops of the transform, when all of the signal has been read and none of
+       its result stored; what it opens (an `if`) may hold the rest of the transform. */
     void (*loaded)(void *context);
     /* What happens to the spectrum at positions at, at + 1, …, instead of times K (PAIR_FILTER), or before it
        is stored (PAIR_FORWARD), or after it is loaded (PAIR_INVERSE). Called at every position below

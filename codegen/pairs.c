@@ -21,7 +21,10 @@
 
 enum {
     FEWEST_LANES = 4, /* vectors shorter than this, where the target has longer ones, are not worth it */
-    PLANE_PAD = 320   /* bytes: planes at unequal offsets of a page */
+    PLANE_PAD = 320,  /* bytes: planes at unequal offsets of a page */
+    LINE = 64,        /* bytes of a cache line */
+    PREFETCHED =
+        1 << 20 /* bytes of all rows from which they are fetched ahead: half the time at 1024 samples */
 };
 
 /* Energies of a pair may differ by the square of 8: the smaller row then has three bits less, of the five or
@@ -67,7 +70,9 @@ typedef struct Pairs {
     bool first_pass_done;
     Em *values[2]; /* of the items, by row; and which are known */
     bool *known[2];
-    Em loops[2][MAX_LOOPS];
+    Em loops[4][MAX_LOOPS]; /* of both rows, and of the next pair's */
+    bool prefetches;
+    int vector;                        /* number of the last vector of bins that was emitted */
     Em partner, row, finished, loaded; /* variables: the pair, whether it is done, whose K is loaded */
     Em alone, weight;                  /* of the current pair: a row with itself; its weight in sums */
     EmIf open[2 * MAX_ROW_OPS];
@@ -215,6 +220,7 @@ bool pairs_begin(Rows *r) {
     p->type = em_type_of(plan.dtype);
     p->length = kernel_inner_size(k);
     p->first_pass_waits = first_pass_may_wait(r);
+    p->prefetches = kernel_outer_size(k) * p->length * (int64_t)frax_dtype_size(plan.dtype) >= PREFETCHED;
     for (int h = 0; h < 2; h++) {
         p->values[h] = h ? mem_calloc(k->nitems + 1, sizeof **p->values) : r->values;
         p->known[h] = h ? mem_calloc(k->nitems + 1, 1) : r->known;
@@ -355,10 +361,8 @@ static void add_cross(Rows *r, int row, Em at, Em re, Em im) {
         z[n][1] = here ? im : load_plane(r, plane_at(r, slot->planes, 1), at);
     }
     for (int i = 0; i < 2; i++) z[0][i] = arith(r, OP_mul, z[0][i], weight);
-    part[0] =
-        arith(r, OP_add, arith(r, OP_mul, z[0][0], z[1][0]), arith(r, OP_mul, z[0][1], z[1][1]));
-    part[1] =
-        arith(r, OP_sub, arith(r, OP_mul, z[0][0], z[1][1]), arith(r, OP_mul, z[0][1], z[1][0]));
+    part[0] = arith(r, OP_add, arith(r, OP_mul, z[0][0], z[1][0]), arith(r, OP_mul, z[0][1], z[1][1]));
+    part[1] = arith(r, OP_sub, arith(r, OP_mul, z[0][0], z[1][1]), arith(r, OP_mul, z[0][1], z[1][0]));
     for (int i = 0; i < 2; i++) {
         if (!rows_spectrum_store(r, row, (Part)i)) continue;
         Em base = rows_partial_spectrum(r, r->block, row, (Part)i);
@@ -569,9 +573,37 @@ static void hook_load(void *context, Em at, Em mask, Em *re, Em *im) {
     r->pass = pass;
 }
 
+/* Asks for one line of the next pair's operands and of what this pair will store; `half`: which rows. */
+static void prefetch_rows(Rows *r, Em at, int half) {
+    const EmitterOps *o = r->e->ops;
+    const Kernel *k = r->k;
+    for (int write = 0; write < 2; write++) {
+        for (int l = 0; l < k->nouter; l++) r->loops[l] = r->pairs->loops[write ? half : half + 2][l];
+        r->loops[k->lane_loop] = at;
+        size_t count = write ? k->nstores : k->nitems;
+        for (size_t i = 0; i < count; i++) {
+            const Affine *place = write ? &k->stores[i].at : &k->items[i].at;
+            Value node = write ? k->stores[i].node : k->items[i].node;
+            bool memory = write ? k->stores[i].item != NO_ITEM : k->items[i].kind == ITEM_LOAD;
+            if (!memory || rows_lane_stride(r, place) != 1 || !affine_uses(place, 0, k->nouter)) continue;
+            o->prefetch(r->e, rows_base(r, node), graph_type(r->graph, node)->dtype, rows_affine(r, place),
+                        write);
+        }
+    }
+}
+
+static void prefetch_ahead(Rows *r, Em at) {
+    Pairs *p = r->pairs;
+    int64_t bytes = p->plan.lanes * (int64_t)frax_dtype_size(p->plan.dtype);
+    if (!p->prefetches || p->vector++ % (int)MAX(LINE / bytes, 1)) return;
+    for (int h = 0; h < 2; h++) prefetch_rows(r, at, h);
+    select_half(r, r->half);
+}
+
 static void hook_bins(void *context, Em at, Em *re, Em *im) {
     Rows *r = context;
     const Step *step = &r->pairs->step;
+    if (step->stage == 1) prefetch_ahead(r, at);
     if (!step->slot) { /* its spectrum was kept */
         const Slot *slot = slot_of(r, step->filter, 0);
         *re = load_plane(r, plane_at(r, slot->planes, 0), at);
@@ -714,8 +746,8 @@ static bool run_pair(Rows *r, Em row, Em partner) {
     Em rows[2] = {row, partner};
     p->alone = arith(r, OP_eq, row, partner);
     p->weight = o->select(r->e, p->alone, constant(r, 0.5), constant(r, 1));
-    for (int h = 0; h < 2; h++) {
-        rows_decode(r, rows[h]);
+    for (int h = 0; h < 4; h++) {
+        rows_decode(r, h < 2 ? rows[h] : index_op(r, INDEX_ADD, rows[h - 2], index_of(r, 2)));
         for (int l = 0; l < r->k->nouter; l++) p->loops[h][l] = r->loops[l];
     }
     for_halves(r, forget_all);

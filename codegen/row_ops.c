@@ -453,8 +453,8 @@ static void zero_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) {
     Em zero = o->splat(r->e, o->constant(r->e, em_type_of(shape->dtype), 0), bin->lanes);
     for (int p = 0; p < 2; p++)
         if (rows_spectrum_store(r, row, (Part)p))
-            o->store(r->e, rows_partial_spectrum(r, r->block, row, (Part)p), shape->dtype, bin->dense, 1, zero,
-                     (Em){0});
+            o->store(r->e, rows_partial_spectrum(r, r->block, row, (Part)p), shape->dtype, bin->dense, 1,
+                     zero, (Em){0});
 }
 
 void rows_begin_block(Rows *r) {
@@ -476,8 +476,8 @@ static void gather_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) 
         Em sum = o->variable(r->e, type, bin->lanes);
         o->set(r->e, sum, o->splat(r->e, o->constant(r->e, type, 0), bin->lanes));
         EmLoop loop = o->loop_begin(r->e, r->block, index_op(r, INDEX_ADD, r->block, index_of(r, blocks)), 1);
-        Em part = o->load(r->e, rows_partial_spectrum(r, loop.index, row, (Part)p), shape->dtype, bin->dense, 1,
-                          bin->lanes, (Em){0});
+        Em part = o->load(r->e, rows_partial_spectrum(r, loop.index, row, (Part)p), shape->dtype, bin->dense,
+                          1, bin->lanes, (Em){0});
         o->set(r->e, sum, o->arith(r->e, OP_add, o->get(r->e, sum, type, bin->lanes), part));
         o->loop_end(r->e, &loop);
         store_bin(r, store, shape, bin, o->get(r->e, sum, type, bin->lanes));

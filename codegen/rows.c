@@ -437,8 +437,8 @@ static void chunk_block(Rows *r) {
         chunk_of_row(r, first, end);
 }
 
-/* First and last row of the block; cross spectra that sum over rows keep to one kept index, pairs to rows that
-   share their tables. */
+/* First and last row of the block; cross spectra that sum over rows keep to one kept index, pairs to rows
+   that share their tables. */
 static void block_rows(Rows *r, Em *first, Em *end) {
     const Kernel *k = r->k;
     int64_t group = 1; /* rows that are summed into one */

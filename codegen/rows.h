@@ -45,7 +45,7 @@ typedef struct Rows {
     Em block;                         /* number of the current block */
     struct Pairs *pairs;              /* rows are taken in pairs; NULL: one by one */
     int half;                         /* which row of the pair `values` are of; */
-    int64_t apart;                    /* bytes in scratch from what is kept of the first row to the second's */
+    int64_t apart; /* bytes in scratch from what is kept of the first row to the second's */
     size_t scratch;
 } Rows;
 
@@ -73,9 +73,9 @@ FraxDType scratch_dtype(EmType type);
 
 /* rows.c */
 void rows_store(Rows *r, const Store *store);
-void rows_load_bases(Rows *r); /* addresses of all buffers, before any loop */
+void rows_load_bases(Rows *r);      /* addresses of all buffers, before any loop */
 void rows_decode(Rows *r, Em unit); /* outer loops (but the lanes') from the number of a row */
-void rows_values_of_row(Rows *r);   /* values that are the same along the row, stores of one element per row */
+void rows_values_of_row(Rows *r); /* values that are the same along the row, stores of one element per row */
 void rows_begin_reductions(Rows *r);
 void rows_end_reductions(Rows *r);
 bool rows_pass_has_elements(const Rows *r);
@@ -95,7 +95,7 @@ bool rows_input_slot(const Rows *r, int row,
 int64_t rows_reserve(Rows *r, int64_t elements, FraxDType dtype); /* bytes in scratch */
 void rows_slot_owner(const Rows *r, int row, int input, int *owner, int *slot);
 
-FftShape rows_fft_shape(const Rows *r, int row); /* the transform of an operation */
+FftShape rows_fft_shape(const Rows *r, int row);                     /* the transform of an operation */
 const Store *rows_spectrum_store(const Rows *r, int row, Part part); /* NULL: that part is not wanted */
 Em rows_partial_spectrum(Rows *r, Em block, int row, Part part);     /* a block's share of a sum over rows */
 

@@ -119,10 +119,10 @@ typedef struct Kernel {
     Table left, right; /* batch place; strides of (row, k) and (k, column) */
     int64_t m, n, k;
     /* Schedule (kernel_schedule), the same for any number of threads: */
-    int lane_loop; /* the loop whose neighbours fill a vector; −1: none */
-    int64_t chunk; /* >0: the lane loop is cut into chunks of this size, a block each */
-    int64_t sharing; /* >0: rows of transforms are taken in pairs; so many neighbours have all tables in common,
-                        and no block reaches beyond them */
+    int lane_loop;   /* the loop whose neighbours fill a vector; −1: none */
+    int64_t chunk;   /* >0: the lane loop is cut into chunks of this size, a block each */
+    int64_t sharing; /* >0: rows of transforms are taken in pairs; so many neighbours have all tables in
+                        common, and no block reaches beyond them */
     int64_t rows_per_block;
     int64_t blocks;
     size_t workspace; /* bytes shared by the blocks: partial sums */
@@ -140,8 +140,8 @@ int64_t kernel_inner_size(const Kernel *kernel);
 /* May `store` be written into the buffer from which `source` is loaded? (Each element is read before it is
  * overwritten.) */
 bool kernel_in_place(const Graph *graph, const Kernel *kernel, const Store *store, Value source);
-/* Whether the transform of a pair of rows of n points is generated code: n = 2^a 3^b 5^c 7^d of moderate size,
-   f32 or f64. */
+/* Whether the transform of a pair of rows of n points is generated code: n = 2^a 3^b 5^c 7^d of moderate
+   size, f32 or f64. */
 bool is_generated_length(FraxDType dtype, int64_t n);
 /* Is the op worth keeping a value for rather than computing it again? (elementary functions, and all that
  * couples elements) */

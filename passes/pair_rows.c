@@ -2,8 +2,8 @@
  *
  * A filter with a real impulse response maps the real and the imaginary part of a signal apart, so that two
  * rows that share K pass through one complex transform, packed and unpacked for nothing (codegen/pairs.c). A
- * row alone has the cheaper real transform. So the last outer loops, along which no table moves, must hold two
- * rows at least; loops that tables move along are brought before them.
+ * row alone has the cheaper real transform. So the last outer loops, along which no table moves, must hold
+ * two rows at least; loops that tables move along are brought before them.
  *
  * Each pair is judged while it is transformed: rows of very different size go once more, each with itself.
  * Until then nothing may have been added to a sum over rows, so that cross spectra must belong to the last

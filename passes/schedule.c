@@ -270,7 +270,8 @@ static void choose_summed_blocks(const Graph *graph, Kernel *k) {
     k->blocks = kept * per_kept;
     for (size_t r = 0; r < k->nrows; r++) {
         if (graph_node(graph, k->rows[r].node)->op != OP_cross_spectrum) continue;
-        k->workspace += (size_t)k->blocks * 2 * (spectrum_bytes(graph, k->rows[r].node, k->sharing) + SPECTRUM_PAD);
+        k->workspace +=
+            (size_t)k->blocks * 2 * (spectrum_bytes(graph, k->rows[r].node, k->sharing) + SPECTRUM_PAD);
     }
 }
 
