@@ -31,7 +31,7 @@ Em rows_affine(Rows *r, const Affine *a) {
 }
 
 int64_t rows_lane_stride(const Rows *r, const Affine *a) {
-    return r->k->lane_loop < 0 ? 0 : a->coeff[r->k->lane_loop];
+    return r->lane_loop < 0 ? 0 : a->coeff[r->lane_loop] * r->lane_step;
 }
 
 /* The address of a stored value's first element. */

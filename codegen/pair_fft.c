@@ -6,6 +6,8 @@
  * lane, and butterflies finish the transform of W points. The bins stay transposed: that is part of their
  * order. The filter multiplies by K there and goes all the way back before it stores.
  *
+ * Where several pairs lie side by side, a position holds one vector of them, and the leaf is one more radix.
+ *
  * A block longer than plan->span finishes all that is below it before its neighbour starts, so that only its
  * outermost passes go through the second cache. Inverse butterflies are forward ones with the parts
  * exchanged.
@@ -39,7 +41,7 @@ static Em plus(Pair *t, Em a, int64_t b) {
 }
 
 static Em splat(Pair *t, double value) {
-    return t->e->ops->splat(t->e, t->e->ops->constant(t->e, t->type, value), t->plan->lanes);
+    return t->e->ops->splat(t->e, t->e->ops->constant(t->e, t->type, value), pair_fft_width(t->plan));
 }
 
 static Em add(Pair *t, Em a, Em b) {
@@ -93,8 +95,19 @@ static Complex rotated(Pair *t, Complex z, Complex w, bool conjugate) {
     return conjugate ? (Complex){add(t, rr, ii), sub(t, ir, ri)} : (Complex){sub(t, rr, ii), add(t, ir, ri)};
 }
 
+/* The vector of position `at` in a plane. */
+static Em element(Pair *t, Em at) {
+    return t->plan->wide == 1 ? at : t->e->ops->index_op(t->e, INDEX_MUL, at, index_of(t, t->plan->wide));
+}
+
 static Em load(Pair *t, Em plane, Em at, Em mask) {
-    return t->e->ops->load(t->e, plane, t->plan->dtype, at, 1, t->plan->lanes, mask);
+    return t->e->ops->load(t->e, plane, t->plan->dtype, element(t, at), 1, pair_fft_width(t->plan), mask);
+}
+
+/* Of a table, which all pairs side by side have in common. */
+static Em load_shared(Pair *t, Em table, Em at) {
+    Em value = t->e->ops->load(t->e, table, t->plan->dtype, at, 1, t->plan->lanes, (Em){0});
+    return t->e->ops->splat(t->e, value, pair_fft_width(t->plan));
 }
 
 static Complex load_planes(Pair *t, Em at) {
@@ -102,8 +115,8 @@ static Complex load_planes(Pair *t, Em at) {
 }
 
 static void store_planes(Pair *t, Em at, Complex z) {
-    t->e->ops->store(t->e, t->io->re, t->plan->dtype, at, 1, z.re, (Em){0});
-    t->e->ops->store(t->e, t->io->im, t->plan->dtype, at, 1, z.im, (Em){0});
+    t->e->ops->store(t->e, t->io->re, t->plan->dtype, element(t, at), 1, z.re, (Em){0});
+    t->e->ops->store(t->e, t->io->im, t->plan->dtype, element(t, at), 1, z.im, (Em){0});
 }
 
 /* ---- The signal: `valid` of the lanes at `at` exist ---- */
@@ -364,7 +377,7 @@ static void twiddled_butterfly(Pair *t, int radix, int64_t m, Em table, Em j, Co
         butterfly(t, radix, z, inverse);
         return;
     }
-    for (int i = 0; i < count; i++) f[i] = load(t, table, plus(t, place, (int64_t)i * lanes), (Em){0});
+    for (int i = 0; i < count; i++) f[i] = load_shared(t, table, plus(t, place, (int64_t)i * lanes));
     if (is_sheared(radix, inverse)) {
         exchange_parts(z, radix);
         if (radix == 2) sheared_butterfly_2(t, f, z);
@@ -470,7 +483,7 @@ static Complex filtered(Pair *t, Em at, Complex z) {
     if (io->bins)
         io->bins(io->context, at, &z.re, &z.im);
     else if (t->kind == PAIR_FILTER)
-        z = rotated(t, z, (Complex){load(t, io->k_re, at, (Em){0}), load(t, io->k_im, at, (Em){0})}, false);
+        z = rotated(t, z, (Complex){load_shared(t, io->k_re, at), load_shared(t, io->k_im, at)}, false);
     return z;
 }
 

@@ -6,6 +6,9 @@
  * by K. A caller brings K into that order once (pair_fft_order): K of all n bins, conj K[n − k] in the upper
  * half, times 1/n, since neither direction scales.
  *
+ * Lengths that vectors do not divide are done for several pairs side by side: a plane then holds a vector,
+ * one lane for each pair, at every position; tables have one number there as ever.
+ *
  * All planes have room for PairPlan.elements elements, 64-byte aligned, and do not overlap; what lies behind
  * element n on entry has no effect, on return it is undefined. Real and imaginary planes should not lie at
  * equal offsets modulo 4096 bytes.
@@ -31,17 +34,25 @@ typedef struct PairPlan {
     FraxDType dtype; /* f32 or f64 */
     int64_t n;
     int lanes, group, leaf;
+    int wide; /* pairs side by side; >1: lanes is 1 */
     int radices[PAIR_MAX_PASSES], npasses;
     int tail[PAIR_MAX_TAIL], ntail;
-    int64_t span;     /* elements: what is longer goes depth first, block by block */
-    int64_t elements; /* of each plane and of K; more than n where the last group of vectors is not full */
+    int64_t span;      /* elements: what is longer goes depth first, block by block */
+    int64_t positions; /* of the spectrum and of K; more than n where the last group of vectors is not full */
+    int64_t elements;  /* of a plane */
 } PairPlan;
 
 /* The plan for vectors of vector_bytes; n must be a generated length (kernel.h). */
 PairPlan pair_fft_plan(FraxDType dtype, int64_t n, int vector_bytes);
+/* The plan for as many pairs side by side as a vector has lanes. */
+PairPlan pair_fft_plan_wide(FraxDType dtype, int64_t n, int vector_bytes);
+/* Lanes of the vectors that a transform computes with. */
+static inline int pair_fft_width(const PairPlan *plan) {
+    return plan->lanes * plan->wide;
+}
 /* Same code: the plans differ in nothing. */
 bool pair_fft_same(const PairPlan *a, const PairPlan *b);
-/* bins[position] for plan->elements positions: which bin lies there, −1: none (K must be 0 there). */
+/* bins[position] for plan->positions positions: which bin lies there, −1: none (K must be 0 there). */
 void pair_fft_order(const PairPlan *plan, int64_t *bins);
 
 /* What an inlined transform works on. Every hook may be NULL. */
@@ -60,7 +71,7 @@ typedef struct PairIo {
     void (*loaded)(void *context);
     /* What happens to the spectrum at positions at, at + 1, …, instead of times K (PAIR_FILTER), or before it
        is stored (PAIR_FORWARD), or after it is loaded (PAIR_INVERSE). Called at every position below
-       PairPlan.elements; at those that hold no bin, the values are undefined. */
+       PairPlan.positions; at those that hold no bin, the values are undefined. */
     void (*bins)(void *context, Em at, Em *re, Em *im);
 } PairIo;
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* SPAN: bytes of a block, both planes, that stay in the first cache together with K and the tables. */
-enum { SPAN = 16 << 10 };
+enum { SPAN = 16 << 10, MOST_LANES = 16 };
 
 static int64_t round_up(int64_t value, int64_t unit) {
     return (value + unit - 1) / unit * unit;
@@ -73,29 +73,40 @@ static int largest_radix(int vector_bytes) {
     return vector_bytes >= 64 ? 8 : 4;
 }
 
-PairPlan pair_fft_plan(FraxDType dtype, int64_t n, int vector_bytes) {
+static void choose_tail(PairPlan *p) {
     static const struct {
         int lanes, tail[PAIR_MAX_TAIL];
     } tails[] = {{16, {4, 4}}, {8, {2, 4}}, {4, {4}}, {2, {2}}};
-    int64_t bytes = (int64_t)frax_dtype_size(dtype);
-    PairPlan p = {.dtype = dtype, .n = n};
-    p.lanes = choose_lanes(n, MIN(vector_bytes / (int)bytes, 16));
-    p.group = group_of(p.lanes);
     for (size_t i = 0; i < COUNT(tails); i++)
-        for (int s = 0; s < PAIR_MAX_TAIL && tails[i].lanes == p.lanes; s++)
-            if (tails[i].tail[s]) p.tail[p.ntail++] = tails[i].tail[s];
-    int64_t vectors = n / p.lanes;
-    int largest = largest_radix(vector_bytes);
+        for (int s = 0; s < PAIR_MAX_TAIL && tails[i].lanes == p->lanes; s++)
+            if (tails[i].tail[s]) p->tail[p->ntail++] = tails[i].tail[s];
+}
+
+static PairPlan plan_with_lanes(FraxDType dtype, int64_t n, int lanes, int wide, int largest) {
+    PairPlan p = {.dtype = dtype, .n = n, .lanes = lanes, .wide = wide, .group = group_of(lanes)};
+    int64_t bytes = (int64_t)frax_dtype_size(dtype), vectors = n / lanes;
+    choose_tail(&p);
     p.leaf = choose_leaf(vectors, p.group, largest);
     choose_radices(&p, p.leaf ? vectors / p.leaf : vectors, largest);
-    p.elements = round_up(vectors, p.group) * p.lanes;
+    p.positions = round_up(vectors, p.group) * lanes;
+    p.elements = p.positions * wide;
     /* Where groups do not end with blocks, blocks cannot go by themselves. */
-    p.span = p.leaf ? SPAN / (2 * bytes) : n;
+    p.span = p.leaf ? SPAN / (2 * bytes * wide) : n;
     return p;
 }
 
+PairPlan pair_fft_plan(FraxDType dtype, int64_t n, int vector_bytes) {
+    int widest = MIN(vector_bytes / (int)frax_dtype_size(dtype), MOST_LANES);
+    return plan_with_lanes(dtype, n, choose_lanes(n, widest), 1, largest_radix(vector_bytes));
+}
+
+PairPlan pair_fft_plan_wide(FraxDType dtype, int64_t n, int vector_bytes) {
+    int widest = MIN(vector_bytes / (int)frax_dtype_size(dtype), MOST_LANES);
+    return plan_with_lanes(dtype, n, 1, widest, largest_radix(vector_bytes));
+}
+
 bool pair_fft_same(const PairPlan *a, const PairPlan *b) {
-    return a->dtype == b->dtype && a->n == b->n && a->lanes == b->lanes;
+    return a->dtype == b->dtype && a->n == b->n && a->lanes == b->lanes && a->wide == b->wide;
 }
 
 /* ---- The order of the bins ---- */
@@ -136,19 +147,20 @@ static void order_tail(const PairPlan *p, int64_t weight, int64_t *bins) {
 
 void pair_fft_order(const PairPlan *p, int64_t *bins) {
     int64_t length = p->n, weight = 1;
-    for (int64_t i = 0; i < p->elements; i++) bins[i] = i < p->n ? 0 : INT64_MIN;
+    for (int64_t i = 0; i < p->positions; i++) bins[i] = i < p->n ? 0 : INT64_MIN;
     for (int i = 0; i <= p->npasses; i++) {
         int radix = i < p->npasses ? p->radices[i] : MAX(p->leaf, 1);
         order_pass(p, radix, length, weight, bins);
         length /= radix;
         weight *= radix;
     }
-    for (int64_t at = 0; at < p->elements; at += p->group * p->lanes) order_tail(p, weight, bins + at);
-    for (int64_t i = 0; i < p->elements; i++)
+    for (int64_t at = 0; at < p->positions; at += p->group * p->lanes) order_tail(p, weight, bins + at);
+    for (int64_t i = 0; i < p->positions; i++)
         bins[i] = bins[i] == INT64_MIN ? -1 : (bins[i] % p->n + p->n) % p->n;
 }
 
 void pair_fft_name(const PairPlan *p, PairKind kind, char name[48]) {
     static const char *const kinds[] = {"filter", "forward", "inverse"};
-    snprintf(name, 48, "frax_pair_%s_%lld_%s", frax_dtype_name(p->dtype), (long long)p->n, kinds[kind]);
+    snprintf(name, 48, "frax_pair_%s_%lldx%d_%s", frax_dtype_name(p->dtype), (long long)p->n, p->wide,
+             kinds[kind]);
 }

@@ -21,8 +21,9 @@
 
 enum {
     FEWEST_LANES = 4, /* vectors shorter than this, where the target has longer ones, are not worth it */
-    PLANE_PAD = 320,  /* bytes: planes at unequal offsets of a page */
-    LINE = 64,        /* bytes of a cache line */
+    WIDEST_PLANES = 1 << 19, /* bytes of all pairs side by side */
+    PLANE_PAD = 320,         /* bytes: planes at unequal offsets of a page */
+    LINE = 64,               /* bytes of a cache line */
     PREFETCHED =
         1 << 20 /* bytes of all rows from which they are fetched ahead: half the time at 1024 samples */
 };
@@ -71,6 +72,7 @@ typedef struct Pairs {
     Em *values[2]; /* of the items, by row; and which are known */
     bool *known[2];
     Em loops[4][MAX_LOOPS]; /* of both rows, and of the next pair's */
+    Em exists[2];           /* pairs side by side: the lanes that have a row; ref NULL: all */
     bool prefetches;
     int vector;                        /* number of the last vector of bins that was emitted */
     Em partner, row, finished, loaded; /* variables: the pair, whether it is done, whose K is loaded */
@@ -103,19 +105,33 @@ static Em constant(Rows *r, double value) {
 }
 
 static Em splat(Rows *r, double value) {
-    return r->e->ops->splat(r->e, constant(r, value), r->pairs->plan.lanes);
+    return r->e->ops->splat(r->e, constant(r, value), r->lanes);
 }
 
 static Em arith(Rows *r, Op op, Em a, Em b) {
     return r->e->ops->arith(r->e, op, a, b);
 }
 
+/* The vector at position `at` of a plane, of all pairs side by side. */
 static Em load_plane(Rows *r, Em base, Em at) {
+    const PairPlan *plan = &r->pairs->plan;
+    at = index_op(r, INDEX_MUL, at, index_of(r, plan->wide));
+    return r->e->ops->load(r->e, base, plan->dtype, at, 1, r->lanes, (Em){0});
+}
+
+static void store_plane(Rows *r, Em base, Em at, Em value) {
+    const PairPlan *plan = &r->pairs->plan;
+    at = index_op(r, INDEX_MUL, at, index_of(r, plan->wide));
+    r->e->ops->store(r->e, base, plan->dtype, at, 1, value, (Em){0});
+}
+
+/* Of a spectrum that all pairs have in common: a filter, or sums. */
+static Em load_shared(Rows *r, Em base, Em at) {
     const PairPlan *plan = &r->pairs->plan;
     return r->e->ops->load(r->e, base, plan->dtype, at, 1, plan->lanes, (Em){0});
 }
 
-static void store_plane(Rows *r, Em base, Em at, Em value) {
+static void store_shared(Rows *r, Em base, Em at, Em value) {
     r->e->ops->store(r->e, base, r->pairs->plan.dtype, at, 1, value, (Em){0});
 }
 
@@ -129,6 +145,7 @@ static void select_half(Rows *r, int half) {
     r->values = p->values[half];
     r->known = p->known[half];
     for (int l = 0; l < r->k->nouter; l++) r->loops[l] = p->loops[half][l];
+    if (p->plan.wide > 1) r->mask = p->exists[half];
 }
 
 static Slot *slot_of(const Rows *r, int row, int input) {
@@ -203,17 +220,26 @@ static void layout(Rows *r) {
     }
 }
 
-static bool worth_pairing(const Rows *r, const PairPlan *plan) {
-    int64_t widest = r->e->vector_bytes / (int64_t)frax_dtype_size(plan->dtype);
-    return plan->lanes >= MIN(widest, FEWEST_LANES);
+/* Lanes along the row where they are many; else pairs side by side, if there are enough and their planes stay
+   in the second cache. lanes 0: neither. */
+static PairPlan choose_plan(const Rows *r) {
+    const Kernel *k = r->k;
+    FftShape shape = rows_fft_shape(r, 0);
+    int vector = r->e->vector_bytes;
+    PairPlan along = pair_fft_plan(shape.dtype, shape.dims[0], vector);
+    PairPlan wide = pair_fft_plan_wide(shape.dtype, shape.dims[0], vector);
+    int64_t bytes = 2 * wide.elements * (int64_t)frax_dtype_size(shape.dtype);
+    bool enough = k->sharing == k->size[k->nouter - 1] && k->sharing >= wide.wide && bytes <= WIDEST_PLANES;
+    if (2 * along.lanes < wide.wide && enough) return wide;
+    if (along.lanes >= MIN(wide.wide, FEWEST_LANES)) return along;
+    return (PairPlan){.lanes = 0};
 }
 
 bool pairs_begin(Rows *r) {
     const Kernel *k = r->k;
     if (!k->sharing) return true;
-    FftShape shape = rows_fft_shape(r, 0);
-    PairPlan plan = pair_fft_plan(shape.dtype, shape.dims[0], r->e->vector_bytes);
-    if (!worth_pairing(r, &plan)) return true;
+    PairPlan plan = choose_plan(r);
+    if (!plan.lanes) return true;
     Pairs *p = r->pairs = mem_calloc(1, sizeof *p);
     if (!p) return false;
     p->plan = plan;
@@ -225,7 +251,13 @@ bool pairs_begin(Rows *r) {
         p->values[h] = h ? mem_calloc(k->nitems + 1, sizeof **p->values) : r->values;
         p->known[h] = h ? mem_calloc(k->nitems + 1, 1) : r->known;
     }
-    r->lanes = plan.lanes;
+    r->lanes = pair_fft_width(&plan);
+    if (plan.wide > 1) {
+        r->across = true;
+        r->lane_loop = k->nouter - 1;
+        r->lane_step = 2;
+        p->prefetches = false;
+    }
     r->apart = (plan.elements * 8 + 4095) / 4096 * 4096 + PLANE_PAD; /* 8: what is kept may be f64 */
     if (!p->values[1] || !p->known[1]) return false;
     layout(r);
@@ -244,7 +276,7 @@ void pairs_end(Rows *r) {
 }
 
 int64_t pairs_spectrum_elements(const Rows *r) {
-    return r->pairs->plan.elements;
+    return r->pairs->plan.positions;
 }
 
 bool pairs_reads_input(const Rows *r, int row, int input) {
@@ -262,7 +294,7 @@ Em pairs_row_value(Rows *r, int row) {
  */
 static bool order_tables(Rows *r, Em *place, Em *re, Em *im) {
     const PairPlan *plan = &r->pairs->plan;
-    size_t count = (size_t)plan->elements;
+    size_t count = (size_t)plan->positions;
     int64_t *bins = mem_alloc(count * sizeof *bins);
     double *values = mem_alloc(3 * count * sizeof *values), *at = values, *re_of = at + count,
            *im_of = re_of + count;
@@ -277,9 +309,9 @@ static bool order_tables(Rows *r, Em *place, Em *re, Em *im) {
                                                                     : -re_of[i];
     }
     if (ok) {
-        *place = r->e->ops->table(r->e, FRAX_I32, at, plan->elements);
-        *re = r->e->ops->table(r->e, plan->dtype, re_of, plan->elements);
-        *im = r->e->ops->table(r->e, plan->dtype, im_of, plan->elements);
+        *place = r->e->ops->table(r->e, FRAX_I32, at, plan->positions);
+        *re = r->e->ops->table(r->e, plan->dtype, re_of, plan->positions);
+        *im = r->e->ops->table(r->e, plan->dtype, im_of, plan->positions);
     }
     mem_free(bins);
     mem_free(values);
@@ -304,7 +336,7 @@ static void load_filter(Rows *r, const Filter *filter, Em place, const Em *facto
     const EmitterOps *o = r->e->ops;
     FraxDType dtype = r->pairs->plan.dtype;
     Em none = {0};
-    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->pairs->plan.elements), 1);
+    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->pairs->plan.positions), 1);
     Em bin = o->convert(r->e, o->load(r->e, place, FRAX_I32, loop.index, 1, 1, none), EM_INDEX);
     for (int part = 0; part < 2; part++) {
         Em f = o->load(r->e, factor[part], dtype, loop.index, 1, 1, none);
@@ -337,12 +369,12 @@ static bool is_zero(const Table *table) {
 static void multiply(Rows *r, int row, Em at, Em *re, Em *im) {
     const RowOp *op = &r->k->rows[row];
     int64_t planes = r->pairs->filters[r->pairs->filter_of[row]].planes;
-    Em kr = load_plane(r, plane_at(r, planes, 0), at), x = *re, y = *im;
-    if (op->tables[0].negated) kr = arith(r, OP_sub, splat(r, -0.0), kr);
+    Em kr = load_shared(r, plane_at(r, planes, 0), at), x = *re, y = *im;
+    if (op->tables[0].negated) kr = arith(r, OP_sub, constant(r, -0.0), kr);
     *re = arith(r, OP_mul, x, kr);
     *im = arith(r, OP_mul, y, kr);
     if (is_zero(&op->tables[1])) return;
-    Em ki = load_plane(r, plane_at(r, planes, 1), at);
+    Em ki = load_shared(r, plane_at(r, planes, 1), at);
     bool negated = op->tables[1].negated;
     *re = arith(r, negated ? OP_add : OP_sub, *re, arith(r, OP_mul, y, ki));
     *im = arith(r, negated ? OP_sub : OP_add, *im, arith(r, OP_mul, x, ki));
@@ -353,20 +385,21 @@ static void multiply(Rows *r, int row, Em at, Em *re, Em *im) {
 /* conj X · Y of both rows together: what belongs to a bin is the mean of what lies at its position and of the
    conjugate at its mirror's (pairs_finish_spectra). */
 static void add_cross(Rows *r, int row, Em at, Em re, Em im) {
-    Em z[2][2], part[2], weight = r->e->ops->splat(r->e, r->pairs->weight, r->pairs->plan.lanes);
+    Em z[2][2], part[2];
     for (int n = 0; n < 2; n++) {
         const Slot *slot = slot_of(r, row, n);
         bool here = slot == r->pairs->step.slot;
         z[n][0] = here ? re : load_plane(r, plane_at(r, slot->planes, 0), at);
         z[n][1] = here ? im : load_plane(r, plane_at(r, slot->planes, 1), at);
     }
-    for (int i = 0; i < 2; i++) z[0][i] = arith(r, OP_mul, z[0][i], weight);
+    for (int i = 0; i < 2; i++) z[0][i] = arith(r, OP_mul, z[0][i], r->pairs->weight);
     part[0] = arith(r, OP_add, arith(r, OP_mul, z[0][0], z[1][0]), arith(r, OP_mul, z[0][1], z[1][1]));
     part[1] = arith(r, OP_sub, arith(r, OP_mul, z[0][0], z[1][1]), arith(r, OP_mul, z[0][1], z[1][0]));
     for (int i = 0; i < 2; i++) {
         if (!rows_spectrum_store(r, row, (Part)i)) continue;
         Em base = rows_partial_spectrum(r, r->block, row, (Part)i);
-        store_plane(r, base, at, arith(r, OP_add, load_plane(r, base, at), part[i]));
+        if (r->pairs->plan.wide > 1) part[i] = r->e->ops->reduce(r->e, OP_sum, part[i]);
+        store_shared(r, base, at, arith(r, OP_add, load_shared(r, base, at), part[i]));
     }
 }
 
@@ -378,15 +411,16 @@ static void add_crosses(Rows *r, Em at, Em re, Em im) {
 
 static EmLoop spectrum_loop(Rows *r) {
     const PairPlan *plan = &r->pairs->plan;
-    return r->e->ops->loop_begin(r->e, index_of(r, 0), index_of(r, plan->elements), plan->lanes);
+    return r->e->ops->loop_begin(r->e, index_of(r, 0), index_of(r, plan->positions), plan->lanes);
 }
 
 static void clear_sums(Rows *r) {
+    Em zero = r->e->ops->splat(r->e, constant(r, 0), r->pairs->plan.lanes);
     EmLoop loop = spectrum_loop(r);
     for (int row = 0; row < (int)r->k->nrows; row++)
         for (int i = 0; i < 2 && !is_filter(r, row); i++)
             if (rows_spectrum_store(r, row, (Part)i))
-                store_plane(r, rows_partial_spectrum(r, r->block, row, (Part)i), loop.index, splat(r, 0));
+                store_shared(r, rows_partial_spectrum(r, r->block, row, (Part)i), loop.index, zero);
     r->e->ops->loop_end(r->e, &loop);
 }
 
@@ -398,13 +432,13 @@ static void sum_blocks(Rows *r, int row, Part part) {
     int64_t blocks = (k->sharing + k->rows_per_block - 1) / k->rows_per_block;
     Em sum = o->variable(r->e, r->pairs->type, lanes);
     EmLoop loop = spectrum_loop(r);
-    o->set(r->e, sum, splat(r, 0));
+    o->set(r->e, sum, o->splat(r->e, constant(r, 0), lanes));
     EmLoop each = o->loop_begin(r->e, r->block, index_op(r, INDEX_ADD, r->block, index_of(r, blocks)), 1);
-    Em value = load_plane(r, rows_partial_spectrum(r, each.index, row, part), loop.index);
+    Em value = load_shared(r, rows_partial_spectrum(r, each.index, row, part), loop.index);
     o->set(r->e, sum, arith(r, OP_add, o->get(r->e, sum, r->pairs->type, lanes), value));
     o->loop_end(r->e, &each);
-    store_plane(r, rows_partial_spectrum(r, r->block, row, part), loop.index,
-                o->get(r->e, sum, r->pairs->type, lanes));
+    store_shared(r, rows_partial_spectrum(r, r->block, row, part), loop.index,
+                 o->get(r->e, sum, r->pairs->type, lanes));
     o->loop_end(r->e, &loop);
 }
 
@@ -412,12 +446,12 @@ static void sum_blocks(Rows *r, int row, Part part) {
 static bool bin_tables(Rows *r, Em *position, Em *mirror, Em *weight) {
     const PairPlan *plan = &r->pairs->plan;
     int64_t n = plan->n, count = n / 2 + 1;
-    int64_t *bins = mem_alloc((size_t)plan->elements * sizeof *bins);
+    int64_t *bins = mem_alloc((size_t)plan->positions * sizeof *bins);
     double *values = mem_alloc((size_t)(n + 2 * count) * sizeof *values), *at = values, *to = at + n,
            *weights = to + count;
     bool ok = bins && values;
     if (ok) pair_fft_order(plan, bins);
-    for (int64_t i = 0; ok && i < plan->elements; i++)
+    for (int64_t i = 0; ok && i < plan->positions; i++)
         if (bins[i] >= 0) at[bins[i]] = (double)i;
     for (int64_t k = 0; ok && k < count; k++) {
         to[k] = at[(n - k) % n];
@@ -465,7 +499,7 @@ bool pairs_finish_spectra(Rows *r) {
 /* ---- Passes ---- */
 
 static void set_place(Rows *r, Em at, Em mask) {
-    r->loops[r->k->lane_loop] = at;
+    r->loops[r->k->nouter] = at;
     r->mask = mask;
 }
 
@@ -490,7 +524,7 @@ static void forget_elements(Rows *r) {
 
 static void run_pass_alone(Rows *r) {
     const EmitterOps *o = r->e->ops;
-    int64_t lanes = r->lanes, whole = r->pairs->length / lanes * lanes;
+    int64_t lanes = r->pairs->plan.lanes, whole = r->pairs->length / lanes * lanes;
     EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, whole), lanes);
     set_place(r, loop.index, (Em){0});
     forget_elements(r);
@@ -507,12 +541,13 @@ static void run_pass_alone(Rows *r) {
 
 /* ---- Judging a pair ---- */
 
-void pairs_weigh(Rows *r, int row, int input, Em value) {
+Em pairs_input(Rows *r, int row, int input, Em value) {
     const EmitterOps *o = r->e->ops;
-    const Slot *slot = slot_of(r, row, input);
-    Em sum = slot->energy[r->half];
+    Em sum = slot_of(r, row, input)->energy[r->half];
+    value = o->splat(r->e, value, r->lanes);
     if (r->mask.ref) value = o->select(r->e, r->mask, value, constant(r, 0));
     o->set(r->e, sum, o->fma(r->e, value, value, o->get(r->e, sum, r->pairs->type, r->lanes)));
+    return value;
 }
 
 static void make_weights(Rows *r) {
@@ -528,18 +563,26 @@ static void clear_weights(Rows *r) {
     }
 }
 
-/* Energies of the same order, neither overflown nor lost; NaN fails every comparison. */
+/* Energies of the same order, neither overflown nor lost; NaN fails every comparison. Of pairs side by side
+   all have to be well matched. */
 static Em well_matched(Rows *r, const Slot *slot) {
     const EmitterOps *o = r->e->ops;
-    Em energy[2], least = constant(r, r->pairs->type == EM_F64 ? 0x1p-900 : 0x1p-100);
-    for (int h = 0; h < 2; h++)
-        energy[h] = o->reduce(r->e, OP_sum, o->get(r->e, slot->energy[h], r->pairs->type, r->lanes));
+    const Pairs *p = r->pairs;
+    bool wide = p->plan.wide > 1;
+    Em energy[2], least = constant(r, p->type == EM_F64 ? 0x1p-900 : 0x1p-100);
+    for (int h = 0; h < 2; h++) {
+        energy[h] = o->get(r->e, slot->energy[h], p->type, r->lanes);
+        if (!wide) energy[h] = o->reduce(r->e, OP_sum, energy[h]);
+    }
     Em good = arith(r, OP_and, arith(r, OP_gt, energy[0], least), arith(r, OP_gt, energy[1], least));
     for (int h = 0; h < 2; h++) {
         Em most = arith(r, OP_mul, energy[1 - h], constant(r, RATIO));
         good = arith(r, OP_and, good, arith(r, OP_lt, energy[h], most));
     }
-    return arith(r, OP_or, good, r->pairs->alone);
+    if (wide && p->exists[1].ref) /* without a partner there is nothing to match */
+        good = arith(r, OP_or, good, arith(r, OP_eq, p->exists[1], o->constant(r->e, EM_BOOL, 0)));
+    if (wide) good = o->reduce(r->e, OP_and, good);
+    return arith(r, OP_or, good, p->alone);
 }
 
 /* All that follows in this pair depends on the judgement. */
@@ -563,10 +606,7 @@ static void hook_load(void *context, Em at, Em mask, Em *re, Em *im) {
     if (!p->first_pass_done) run_body(r);
     for (int h = 0; h < 2; h++) {
         select_half(r, h);
-        Em value = r->e->ops->splat(r->e, rows_value(r, slot->item), r->lanes);
-        if (mask.ref) value = r->e->ops->select(r->e, mask, value, constant(r, 0));
-        pairs_weigh(r, slot->row, slot->input, value);
-        *parts[h] = value;
+        *parts[h] = pairs_input(r, slot->row, slot->input, rows_value(r, slot->item));
     }
     forget_elements(r);
     r->mask = (Em){0};
@@ -739,11 +779,15 @@ static bool run_passes_of_pair(Rows *r) {
     return ok;
 }
 
-/* Rows `row` and `partner`, which is the same one or the next. */
-static bool run_pair(Rows *r, Em row, Em partner) {
+/* Rows `row` and `partner`, which is the same one or the next; side by side with them every second one up to
+   `end`, if that is given. */
+static bool run_pair(Rows *r, Em row, Em partner, Em end) {
     const EmitterOps *o = r->e->ops;
     Pairs *p = r->pairs;
     Em rows[2] = {row, partner};
+    for (int h = 0; h < 2; h++)
+        p->exists[h] =
+            end.ref ? o->index_less(r->e, o->index_lanes(r->e, rows[h], 2, r->lanes), end) : (Em){0};
     p->alone = arith(r, OP_eq, row, partner);
     p->weight = o->select(r->e, p->alone, constant(r, 0.5), constant(r, 1));
     for (int h = 0; h < 4; h++) {
@@ -762,7 +806,7 @@ static bool run_pair(Rows *r, Em row, Em partner) {
 }
 
 /* A pair that does not fit together is done again: first its first row with itself, then its second. */
-static bool run_until_finished(Rows *r, Em first, Em last) {
+static bool run_until_finished(Rows *r, Em first, Em last, Em end) {
     const EmitterOps *o = r->e->ops;
     Pairs *p = r->pairs;
     o->set(r->e, p->row, first);
@@ -770,7 +814,7 @@ static bool run_until_finished(Rows *r, Em first, Em last) {
     void *repeat = o->repeat_begin(r->e);
     Em row = o->get(r->e, p->row, EM_INDEX, 1), partner = o->get(r->e, p->partner, EM_INDEX, 1);
     o->set(r->e, p->finished, o->constant(r->e, EM_BOOL, 0));
-    bool ok = run_pair(r, row, partner);
+    bool ok = run_pair(r, row, partner, end);
     Em finished = o->get(r->e, p->finished, EM_BOOL, 1), next = o->select(r->e, finished, last, row);
     o->set(r->e, p->row, next);
     o->set(r->e, p->partner, next);
@@ -790,14 +834,37 @@ void pairs_start(Rows *r) {
     make_weights(r);
 }
 
-bool pairs_block(Rows *r, Em first, Em end) {
+/* Pairs one after the other; a last row without a partner is its own. */
+static bool run_single_pairs(Rows *r, Em first, Em end) {
     const EmitterOps *o = r->e->ops;
-    if (!load_filters(r, first)) return false;
-    if (r->k->nsummed) clear_sums(r);
     EmLoop loop = o->loop_begin(r->e, first, end, 2);
     Em last = index_op(r, INDEX_SUB, end, index_of(r, 1));
     last = index_op(r, INDEX_MIN, last, index_op(r, INDEX_ADD, loop.index, index_of(r, 1)));
-    bool ok = run_until_finished(r, loop.index, last);
+    bool ok = run_until_finished(r, loop.index, last, (Em){0});
     o->loop_end(r->e, &loop);
+    return ok;
+}
+
+/* Pairs side by side, as many as a vector has lanes; then those that do not fill one. */
+static bool run_wide_pairs(Rows *r, Em first, Em end) {
+    const EmitterOps *o = r->e->ops;
+    int64_t step = 2 * r->lanes;
+    Em count = index_op(r, INDEX_SUB, end, first);
+    Em whole = index_op(r, INDEX_SUB, end, index_op(r, INDEX_REM, count, index_of(r, step)));
+    bool ok = true;
+    for (int rest = 0; rest < 2 && ok; rest++) {
+        EmLoop loop = o->loop_begin(r->e, rest ? whole : first, rest ? end : whole, step);
+        Em last = index_op(r, INDEX_ADD, loop.index, index_of(r, 1));
+        ok = run_until_finished(r, loop.index, last, rest ? end : (Em){0});
+        o->loop_end(r->e, &loop);
+    }
+    return ok;
+}
+
+bool pairs_block(Rows *r, Em first, Em end) {
+    if (!load_filters(r, first)) return false;
+    if (r->k->nsummed) clear_sums(r);
+    bool ok = r->pairs->plan.wide > 1 ? run_wide_pairs(r, first, end) : run_single_pairs(r, first, end);
+    r->mask = (Em){0};
     return ok;
 }

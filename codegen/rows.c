@@ -37,7 +37,7 @@ static Em index_op(Rows *r, IndexOp op, Em a, Em b) {
 /* Runs body at the vectors of [first, end) of the lane loop: `unroll` at a time while they last, then singly,
    then the masked rest, which exists only if the loop's size is no multiple of the lanes. */
 static void run_lanes(Rows *r, Em first, Em end, int unroll, Body *body) {
-    int lane = r->k->lane_loop;
+    int lane = r->lane_loop;
     int64_t step = r->lanes, size = r->k->size[lane];
     for (int copies = unroll; copies >= 1; copies = copies > 1 ? 1 : 0) {
         int64_t stride = step * copies;
@@ -74,7 +74,7 @@ static double neutral(Op op, EmType type) {
 
 /* Lanes of an accumulator: those along the row, or one per row. */
 static int accumulator_lanes(const Rows *r) {
-    return r->k->lane_loop >= 0 ? r->lanes : 1;
+    return r->lane_loop >= 0 ? r->lanes : 1;
 }
 
 void rows_begin_reductions(Rows *r) {
@@ -170,11 +170,11 @@ void rows_store(Rows *r, const Store *store) {
     o->store(r->e, rows_base(r, store->node), dtype, rows_affine(r, &store->at), stride, value, mask);
 }
 
-/* Keeps an item's value in scratch for later passes or a row operation. */
-static void keep(Rows *r, int item, int64_t bytes, int64_t lead) {
+/* Keeps an element in scratch for later passes or a row operation. */
+static void keep(Rows *r, Em value, int64_t bytes, int64_t lead) {
     const EmitterOps *o = r->e->ops;
-    Em value = rows_value(r, item), at = rows_kept_position(r);
-    int lanes = r->k->lane_loop >= 0 ? r->lanes : 1;
+    Em at = rows_kept_position(r);
+    int lanes = r->lane_loop >= 0 ? r->lanes : 1;
     value = o->splat(r->e, value, lanes);
     if (r->across) at = index_op(r, INDEX_MUL, at, index_of(r, lanes));
     at = index_op(r, INDEX_ADD, at, index_of(r, lead));
@@ -187,8 +187,9 @@ static void keep_row_inputs(Rows *r) {
         const RowOp *row = &r->k->rows[i];
         for (int n = 0; n < row->ninputs; n++) {
             if (r->k->items[row->inputs[n]].stage != r->pass || !rows_input_slot(r, (int)i, n)) continue;
-            keep(r, row->inputs[n], r->row[i][n], r->lead[i]);
-            if (r->pairs) pairs_weigh(r, (int)i, n, r->values[row->inputs[n]]);
+            Em value = rows_value(r, row->inputs[n]);
+            if (r->pairs) value = pairs_input(r, (int)i, n, value);
+            keep(r, value, r->row[i][n], r->lead[i]);
         }
     }
 }
@@ -247,7 +248,7 @@ static void for_stores(Rows *r, bool storing) {
 void rows_element_values(Rows *r, int copy) {
     const Kernel *k = r->k;
     for (size_t i = 0; i < k->nitems; i++)
-        if (r->cached[i] >= 0 && r->first_pass[i] == r->pass) keep(r, (int)i, r->cached[i], 0);
+        if (r->cached[i] >= 0 && r->first_pass[i] == r->pass) keep(r, rows_value(r, (int)i), r->cached[i], 0);
     keep_row_inputs(r);
     for (size_t i = 0; i < r->nreductions; i++)
         if (k->items[r->reductions[i].item].stage == r->pass + 1) accumulate(r, &r->reductions[i], copy);
@@ -284,8 +285,7 @@ bool rows_pass_has_elements(const Rows *r) {
 
 /* Several accumulators hide the latency of additions; argmax keeps one. */
 static int choose_unroll(const Rows *r) {
-    int64_t vectors =
-        r->k->lane_loop >= r->k->nouter && !r->across ? r->k->size[r->k->lane_loop] / r->lanes : 1;
+    int64_t vectors = r->lane_loop >= r->k->nouter && !r->across ? r->k->size[r->lane_loop] / r->lanes : 1;
     int unroll = vectors >= 2 * MAX_UNROLL ? MAX_UNROLL : 1;
     bool reduces = false;
     for (size_t i = 0; i < r->nreductions; i++) {
@@ -300,7 +300,7 @@ static void element_loops(Rows *r, int loop, Em lane_first, Em lane_end) {
     const EmitterOps *o = r->e->ops;
     if (loop == r->k->nloops) {
         element_body(r, 0);
-    } else if (loop == r->k->lane_loop) {
+    } else if (loop == r->lane_loop) {
         run_lanes(r, lane_first, lane_end, r->unroll, element_body);
     } else {
         EmLoop over = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->k->size[loop]), 1);
@@ -350,7 +350,7 @@ static void stream_piece(Rows *r, Em first, Em end) {
  * piece. */
 static void streamed_row(Rows *r) {
     const EmitterOps *o = r->e->ops;
-    Em size = index_of(r, r->k->size[r->k->lane_loop]);
+    Em size = index_of(r, r->k->size[r->lane_loop]);
     rows_forget(r, false);
     r->pass = 0;
     r->unroll = 1;
@@ -376,7 +376,7 @@ static void whole_row(Rows *r, int copy) {
         streamed_row(r);
         return;
     }
-    int lane = r->k->lane_loop;
+    int lane = r->lane_loop;
     Em first = index_of(r, 0), end = index_of(r, lane >= 0 ? r->k->size[lane] : 1);
     rows_forget(r, false);
     for (r->pass = 0; r->pass < r->k->nstages; r->pass++) one_pass(r, first, end);
@@ -385,10 +385,10 @@ static void whole_row(Rows *r, int copy) {
 
 /* ---- Rows and blocks ---- */
 
-/* Outer loops (but the lanes') from the number of the row. */
+/* Outer loops (but the lanes', if it is not pairs that lie there) from the number of the row. */
 void rows_decode(Rows *r, Em unit) {
     for (int l = r->k->nouter - 1; l >= 0; l--) {
-        if (l == r->k->lane_loop) continue;
+        if (l == r->lane_loop && !r->pairs) continue;
         Em size = index_of(r, r->k->size[l]);
         r->loops[l] = index_op(r, INDEX_REM, unit, size);
         unit = index_op(r, INDEX_DIV, unit, size);
@@ -397,7 +397,7 @@ void rows_decode(Rows *r, Em unit) {
 
 static int64_t units_of(const Rows *r) {
     int64_t units = kernel_outer_size(r->k);
-    return r->across ? units / MAX(r->k->size[r->k->lane_loop], 1) : units;
+    return r->across ? units / MAX(r->k->size[r->lane_loop], 1) : units;
 }
 
 static int64_t chunks_of(const Kernel *k) {
@@ -461,7 +461,7 @@ static bool rows_block(Rows *r) {
     EmLoop rows = r->e->ops->loop_begin(r->e, first, end, 1);
     rows_decode(r, rows.index);
     if (r->across)
-        run_lanes(r, index_of(r, 0), index_of(r, r->k->size[r->k->lane_loop]), 1, whole_row);
+        run_lanes(r, index_of(r, 0), index_of(r, r->k->size[r->lane_loop]), 1, whole_row);
     else
         whole_row(r, 0);
     r->e->ops->loop_end(r->e, &rows);
@@ -567,14 +567,14 @@ static size_t element_bytes(EmType type) {
 /* Full vectors of the widest type that varies along the lanes, but no wider than the loop needs. */
 static int choose_lanes(const Rows *r) {
     size_t widest = 4;
-    if (r->k->lane_loop < 0) return 1;
+    if (r->lane_loop < 0) return 1;
     for (size_t i = 0; i < r->k->nitems; i++) {
         const Item *item = &r->k->items[i];
         bool matters = item->inner || item->kind == ITEM_REDUCE || r->across;
         if (matters) widest = MAX(widest, element_bytes(item_type(r->graph, item)));
     }
     int lanes = r->e->vector_bytes / (int)widest;
-    while (lanes > 1 && lanes / 2 >= r->k->size[r->k->lane_loop]) lanes /= 2;
+    while (lanes > 1 && lanes / 2 >= r->k->size[r->lane_loop]) lanes /= 2;
     return lanes;
 }
 
@@ -644,6 +644,8 @@ static bool prepare(Rows *r) {
         EmType type = item_type(r->graph, &k->items[k->items[i].args[0]]);
         r->reductions[r->nreductions++] = (Reduction){.item = (int)i, .op = op, .type = type};
     }
+    r->lane_loop = k->lane_loop;
+    r->lane_step = 1;
     r->across = k->lane_loop >= 0 && k->lane_loop < k->nouter;
     r->lanes = choose_lanes(r);
     if (!pairs_begin(r) || (!r->pairs && !rows_layout_row_ops(r))) return false;

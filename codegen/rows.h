@@ -16,6 +16,8 @@ typedef struct Rows {
     Em params[4];        /* context, scratch, begin, end */
     Em loops[MAX_LOOPS]; /* current places; the lane loop's: of lane 0 */
     int lanes;           /* of a full vector */
+    int lane_loop;       /* neighbours in a vector are neighbours along this loop, */
+    int lane_step;       /* so many steps of it apart */
     bool across;         /* lanes lie across rows */
     Em mask;             /* lanes that exist; ref NULL: all */
     Em *values;          /* per item */
@@ -107,7 +109,7 @@ bool pairs_block(Rows *r, Em first, Em end);
 bool pairs_finish_spectra(Rows *r); /* of one kept index, whose first block is r->block */
 int64_t pairs_spectrum_elements(const Rows *r);
 Em pairs_row_value(Rows *r, int row); /* the element of a row operation; ref NULL: it is in scratch */
-void pairs_weigh(Rows *r, int row, int input, Em value);   /* an element of an input is known */
+Em pairs_input(Rows *r, int row, int input, Em value);     /* an element of an input, 0 where there is none */
 bool pairs_reads_input(const Rows *r, int row, int input); /* by itself: it need not be kept */
 
 /* recurrence.c */

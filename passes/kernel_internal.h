@@ -60,5 +60,8 @@ bool gemm_by_library(const Graph *graph, const Kernel *kernel);
 /* Decides whether the rows of a kernel of transforms are taken in pairs (k->sharing). Outer loops may change
    places. After stages are known, before loops are merged. */
 void kernel_pair_rows(const Graph *graph, Kernel *kernel);
+/* Rows that blocks of paired rows hold a multiple of: where vectors do not divide the length, as many pairs
+   go side by side as a vector has lanes. */
+int64_t kernel_pair_unit(const Graph *graph, const Kernel *kernel);
 
 #endif

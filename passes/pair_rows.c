@@ -80,3 +80,8 @@ void kernel_pair_rows(const Graph *g, Kernel *k) {
     }
     k->sharing = rows > 1 ? rows : 0;
 }
+
+int64_t kernel_pair_unit(const Graph *g, const Kernel *k) {
+    enum { LANES = 16 }; /* of the longest vectors */
+    return transform_length(g, graph_node(g, k->rows[0].node)) % LANES ? 2 * LANES : 2;
+}

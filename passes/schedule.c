@@ -9,7 +9,6 @@ enum {
     LONGEST_CACHED_ROW = 1 << 16, /* elements; longer rows are not passed over twice */
     CHUNK = 8192,                 /* elements of a block that is a piece of a long loop */
     BLOCK_WORK = 16384,           /* elements of a block that is a group of rows */
-    PAIRED_ROWS = 2,              /* blocks of paired rows hold a multiple of so many */
     SPLIT_ROWS = 16,              /* fewer rows than this, and long ones, are cut into chunks */
     LIBRARY_ROWS = 256,           /* rows of a library product that a block computes, at least; */
     LIBRARY_PIECES = 16,          /* and the most blocks that its rows are cut into */
@@ -18,6 +17,10 @@ enum {
 
 static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
+}
+
+static int64_t round_up(int64_t a, int64_t unit) {
+    return ceil_div(a, unit) * unit;
 }
 
 int64_t kernel_outer_size(const Kernel *k) {
@@ -229,7 +232,7 @@ static void choose_blocks(const Graph *graph, Kernel *k) {
     int cut = k->lane_loop;
     bool reduces = has_reduction(k);
     k->rows_per_block = MAX(1, BLOCK_WORK / MAX(length * (across ? k->size[cut] : 1), 1));
-    if (k->sharing) k->rows_per_block = ceil_div(k->rows_per_block, PAIRED_ROWS) * PAIRED_ROWS;
+    if (k->sharing) k->rows_per_block = round_up(k->rows_per_block, kernel_pair_unit(graph, k));
     k->blocks = k->sharing ? units / k->sharing * ceil_div(k->sharing, k->rows_per_block)
                            : ceil_div(units, k->rows_per_block);
     if (k->nrows || cut < 0) return;
@@ -264,7 +267,7 @@ static void choose_summed_blocks(const Graph *graph, Kernel *k) {
     int64_t summed = 1;
     for (int l = k->nouter - k->nsummed; l < k->nouter; l++) summed *= k->size[l];
     int64_t kept = kernel_outer_size(k) / MAX(summed, 1);
-    int64_t unit = k->sharing ? PAIRED_ROWS : 1, least = ceil_div(ceil_div(summed, 32), unit) * unit;
+    int64_t least = round_up(ceil_div(summed, 32), k->sharing ? kernel_pair_unit(graph, k) : 1);
     k->rows_per_block = MIN(MAX(k->rows_per_block, least), MAX(summed, 1));
     int64_t per_kept = ceil_div(summed, k->rows_per_block);
     k->blocks = kept * per_kept;
