@@ -97,7 +97,10 @@ static Em guard_mask(Rows *r, int guard) {
     return mask;
 }
 
-static Em load_item(Rows *r, const Item *item) {
+static Em load_item(Rows *r, int i) {
+    const Item *item = &r->k->items[i];
+    Em value;
+    if (tile_load(r, i, &value)) return value;
     int64_t stride = rows_lane_stride(r, &item->at);
     Em mask = guard_mask(r, item->guard);
     int lanes = stride || mask.lanes > 1 ? r->lanes : 1;
@@ -150,7 +153,7 @@ static Em compute(Rows *r, int i) {
         return r->e->ops->constant(r->e, item_type(r->graph, item),
                                    graph_node(r->graph, item->node)->attrs->value);
     case ITEM_INDEX: return index_item(r, item);
-    case ITEM_LOAD: return load_item(r, item);
+    case ITEM_LOAD: return load_item(r, i);
     case ITEM_GUARDED: return guarded_item(r, item);
     case ITEM_ROW: return row_item(r, item);
     default: return pointwise_item(r, item);

@@ -22,6 +22,7 @@
 enum {
     FEWEST_LANES = 4, /* vectors shorter than this, where the target has longer ones, are not worth it */
     WIDEST_PLANES = 1 << 19, /* bytes of all pairs side by side */
+    MOST_TILED = 64,         /* items of a kernel, which a tile repeats for every position */
     PLANE_PAD = 320,         /* bytes: planes at unequal offsets of a page */
     LINE = 64,               /* bytes of a cache line */
     PREFETCHED =
@@ -74,6 +75,7 @@ typedef struct Pairs {
     Em loops[4][MAX_LOOPS]; /* of both rows, and of the next pair's */
     Em exists[2];           /* pairs side by side: the lanes that have a row; ref NULL: all */
     bool prefetches;
+    Tile *tile;                        /* pairs side by side: passes go by tiles; NULL: element by element */
     int vector;                        /* number of the last vector of bins that was emitted */
     Em partner, row, finished, loaded; /* variables: the pair, whether it is done, whose K is loaded */
     Em alone, weight;                  /* of the current pair: a row with itself; its weight in sums */
@@ -245,7 +247,7 @@ bool pairs_begin(Rows *r) {
     p->plan = plan;
     p->type = em_type_of(plan.dtype);
     p->length = kernel_inner_size(k);
-    p->first_pass_waits = first_pass_may_wait(r);
+    p->first_pass_waits = plan.wide == 1 && first_pass_may_wait(r);
     p->prefetches = kernel_outer_size(k) * p->length * (int64_t)frax_dtype_size(plan.dtype) >= PREFETCHED;
     for (int h = 0; h < 2; h++) {
         p->values[h] = h ? mem_calloc(k->nitems + 1, sizeof **p->values) : r->values;
@@ -257,6 +259,7 @@ bool pairs_begin(Rows *r) {
         r->lane_loop = k->nouter - 1;
         r->lane_step = 2;
         p->prefetches = false;
+        if (k->nitems <= MOST_TILED && !(p->tile = tile_create(r))) return false;
     }
     r->apart = (plan.elements * 8 + 4095) / 4096 * 4096 + PLANE_PAD; /* 8: what is kept may be f64 */
     if (!p->values[1] || !p->known[1]) return false;
@@ -271,6 +274,7 @@ void pairs_end(Rows *r) {
     r->known = p->known[0];
     mem_free(p->values[1]);
     mem_free(p->known[1]);
+    tile_free(p->tile);
     mem_free(p);
     r->pairs = NULL;
 }
@@ -522,20 +526,42 @@ static void forget_elements(Rows *r) {
     }
 }
 
+/* At the positions of a tile one after the other. */
+static void run_tile(Rows *r, Em first) {
+    tile_begin(r, r->pairs->tile, first);
+    for (int i = 0; i < r->lanes; i++) {
+        forget_elements(r);
+        tile_select(r, i);
+        run_body(r);
+    }
+    tile_end(r);
+    forget_elements(r);
+}
+
+static void run_vector(Rows *r, Em at, Em mask) {
+    set_place(r, at, mask);
+    forget_elements(r);
+    run_body(r);
+    forget_elements(r);
+}
+
+/* The pass by itself: by tiles while these are full, by vectors, and by the rest of a vector. */
 static void run_pass_alone(Rows *r) {
     const EmitterOps *o = r->e->ops;
-    int64_t lanes = r->pairs->plan.lanes, whole = r->pairs->length / lanes * lanes;
-    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, whole), lanes);
-    set_place(r, loop.index, (Em){0});
-    forget_elements(r);
-    run_body(r);
-    forget_elements(r);
+    const Pairs *p = r->pairs;
+    int64_t lanes = p->plan.lanes, tile = p->tile ? r->lanes : p->length + 1;
+    int64_t tiled = p->length / tile * tile, whole = p->length / lanes * lanes;
+    if (tiled) {
+        EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, tiled), tile);
+        run_tile(r, loop.index);
+        o->loop_end(r->e, &loop);
+    }
+    EmLoop loop = o->loop_begin(r->e, index_of(r, tiled), index_of(r, whole), lanes);
+    run_vector(r, loop.index, (Em){0});
     o->loop_end(r->e, &loop);
-    if (whole == r->pairs->length) return;
+    if (whole == p->length) return;
     Em lane = o->index_lanes(r->e, index_of(r, 0), 1, r->lanes);
-    set_place(r, index_of(r, whole), o->index_less(r->e, lane, index_of(r, r->pairs->length - whole)));
-    run_body(r);
-    forget_elements(r);
+    run_vector(r, index_of(r, whole), o->index_less(r->e, lane, index_of(r, p->length - whole)));
     r->mask = (Em){0};
 }
 
@@ -740,15 +766,15 @@ static bool run_stage(Rows *r, int stage, bool *has_body) {
         else
             filters[nfilters++] = row;
     }
-    *has_body = nfilters || direct >= 0;
+    *has_body = (nfilters || direct >= 0) && r->pairs->plan.wide == 1;
     for (int s = 0; s < n && ok; s++) {
         bool last = s == n - 1;
-        Step step = {stage, slots[s], last ? direct : -1, last && sums, last && direct >= 0 && !nfilters};
+        Step step = {stage, slots[s], last ? direct : -1, last && sums, last && *has_body && !nfilters};
         ok = run_step(r, step);
     }
     if (sums && !n) add_kept_spectra(r, stage);
     for (int i = 0; i < nfilters && ok; i++)
-        ok = run_step(r, (Step){stage, NULL, filters[i], false, i == nfilters - 1});
+        ok = run_step(r, (Step){stage, NULL, filters[i], false, *has_body && i == nfilters - 1});
     return ok;
 }
 

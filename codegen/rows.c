@@ -165,6 +165,7 @@ void rows_store(Rows *r, const Store *store) {
     int64_t stride = rows_lane_stride(r, &store->at);
     Em value = rows_value(r, store->item);
     FraxDType dtype = graph_type(r->graph, store->node)->dtype;
+    if (tile_store(r, store, value)) return;
     if (stride) value = o->splat(r->e, value, r->lanes);
     Em mask = value.lanes > 1 ? r->mask : (Em){0};
     o->store(r->e, rows_base(r, store->node), dtype, rows_affine(r, &store->at), stride, value, mask);

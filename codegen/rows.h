@@ -46,6 +46,7 @@ typedef struct Rows {
     int64_t wide[MAX_ROW_OPS][2];     /* and of the input rows as f64 */
     Em block;                         /* number of the current block */
     struct Pairs *pairs;              /* rows are taken in pairs; NULL: one by one */
+    struct Tile *tile;                /* of rows side by side, see tile.c; NULL: elements go one by one */
     int half;                         /* which row of the pair `values` are of; */
     int64_t apart; /* bytes in scratch from what is kept of the first row to the second's */
     size_t scratch;
@@ -111,6 +112,16 @@ int64_t pairs_spectrum_elements(const Rows *r);
 Em pairs_row_value(Rows *r, int row); /* the element of a row operation; ref NULL: it is in scratch */
 Em pairs_input(Rows *r, int row, int input, Em value);     /* an element of an input, 0 where there is none */
 bool pairs_reads_input(const Rows *r, int row, int input); /* by itself: it need not be kept */
+
+/* tile.c: as many positions as there are lanes, all at once; see there */
+typedef struct Tile Tile;
+Tile *tile_create(const Rows *r); /* NULL: out of memory */
+void tile_free(Tile *tile);
+void tile_begin(Rows *r, Tile *tile, Em first); /* positions from `first` on */
+void tile_select(Rows *r, int place);           /* what follows is at this position of it */
+void tile_end(Rows *r);                         /* stores */
+bool tile_load(Rows *r, int item, Em *value);   /* false: not by tiles */
+bool tile_store(Rows *r, const Store *store, Em value);
 
 /* recurrence.c */
 void rows_layout_recurrence(Rows *r, int row);
