@@ -242,7 +242,12 @@ static void product_function(Rows *r) {
 
 bool emit_matmul(Emitter *e, Program *program, int kernel) {
     const Kernel *k = &program->kernels[kernel].kernel;
-    Rows r = {.e = e, .program = program, .graph = program->graph, .k = k};
+    Rows r = {.e = e,
+              .program = program,
+              .graph = program->graph,
+              .k = k,
+              .lane_loop = k->lane_loop,
+              .lane_step = 1};
     r.values = mem_calloc(k->nitems + 1, sizeof *r.values);
     r.known = mem_calloc(k->nitems + 1, 1);
     r.bases = mem_calloc(program->graph->count, sizeof *r.bases);

@@ -645,8 +645,6 @@ static bool prepare(Rows *r) {
         EmType type = item_type(r->graph, &k->items[k->items[i].args[0]]);
         r->reductions[r->nreductions++] = (Reduction){.item = (int)i, .op = op, .type = type};
     }
-    r->lane_loop = k->lane_loop;
-    r->lane_step = 1;
     r->across = k->lane_loop >= 0 && k->lane_loop < k->nouter;
     r->lanes = choose_lanes(r);
     if (!pairs_begin(r) || (!r->pairs && !rows_layout_row_ops(r))) return false;
@@ -657,6 +655,8 @@ static bool prepare(Rows *r) {
 bool emit_rows(Emitter *e, Program *program, int kernel) {
     ProgramKernel *pk = &program->kernels[kernel];
     Rows r = {.e = e, .program = program, .graph = program->graph, .k = &pk->kernel};
+    r.lane_loop = r.k->lane_loop;
+    r.lane_step = 1;
     bool ok = prepare(&r);
     if (ok) {
         pk->scratch = r.scratch;

@@ -69,8 +69,31 @@ static Value lower_recurrence(Graph *to, const Node *node, const Value *args) {
                                            : g_exponential_correlation(to, x, args[1], args[2], how);
 }
 
-/* Recurrences; pads between elements; and sums of no rows at all, which no row operation would come to write.
- */
+/* The axes along which a transform that v depends on, element by element, runs; 0: there is none. */
+static uint32_t transformed_axes(const Graph *g, Value v, int *budget) {
+    const Node *node = graph_node(g, v);
+    if ((*budget)-- <= 0) return 0;
+    if (node->op == OP_spectral) return node->attrs->axes;
+    if (!op_is_pointwise(node->op)) return 0;
+    for (int i = 0; i < node->nargs; i++) {
+        uint32_t axes = transformed_axes(g, node->args[i], budget);
+        if (axes) return axes;
+    }
+    return 0;
+}
+
+/* A sum over rows that a transform makes is a sum along each row, within the transform's kernel, and one over
+   the few numbers that are left. */
+static Value split_reduction(Graph *to, const Graph *from, const Node *node, Value x) {
+    enum { NODES = 64 };
+    int budget = NODES;
+    uint32_t along = transformed_axes(from, node->args[0], &budget), across = node->attrs->axes & ~along;
+    if (node->op == OP_argmax || !along || !across || (along & ~node->attrs->axes)) return NO_VALUE;
+    return g_reduce(to, node->op, g_reduce(to, node->op, x, along), across);
+}
+
+/* Recurrences; pads between elements; sums over rows of transforms; and sums of no rows at all, which no row
+   operation would come to write. */
 static Value lower_node(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
     (void)context;
     const Node *node = graph_node(from, v);
@@ -82,6 +105,7 @@ static Value lower_node(Graph *to, const Graph *from, Value v, const Value *args
         return guard_to_check(to, &guard);
     }
     if (op_is_recurrence(node->op)) return lower_recurrence(to, node, args);
+    if (op_is_reduction(node->op)) return split_reduction(to, from, node, args[0]);
     if (node->op != OP_pad) return NO_VALUE;
     Value x = args[0];
     const Shape *shape = &graph_type(from, node->args[0])->shape;
