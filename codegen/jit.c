@@ -20,7 +20,8 @@
 
 static const char pipeline[] = "function(sroa,early-cse<memssa>,simplifycfg,instcombine<no-verify-fixpoint>,"
                                "loop-mssa(loop-rotate,licm),gvn,"
-                               "instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),adce)";
+                               "instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),adce),"
+                               "globaldce,constmerge";
 
 /* ---- The host ---- */
 

@@ -10,6 +10,7 @@
  * transforms of the kernel.
  */
 #include "kernel_internal.h"
+#include <string.h>
 
 bool is_generated_length(FraxDType dtype, int64_t n) {
     enum { LONGEST_BYTES = 1 << 19 };
@@ -21,20 +22,34 @@ bool is_generated_length(FraxDType dtype, int64_t n) {
     return n == 1;
 }
 
-/* Samples of the transform of an operation along one axis; 0: it has several, or is another operation. */
-static int64_t transform_length(const Graph *g, const Node *node) {
+/* The axes of a transform of one or two axes, last one last; their number, 0 for anything else. */
+static int transform_lengths(const Graph *g, const Node *node, int64_t lengths[2]) {
+    int n = 0;
     if (node->op != OP_spectral && node->op != OP_cross_spectrum) return 0;
-    if (__builtin_popcount(node->attrs->axes) != 1) return 0;
-    return graph_type(g, node->args[0])->shape.dims[__builtin_ctz(node->attrs->axes)];
+    if (__builtin_popcount(node->attrs->axes) > 2) return 0;
+    const Shape *x = &graph_type(g, node->args[0])->shape;
+    for (int i = 0; i < x->rank; i++)
+        if (node->attrs->axes >> i & 1) lengths[n++] = x->dims[i];
+    return n;
+}
+
+/* Lines of an image go through the second cache. */
+static bool is_generated(FraxDType dtype, const int64_t *lengths, int n) {
+    enum { LARGEST_IMAGE = 1 << 20 };
+    for (int i = 0; i < n; i++)
+        if (!is_generated_length(dtype, lengths[i]) || (n == 2 && lengths[i] == 1)) return false;
+    return n == 1 || (n == 2 && lengths[0] * lengths[1] <= LARGEST_IMAGE);
 }
 
 static bool same_transforms(const Graph *g, const Kernel *k) {
     const Node *first = graph_node(g, k->rows[0].node);
-    int64_t n = transform_length(g, first);
-    if (!is_generated_length(first->type.dtype, n)) return false;
+    int64_t lengths[2], others[2];
+    int n = transform_lengths(g, first, lengths);
+    if (!is_generated(first->type.dtype, lengths, n) || k->nloops - k->nouter != n) return false;
     for (size_t r = 1; r < k->nrows; r++) {
         const Node *node = graph_node(g, k->rows[r].node);
-        if (node->type.dtype != first->type.dtype || transform_length(g, node) != n) return false;
+        if (node->type.dtype != first->type.dtype || transform_lengths(g, node, others) != n) return false;
+        if (memcmp(lengths, others, sizeof *lengths * (size_t)n)) return false;
     }
     return true;
 }
@@ -65,8 +80,7 @@ static bool moves_tables(const Kernel *k, int loop) {
 
 void kernel_pair_rows(const Graph *g, Kernel *k) {
     int first = 0;
-    bool fits = k->nrows && k->nloops - k->nouter == 1 && same_transforms(g, k) && sums_come_last(g, k) &&
-                !has_argmax(g, k);
+    bool fits = k->nrows && same_transforms(g, k) && sums_come_last(g, k) && !has_argmax(g, k);
     if (!fits) return;
     for (int l = 0; l < k->nouter - k->nsummed; l++) {
         if (!moves_tables(k, l)) continue;
@@ -83,5 +97,7 @@ void kernel_pair_rows(const Graph *g, Kernel *k) {
 
 int64_t kernel_pair_unit(const Graph *g, const Kernel *k) {
     enum { LANES = 16 }; /* of the longest vectors */
-    return transform_length(g, graph_node(g, k->rows[0].node)) % LANES ? 2 * LANES : 2;
+    int64_t lengths[2];
+    int n = transform_lengths(g, graph_node(g, k->rows[0].node), lengths);
+    return n == 1 && lengths[0] % LANES ? 2 * LANES : 2;
 }
