@@ -349,7 +349,8 @@ static int missing_slots(Rows *r, int stage, Slot **slots) {
             if (!listed) slots[n++] = slot;
         }
     for (int row = 0; row < (int)r->k->nrows; row++) {
-        if (r->k->rows[row].stage != stage || !pairs_is_filter(r, row) || !pairs_filters_in_place(r, row)) continue;
+        if (r->k->rows[row].stage != stage || !pairs_is_filter(r, row) || !pairs_filters_in_place(r, row))
+            continue;
         for (int s = 0; s < n - 1; s++) {
             if (slots[s] != pairs_slot(r, row, 0)) continue;
             slots[s] = slots[n - 1];

@@ -92,7 +92,8 @@ void kernel_pair_rows(const Graph *g, Kernel *k) {
         if (moves_tables(k, l)) return;
         rows *= k->size[l];
     }
-    k->sharing = rows > 1 ? rows : 0;
+    bool image = k->nloops - k->nouter == 2;
+    k->sharing = rows > 1 || image ? rows : 0;
 }
 
 int64_t kernel_pair_unit(const Graph *g, const Kernel *k) {
