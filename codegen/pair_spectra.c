@@ -111,6 +111,12 @@ static bool make_order(Rows *r, const PairPlan *plan, Order *order) {
 
 /* ---- K ---- */
 
+static Em filter_plane(Rows *r, const Filter *filter, int part) {
+    const Pairs *p = r->pairs;
+    if (!p->prepared) return pairs_plane(r, filter->planes, part);
+    return r->e->ops->pointer(r->e, p->filter_base, index_of(r, filter->planes + part * r->apart));
+}
+
 /* K's part at a bin of the half spectrum; `line`: that of the first axis, if there are two. */
 static Em table_element(Rows *r, const Table *table, Em line, Em bin) {
     if (table->is_constant) return pairs_constant(r, table->constant);
@@ -137,7 +143,7 @@ static void fill_line(Rows *r, const Filter *filter, const Order *order, Em line
         line = o->select(r->e, pairs_arith(r, OP_lt, factor[1], pairs_constant(r, 0)), opposite, line);
     for (int part = 0; part < 2; part++) {
         Em k = scaled_part(r, table_element(r, &filter->op->tables[part], line, bin), factor[part]);
-        store_linear(r, pairs_plane(r, filter->planes, part), index_op(r, INDEX_ADD, start, loop.index), k);
+        store_linear(r, filter_plane(r, filter, part), index_op(r, INDEX_ADD, start, loop.index), k);
     }
     o->loop_end(r->e, &loop);
 }
@@ -152,7 +158,7 @@ static void fill_end(Rows *r, const Filter *filter, Em line, Em opposite, int64_
         Em other = table_element(r, &filter->op->tables[part], opposite, index_of(r, bin));
         k = pairs_arith(r, OP_mul, pairs_arith(r, part ? OP_sub : OP_add, k, other), half);
         if (part) k = o->select(r->e, alone, pairs_constant(r, 0), k);
-        store_linear(r, pairs_plane(r, filter->planes, part), at, k);
+        store_linear(r, filter_plane(r, filter, part), at, k);
     }
 }
 
@@ -180,20 +186,24 @@ static bool make_orders(Rows *r, Order orders[2]) {
            make_order(r, &r->pairs->plan, &orders[1]);
 }
 
-/* They may be there from the block before. */
+bool pairs_fill_filters(Rows *r, Em row) {
+    Order orders[2];
+    if (!make_orders(r, orders)) return false;
+    rows_decode(r, row);
+    for (int i = 0; i < r->pairs->nfilters; i++) load_filter(r, &r->pairs->filters[i], orders);
+    return true;
+}
+
 bool pairs_load_filters(Rows *r, Em row) {
     const EmitterOps *o = r->e->ops;
     Pairs *p = r->pairs;
+    if (!p->nfilters || p->prepared) return true;
     Em group = index_op(r, INDEX_DIV, row, index_of(r, r->k->sharing));
-    Order orders[2];
-    if (!p->nfilters) return true;
-    if (!make_orders(r, orders)) return false;
     EmIf missing = o->if_begin(r->e, pairs_arith(r, OP_ne, o->get(r->e, p->loaded, EM_INDEX, 1), group));
-    rows_decode(r, row);
-    for (int i = 0; i < p->nfilters; i++) load_filter(r, &p->filters[i], orders);
+    bool ok = pairs_fill_filters(r, row);
     o->set(r->e, p->loaded, group);
     o->if_end(r->e, &missing);
-    return true;
+    return ok;
 }
 
 static bool is_zero(const Table *table) {
@@ -202,13 +212,13 @@ static bool is_zero(const Table *table) {
 
 void pairs_multiply(Rows *r, int row, Em at, Em *re, Em *im) {
     const RowOp *op = &r->k->rows[row];
-    int64_t planes = r->pairs->filters[r->pairs->filter_of[row]].planes;
-    Em kr = load_shared(r, pairs_plane(r, planes, 0), at), x = *re, y = *im;
+    const Filter *filter = &r->pairs->filters[r->pairs->filter_of[row]];
+    Em kr = load_shared(r, filter_plane(r, filter, 0), at), x = *re, y = *im;
     if (op->tables[0].negated) kr = pairs_arith(r, OP_sub, pairs_constant(r, -0.0), kr);
     *re = pairs_arith(r, OP_mul, x, kr);
     *im = pairs_arith(r, OP_mul, y, kr);
     if (is_zero(&op->tables[1])) return;
-    Em ki = load_shared(r, pairs_plane(r, planes, 1), at);
+    Em ki = load_shared(r, filter_plane(r, filter, 1), at);
     bool negated = op->tables[1].negated;
     *re = pairs_arith(r, negated ? OP_add : OP_sub, *re, pairs_arith(r, OP_mul, y, ki));
     *im = pairs_arith(r, negated ? OP_sub : OP_add, *im, pairs_arith(r, OP_mul, x, ki));

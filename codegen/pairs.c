@@ -112,7 +112,8 @@ static int filter_for(Rows *r, const RowOp *op) {
         if (same_table(&p->filters[i].op->tables[0], &op->tables[0]) &&
             same_table(&p->filters[i].op->tables[1], &op->tables[1]))
             return i;
-    p->filters[p->nfilters] = (Filter){op, reserve_planes(r)};
+    int64_t planes = p->prepared ? 2 * r->apart * p->nfilters : reserve_planes(r);
+    p->filters[p->nfilters] = (Filter){op, planes};
     return p->nfilters++;
 }
 
@@ -134,8 +135,21 @@ static bool first_pass_may_wait(const Rows *r) {
     return true;
 }
 
+/* All rows share filters that stay the same from run to run. */
+static bool filters_stay(const Rows *r) {
+    const Kernel *k = r->k;
+    for (size_t i = 0; i < k->nrows; i++)
+        for (int t = 0; t < 2 && pairs_is_filter(r, (int)i); t++) {
+            const Table *table = &k->rows[i].tables[t];
+            if (!table->is_constant && graph_node(r->graph, table->node)->region != REGION_STATIC)
+                return false;
+        }
+    return !k->is_static && k->sharing == kernel_outer_size(k);
+}
+
 static void layout(Rows *r) {
     Pairs *p = r->pairs;
+    p->prepared = filters_stay(r);
     for (int row = 0; row < (int)r->k->nrows; row++)
         for (int n = 0; n < r->k->rows[row].ninputs; n++) {
             if (pairs_slot(r, row, n)) continue;
@@ -234,6 +248,7 @@ bool pairs_begin(Rows *r) {
     r->apart = plane_bytes(r);
     layout(r);
     reserve_columns(r);
+    if (p->prepared && p->nfilters) program_prepare(r->program, k->id, (size_t)(2 * r->apart * p->nfilters));
     return true;
 }
 
@@ -332,9 +347,22 @@ static bool run_until_finished(Rows *r, Em first, Em last, Em end) {
     return ok;
 }
 
+static void find_filters(Rows *r) {
+    const EmitterOps *o = r->e->ops;
+    Em statics = o->load_pointer(r->e, r->params[0], offsetof(KernelContext, statics));
+    int64_t at = (int64_t)r->program->kernels[r->k->id].prepared_at;
+    r->pairs->filter_base = o->pointer(r->e, statics, index_of(r, at));
+}
+
+bool pairs_prepare(Rows *r) {
+    find_filters(r);
+    return pairs_fill_filters(r, index_of(r, 0));
+}
+
 void pairs_start(Rows *r) {
     const EmitterOps *o = r->e->ops;
     Pairs *p = r->pairs;
+    if (p->prepared) find_filters(r);
     Em *const indices[] = {&p->row, &p->partner, &p->loaded};
     for (size_t i = 0; i < COUNT(indices); i++) *indices[i] = o->variable(r->e, EM_INDEX, 1);
     p->finished = o->variable(r->e, EM_BOOL, 1);

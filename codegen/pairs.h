@@ -47,6 +47,8 @@ typedef struct Pairs {
     int nslots;
     Filter filters[MAX_ROW_OPS];
     int nfilters, filter_of[MAX_ROW_OPS];
+    bool prepared; /* filters are in static memory, from filter_base on, not in scratch */
+    Em filter_base;
     int64_t planes[MAX_ROW_OPS]; /* of each filtered row */
     Em now[MAX_ROW_OPS][2];      /* its elements at the current place; ref NULL: in its planes */
     bool first_pass_waits;       /* until the first transform of the pair */
@@ -80,7 +82,8 @@ Em pairs_load(Rows *r, Em base, Em at);
 void pairs_store(Rows *r, Em base, Em at, Em value);
 
 /* pair_spectra.c */
-bool pairs_load_filters(Rows *r, Em row);                     /* of the group of rows that `row` belongs to */
+bool pairs_fill_filters(Rows *r, Em row); /* of the group of rows that `row` belongs to */
+bool pairs_load_filters(Rows *r, Em row); /* the same, if they are not there from the block before */
 void pairs_multiply(Rows *r, int row, Em at, Em *re, Em *im); /* z·K, for K with its signs */
 void pairs_clear_sums(Rows *r);
 void pairs_add_crosses(Rows *r, Em at, Em re, Em im); /* of the current step's stage */

@@ -84,6 +84,12 @@ void program_destroy(Program *p) {
     *p = (Program){0};
 }
 
+void program_prepare(Program *p, int kernel, size_t bytes) {
+    p->kernels[kernel].prepared = bytes;
+    p->kernels[kernel].prepared_at = p->static_bytes;
+    p->static_bytes += (bytes + 63) / 64 * 64;
+}
+
 FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *context, LLVMModuleRef *module,
                         FraxError *err) {
     LlvmEmitter *emitter = llvm_emitter_create(target);

@@ -22,7 +22,10 @@ typedef void KernelFunction(const KernelContext *context, char *scratch, int64_t
 
 typedef struct ProgramKernel {
     Kernel kernel;
-    size_t scratch; /* bytes for each thread */
+    size_t scratch;     /* bytes for each thread */
+    size_t prepared;    /* bytes of filters that frax_kN_prepare writes once, at prepared_at in the static
+                           memory; */
+    size_t prepared_at; /* 0: there is no such function */
     bool has_finish;
     double work; /* element visits, to judge whether threads pay */
 } ProgramKernel;
@@ -41,7 +44,10 @@ typedef struct Program {
 FraxStatus program_create(const Graph *graph, Program *program, FraxError *err);
 void program_destroy(Program *program);
 
-/* Emits all kernels but library products: functions frax_k0, frax_k0_finish, … */
+/* Gives a kernel static memory beside the tables' for its filters. */
+void program_prepare(Program *program, int kernel, size_t bytes);
+
+/* Emits all kernels but library products: functions frax_k0, frax_k0_finish, frax_k0_prepare, … */
 FraxStatus program_emit(Program *program, const HostTarget *target, LLVMContextRef *context,
                         LLVMModuleRef *module, FraxError *err);
 

@@ -510,6 +510,17 @@ static bool main_function(Rows *r) {
     return ok;
 }
 
+/* Filters that stay the same from run to run are brought into the order of the transforms once. */
+static bool prepare_function(Rows *r) {
+    char name[40];
+    snprintf(name, sizeof name, "frax_k%d_prepare", r->k->id);
+    r->e->ops->function_begin(r->e, name, KERNEL_PARAMS, r->params);
+    rows_load_bases(r);
+    bool ok = pairs_prepare(r);
+    r->e->ops->function_end(r->e);
+    return ok;
+}
+
 /* Combines the chunks of each row in order, then does what follows from the whole. */
 static void finish_reductions(Rows *r) {
     const EmitterOps *o = r->e->ops;
@@ -661,7 +672,8 @@ bool emit_rows(Emitter *e, Program *program, int kernel) {
     if (ok) {
         pk->scratch = r.scratch;
         pk->has_finish = pk->kernel.workspace > 0;
-        ok = main_function(&r) && (!pk->has_finish || finish_function(&r));
+        ok = main_function(&r) && (!pk->has_finish || finish_function(&r)) &&
+             (!pk->prepared || prepare_function(&r));
     }
     pairs_end(&r);
     mem_free(r.values);

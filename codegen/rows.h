@@ -105,7 +105,8 @@ Em rows_partial_spectrum(Rows *r, Em block, int row, Part part);     /* a block'
 /* pairs.c; false: out of memory */
 bool pairs_begin(Rows *r); /* r->pairs, if rows can be taken in pairs, with all their scratch */
 void pairs_end(Rows *r);
-void pairs_start(Rows *r); /* at the start of a function */
+void pairs_start(Rows *r);   /* at the start of a function */
+bool pairs_prepare(Rows *r); /* fills the filters that stay: see ProgramKernel.prepared */
 bool pairs_block(Rows *r, Em first, Em end);
 bool pairs_finish_spectra(Rows *r); /* of one kept index, whose first block is r->block */
 int64_t pairs_spectrum_elements(const Rows *r);

@@ -1,6 +1,6 @@
 /* cache.c — see cache.h. An entry is
  *
- *     Header | scratch bytes of each kernel (u64) | FftShape of each transform | object code
+ *     Header | scratch and prepared bytes of each kernel (u64) | FftShape of each transform | object code
  *
  * and its name the hash of the key. The header repeats a second hash of the key and holds a checksum of all
  * that follows it.
@@ -87,7 +87,8 @@ static bool header_fits(const Header *h, const Text *key, const Program *p, size
     if (h->kernels != (uint64_t)p->nkernels || h->ffts > (uint64_t)p->nkernels * MAX_ROW_OPS ||
         h->object_bytes > size)
         return false;
-    return size == sizeof *h + h->kernels * sizeof(uint64_t) + h->ffts * sizeof(FftShape) + h->object_bytes;
+    return size ==
+           sizeof *h + h->kernels * 2 * sizeof(uint64_t) + h->ffts * sizeof(FftShape) + h->object_bytes;
 }
 
 static bool unpack(const char *data, const Header *h, Program *p, char **object, size_t *size) {
@@ -96,10 +97,11 @@ static bool unpack(const char *data, const Header *h, Program *p, char **object,
     *size = (size_t)h->object_bytes;
     *object = mem_alloc(*size);
     if (!*object) return false;
-    for (int k = 0; k < p->nkernels; k++, at += sizeof(uint64_t)) {
-        uint64_t scratch;
-        memcpy(&scratch, at, sizeof scratch);
-        p->kernels[k].scratch = (size_t)scratch;
+    for (int k = 0; k < p->nkernels; k++, at += 2 * sizeof(uint64_t)) {
+        uint64_t bytes[2];
+        memcpy(bytes, at, sizeof bytes);
+        p->kernels[k].scratch = (size_t)bytes[0];
+        if (bytes[1]) program_prepare(p, k, (size_t)bytes[1]);
     }
     if (h->ffts) memcpy(p->ffts, at, (size_t)h->ffts * sizeof *p->ffts);
     p->nffts = (size_t)h->ffts;
@@ -132,8 +134,8 @@ void cache_store(const Text *key, const Program *p, const char *object, size_t s
     memcpy(h.magic, magic, sizeof magic);
     text_append(&entry, (const char *)&h, sizeof h);
     for (int k = 0; k < p->nkernels; k++) {
-        uint64_t scratch = p->kernels[k].scratch;
-        text_append(&entry, (const char *)&scratch, sizeof scratch);
+        uint64_t bytes[2] = {p->kernels[k].scratch, p->kernels[k].prepared};
+        text_append(&entry, (const char *)bytes, sizeof bytes);
     }
     text_append(&entry, (const char *)p->ffts, p->nffts * sizeof *p->ffts);
     text_append(&entry, object, size);

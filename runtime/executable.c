@@ -28,7 +28,7 @@ struct Executable {
     /* Compiled programs: */
     Program program;
     JitCode *code;
-    KernelFunction **main, **finish; /* per kernel; NULL where there is nothing to call */
+    KernelFunction **main, **finish, **prepare; /* per kernel; NULL where there is nothing to call */
     const void **plans;
     struct Check *checks; /* one for each of the graph's */
     bool checks_before, checks_after;
@@ -272,26 +272,32 @@ static void *runtime_symbol(const char *name) {
     return NULL;
 }
 
+/* frax_kN and what follows; `wanted`: it has to be there. */
+static FraxStatus find_function(const Executable *exe, int kernel, const char *suffix, bool wanted,
+                                KernelFunction **function, FraxError *err) {
+    char name[48];
+    snprintf(name, sizeof name, "frax_k%d%s", kernel, suffix);
+    void *f = wanted ? jit_function(exe->code, name) : NULL;
+    memcpy(function, &f, sizeof f);
+    return wanted && !f ? fail(err, FRAX_INTERNAL, "generated code lacks %s", name) : FRAX_OK;
+}
+
 static FraxStatus find_functions(Executable *exe, FraxError *err) {
     size_t n = (size_t)MAX(exe->program.nkernels, 1);
     exe->main = mem_calloc(n, sizeof *exe->main);
     exe->finish = mem_calloc(n, sizeof *exe->finish);
-    if (!exe->main || !exe->finish) return fail_memory(err, "linking");
-    for (int i = 0; i < exe->program.nkernels; i++) {
-        const Kernel *k = &exe->program.kernels[i].kernel;
-        char name[40];
+    exe->prepare = mem_calloc(n, sizeof *exe->prepare);
+    if (!exe->main || !exe->finish || !exe->prepare) return fail_memory(err, "linking");
+    FraxStatus status = FRAX_OK;
+    for (int i = 0; i < exe->program.nkernels && !status; i++) {
+        const ProgramKernel *pk = &exe->program.kernels[i];
+        const Kernel *k = &pk->kernel;
         if (!k->blocks || k->kind == KERNEL_GEMM) continue;
-        snprintf(name, sizeof name, "frax_k%d", i);
-        void *f = jit_function(exe->code, name), *finish = NULL;
-        memcpy(&exe->main[i], &f, sizeof f);
-        if (k->workspace) {
-            snprintf(name, sizeof name, "frax_k%d_finish", i);
-            finish = jit_function(exe->code, name);
-            memcpy(&exe->finish[i], &finish, sizeof finish);
-        }
-        if (!f || (k->workspace && !finish)) return fail(err, FRAX_INTERNAL, "generated code lacks %s", name);
+        status = find_function(exe, i, "", true, &exe->main[i], err);
+        if (!status) status = find_function(exe, i, "_finish", k->workspace > 0, &exe->finish[i], err);
+        if (!status) status = find_function(exe, i, "_prepare", pk->prepared > 0, &exe->prepare[i], err);
     }
-    return FRAX_OK;
+    return status;
 }
 
 static FraxStatus make_plans(Executable *exe, const ExecutableOptions *options, FraxError *err) {
@@ -337,7 +343,10 @@ static FraxStatus run_static(Executable *exe, FraxError *err) {
                     exe->program.static_bytes, exe->run_bytes);
     }
     KernelContext c = context_of(exe, memory, NULL, NULL);
-    run_kernels(exe, &c, memory + scratch_offset(&exe->program), true);
+    char *scratch = memory + scratch_offset(&exe->program);
+    run_kernels(exe, &c, scratch, true);
+    for (int i = 0; i < exe->program.nkernels; i++)
+        if (exe->prepare[i]) exe->prepare[i](&c, scratch, 0, 0);
     FraxStatus status = run_checks(exe, &c, AT_CREATION, 0, err);
     give_memory(exe, memory);
     return status;
@@ -419,6 +428,7 @@ void executable_destroy(Executable *exe) {
     jit_destroy(exe->code);
     mem_free(exe->main);
     mem_free(exe->finish);
+    mem_free(exe->prepare);
     mem_free(exe->plans);
     mem_free(exe->checks);
     mem_free(exe->statics);
