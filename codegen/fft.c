@@ -14,6 +14,7 @@
  * planes exchanged.
  */
 #include "fft_generator.h"
+#include "kernel.h"
 #include <math.h>
 
 enum { SHORTEST = 32, LONGEST = 65536, PLANE_PAD = 80 };
@@ -34,9 +35,15 @@ typedef struct Transform {
     int lanes;
 } Transform;
 
+static bool is_power_of_two(int64_t n) {
+    return (n & (n - 1)) == 0;
+}
+
+/* Of the other lengths those whose halves fill vectors of four at least: 5/6 of the library's time. */
 bool fft_is_generated(const FftShape *shape) {
     int64_t n = shape->dims[0];
-    return shape->rank == 1 && n >= SHORTEST && n <= LONGEST && (n & (n - 1)) == 0;
+    if (shape->rank != 1 || n < SHORTEST || n > LONGEST) return false;
+    return is_power_of_two(n) || (n % 8 == 0 && is_generated_length(shape->dtype, n / 2));
 }
 
 static int64_t plane_elements(const FftShape *shape) {
@@ -335,6 +342,7 @@ static bool tangle(Transform *t, Em spectrum, Planes z) {
 /* void name(x, spectrum, work): forward reads x and writes spectrum; inverse the other way round,
  * unnormalised. */
 bool emit_fft(Emitter *e, const FftShape *shape, bool inverse) {
+    if (!is_power_of_two(shape->dims[0])) return emit_half_fft(e, shape, inverse);
     Transform t = {
         .e = e, .dtype = shape->dtype, .type = em_type_of(shape->dtype), .points = shape->dims[0] / 2};
     char name[48];

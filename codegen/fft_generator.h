@@ -13,7 +13,8 @@ typedef struct FftShape {
     int64_t rows;    /* transforms in one call, densely one after another */
 } FftShape;
 
-/* One axis, a power of two of moderate length. */
+/* One axis, of moderate length: powers of two (fft.c), and multiples of 8 with no factors but 2, 3, 5 and 7
+   (half_fft.c). */
 bool fft_is_generated(const FftShape *shape);
 /* Scratch that a call needs, 64-byte aligned, distinct from row and spectrum. */
 size_t fft_work_bytes(const FftShape *shape);
@@ -21,5 +22,6 @@ void fft_function_name(const FftShape *shape, bool inverse, char name[48]);
 /* Emits void name(row, spectrum, work), with the contract of fft_forward and fft_inverse. False when out of
  * memory. */
 bool emit_fft(Emitter *e, const FftShape *shape, bool inverse);
+bool emit_half_fft(Emitter *e, const FftShape *shape, bool inverse);
 
 #endif
