@@ -67,6 +67,7 @@ void kernel_print(const Graph *g, const Kernel *k, Text *out) {
     if (k->kind != KERNEL_ROWS)
         text_printf(out, ", %lld x %lld x %lld", (long long)k->m, (long long)k->k, (long long)k->n);
     if (k->streams) text_printf(out, ", streamed");
+    if (k->sharing) text_printf(out, ", in pairs");
     text_printf(out, "\n");
     for (int pass = 0; pass < k->nstages; pass++) print_pass(g, k, pass, out);
     for (size_t i = 0; i < k->nstores; i++) {
