@@ -20,6 +20,7 @@
 enum {
     FEWEST_LANES = 4, /* vectors shorter than this, where the target has longer ones, are not worth it */
     WIDEST_PLANES = 1 << 19, /* bytes of all pairs side by side */
+    SHORT = 32,              /* samples to which pairs side by side beat vectors of half the lanes */
     MOST_TILED = 64,         /* items of a kernel, which a tile repeats for every position */
     PLANE_PAD = 320,         /* bytes: planes at unequal offsets of a page */
     PREFETCHED =
@@ -174,8 +175,9 @@ static PairPlan choose_plan(const Rows *r, FraxDType dtype, int64_t n) {
     PairPlan along = pair_fft_plan(dtype, n, vector), wide = pair_fft_plan_wide(dtype, n, vector);
     int64_t bytes = 2 * wide.elements * (int64_t)frax_dtype_size(dtype);
     bool enough = k->sharing == k->size[k->nouter - 1] && k->sharing >= wide.wide && bytes <= WIDEST_PLANES;
-    if (2 * along.lanes < wide.wide && enough) return wide;
-    if (along.lanes >= MIN(wide.wide, FEWEST_LANES)) return along;
+    bool full = along.lanes == wide.wide, half_full = 2 * along.lanes >= wide.wide;
+    if (enough && (!half_full || (!full && n <= SHORT))) return wide;
+    if (half_full || along.lanes >= FEWEST_LANES) return along;
     return (PairPlan){.lanes = 0};
 }
 
