@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ---- Errors ---- */
 
@@ -83,9 +84,24 @@ void *mem_realloc(void *p, size_t bytes) {
     return must_fail() ? NULL : realloc(p, bytes ? bytes : 1);
 }
 
+enum { LARGE_PAGE = 2 << 20 };
+
+/* What goes through large arrays in strides, as long transforms do, else waits for the translation of
+   addresses more than for the data. A hint: nothing depends on whether it is followed. */
+static void ask_for_large_pages(void *p, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    madvise(p, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
 void *mem_aligned(size_t bytes) {
-    if (must_fail() || bytes > SIZE_MAX - 64) return NULL;
-    return aligned_alloc(64, (bytes + 63) / 64 * 64 + (bytes == 0) * 64);
+    size_t alignment = bytes < LARGE_PAGE ? 64 : LARGE_PAGE;
+    if (must_fail() || bytes > SIZE_MAX - LARGE_PAGE) return NULL;
+    void *p = aligned_alloc(alignment, (bytes + 63) / 64 * 64 + (bytes == 0) * 64);
+    if (p && bytes >= LARGE_PAGE) ask_for_large_pages(p, bytes);
+    return p;
 }
 
 void mem_free(void *p) {

@@ -17,7 +17,7 @@
 enum {
     CHUNK = 16384, /* elements that one thread takes at a time */
     TILE = 1024,   /* elements converted or gathered at a time, in the first-level cache */
-    FFT_BLOCK = 16 /* rows of one transform call */
+    FFT_BLOCK = 16 /* rows of one transform call; 1 where they are long */
 };
 
 /* ---- Buffers ---- */
@@ -54,7 +54,8 @@ typedef struct Spectrum {
     int uses; /* operands of nodes that read it */
     FftShape shape;
     int64_t rows, points, bins;  /* of the batch; per row, real and complex */
-    const FftPlan *block, *tail; /* FFT_BLOCK rows; the rest */
+    int64_t block_rows;          /* of one transform call */
+    const FftPlan *block, *tail; /* of block_rows rows; the rest */
 } Spectrum;
 
 struct Eager {

@@ -2,7 +2,7 @@
  *
  * The transformed axes are brought to the end by a copy (none if they are there already), and so every
  * transform is [rows, points] ↦ [rows, bins]. Results stay in that order behind a permuted view. Rows go
- * through the transform in blocks of FFT_BLOCK.
+ * through the transform in blocks of FFT_BLOCK, long ones alone.
  */
 #include "eager.h"
 #include "vector_math.h"
@@ -39,9 +39,9 @@ static FraxStatus plan_spectrum(Spectrum *s, const Type *type, FraxError *err) {
         s->points *= size;
         s->bins *= i == rank - 1 ? size / 2 + 1 : size;
     }
-    s->shape.rows = FFT_BLOCK;
-    FraxStatus status = s->rows >= FFT_BLOCK ? fft_plan(&s->shape, &s->block, err) : FRAX_OK;
-    s->shape.rows = s->rows % FFT_BLOCK;
+    s->block_rows = s->shape.rows = fft_is_long(&s->shape) ? 1 : FFT_BLOCK;
+    FraxStatus status = s->rows >= s->block_rows ? fft_plan(&s->shape, &s->block, err) : FRAX_OK;
+    s->shape.rows = s->rows % s->block_rows;
     if (!status && s->shape.rows) status = fft_plan(&s->shape, &s->tail, err);
     return status;
 }
@@ -130,8 +130,8 @@ typedef struct Transform {
 static void transform_block(const void *context, int64_t chunk) {
     const Transform *t = context;
     const Spectrum *s = t->of;
-    int64_t row = chunk * FFT_BLOCK, size = (int64_t)frax_dtype_size(s->shape.dtype);
-    const FftPlan *plan = s->rows - row >= FFT_BLOCK ? s->block : s->tail;
+    int64_t row = chunk * s->block_rows, size = (int64_t)frax_dtype_size(s->shape.dtype);
+    const FftPlan *plan = s->rows - row >= s->block_rows ? s->block : s->tail;
     char *x = t->x + row * s->points * size, *spectrum = t->spectrum + row * s->bins * 2 * size;
     if (t->inverse)
         fft_inverse(plan, spectrum, x);
@@ -139,8 +139,13 @@ static void transform_block(const void *context, int64_t chunk) {
         fft_forward(plan, x, spectrum);
 }
 
-static double transform_work(const Spectrum *s) {
-    return 8 * (double)s->rows * (double)s->points;
+/* Threads share out the rows, or the transform of a single long one. */
+static void transform_rows(const Run *run, const Transform *t) {
+    const Spectrum *s = t->of;
+    double work = 8 * (double)s->rows * (double)s->points;
+    if (s->rows == 1) fft_allow_threads(run->eager->threads);
+    for_chunks(run, work, chunks_of(s->rows, s->block_rows), transform_block, t);
+    fft_allow_threads(1);
 }
 
 /* The operand in transform order: dense, aligned, zero-padded. */
@@ -179,7 +184,7 @@ FraxStatus spectrum_get(Run *run, Value v, int i, Buffer **out) {
     status = run_scratch(run, (size_t)(s->rows * s->bins) * 2 * frax_dtype_size(s->shape.dtype), out);
     if (!status) {
         Transform t = {s, x.data, (*out)->data, false};
-        for_chunks(run, transform_work(s), chunks_of(s->rows, FFT_BLOCK), transform_block, &t);
+        transform_rows(run, &t);
         run->spectrum[at] = *out;
     }
     view_drop(run, &x);
@@ -203,7 +208,7 @@ FraxStatus spectrum_writable(Run *run, Value v, int i, Buffer **out) {
 
 void spectrum_inverse(const Run *run, const Spectrum *s, Buffer *spectrum, View *x) {
     Transform t = {s, x->data, spectrum->data, true};
-    for_chunks(run, transform_work(s), chunks_of(s->rows, FFT_BLOCK), transform_block, &t);
+    transform_rows(run, &t);
 }
 
 /* ---- Products of spectra ---- */

@@ -137,8 +137,10 @@ static void run_blocks(const Executable *exe, const KernelContext *c, int i, cha
     const ProgramKernel *pk = &exe->program.kernels[i];
     int64_t blocks = pk->kernel.blocks;
     int count = (int)workers(exe->threads, pk);
-    if (count == 1) {
+    if (count == 1) { /* the threads may serve a long row's transform */
+        fft_allow_threads(exe->threads);
         run_block_range(exe, c, i, scratch, 0, blocks);
+        fft_allow_threads(1);
         return;
     }
 #pragma omp parallel num_threads(count)
@@ -317,7 +319,8 @@ static FraxStatus make_plans(Executable *exe, const ExecutableOptions *options, 
 }
 
 /* Planning a transform takes time and memory of the order of its points, and so do tables: a program that
- * cannot run on this machine is refused before. A plan holds up to two twiddle factors' parts a point. */
+ * cannot run on this machine is refused before. A plan holds up to two numbers a point: parts of twiddle
+ * factors, or of the matrix that a long row becomes. */
 static FraxStatus check_memory(const Executable *exe, FraxError *err) {
     const Program *p = &exe->program;
     size_t plans = 0, available = memory_available();

@@ -3,8 +3,8 @@
  * Rows are transformed in blocks of a fixed number, so that the plan of a block serves every row count, its
  * scratch arrays stay small while it is measured, and a caller that splits rows over threads gets the same
  * bits. A block keeps each of its arrays 16-byte aligned, which is all that FFTW asks of an array given to
- * an existing plan. FFTW's planner is not thread-safe: one mutex guards it and the list of plans; execution
- * needs none.
+ * an existing plan. Long rows are transformed one by one, in blocks of their own (fft_long.h). FFTW's planner
+ * is not thread-safe: one mutex guards it and the list of plans; execution needs none.
  */
 #include "fft.h"
 #include "fft_fallback.h"
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #ifdef FRAX_HAVE_FFTW
+#include "fft_long.h"
 #include <fftw3.h>
 
 enum {
@@ -38,7 +39,8 @@ struct FftPlan {
     FftShape shape;
     int64_t real_bytes, spectrum_bytes; /* of one row */
 #ifdef FRAX_HAVE_FFTW
-    const Block *body, *tail; /* blocks of body->shape.rows, then the rest; NULL where there are no rows */
+    LongFft *line;            /* of a row where it is long, else NULL */
+    const Block *body, *tail; /* else blocks of body->shape.rows, then the rest; NULL: none */
 #else
     FallbackFft *fallback;
 #endif
@@ -51,6 +53,8 @@ static struct {
     Block *blocks;
 #endif
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static _Thread_local int allowed_threads = 1;
 
 static bool same_transform(const FftShape *a, const FftShape *b) {
     if (a->dtype != b->dtype || a->rank != b->rank || a->rows != b->rows) return false;
@@ -71,6 +75,10 @@ static int64_t spectrum_points(const FftShape *shape) {
 }
 
 #ifdef FRAX_HAVE_FFTW
+
+bool fft_is_long(const FftShape *shape) {
+    return fft_long_suits(shape);
+}
 
 /* ---- Planning a block ---- */
 
@@ -157,6 +165,7 @@ static FraxStatus block_find(const FftShape *shape, int64_t rows, const Block **
 }
 
 static FraxStatus plan_prepare(FftPlan *plan, FraxError *err) {
+    if (fft_is_long(&plan->shape)) return fft_long_create(&plan->shape, &plan->line, err);
     int64_t block = real_points(&plan->shape) * BLOCK <= MEASURED_POINTS ? BLOCK : BLOCK_OF_LARGE;
     int64_t rows = plan->shape.rows;
     FraxStatus status = block_find(&plan->shape, rows >= block ? block : 0, &plan->body, err);
@@ -183,6 +192,12 @@ static void block_inverse(const Block *block, void *spectrum, void *x) {
 void fft_forward(const FftPlan *plan, const void *x, void *spectrum) {
     const char *from = x;
     char *to = spectrum;
+    if (plan->line) {
+        for (int64_t row = 0; row < plan->shape.rows; row++)
+            fft_long_forward(plan->line, from + row * plan->real_bytes, to + row * plan->spectrum_bytes,
+                             allowed_threads);
+        return;
+    }
     for (int64_t row = 0; row < plan->shape.rows;) {
         const Block *block =
             plan->body && plan->shape.rows - row >= plan->body->shape.rows ? plan->body : plan->tail;
@@ -193,6 +208,12 @@ void fft_forward(const FftPlan *plan, const void *x, void *spectrum) {
 
 void fft_inverse(const FftPlan *plan, void *spectrum, void *x) {
     char *from = spectrum, *to = x;
+    if (plan->line) {
+        for (int64_t row = 0; row < plan->shape.rows; row++)
+            fft_long_inverse(plan->line, from + row * plan->spectrum_bytes, to + row * plan->real_bytes,
+                             allowed_threads);
+        return;
+    }
     for (int64_t row = 0; row < plan->shape.rows;) {
         const Block *block =
             plan->body && plan->shape.rows - row >= plan->body->shape.rows ? plan->body : plan->tail;
@@ -234,6 +255,11 @@ static FraxStatus plan_prepare(FftPlan *plan, FraxError *err) {
     return plan->fallback ? FRAX_OK : fail_memory(err, "planning a Fourier transform");
 }
 
+bool fft_is_long(const FftShape *shape) {
+    (void)shape;
+    return false;
+}
+
 void fft_forward(const FftPlan *plan, const void *x, void *spectrum) {
     fallback_fft_forward(plan->fallback, x, spectrum);
 }
@@ -251,6 +277,10 @@ bool fft_wisdom_import(const char *text) {
 }
 
 #endif
+
+void fft_allow_threads(int threads) {
+    allowed_threads = threads;
+}
 
 /* ---- The shared plans ---- */
 

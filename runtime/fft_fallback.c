@@ -5,17 +5,12 @@
  * arithmetic is f64, for f32 data too. A real line of even length n is packed into a complex one of n/2.
  * Further axes are complex transforms of lines gathered from the spectrum.
  *
- * Execution needs scratch memory but cannot fail: a plan is born with one scratch buffer, gets more while
- * several threads run it at once, and where memory is short a thread waits for a buffer of another.
+ * Execution needs scratch memory but cannot fail: scratch_pool.h.
  */
 #include "fft_fallback.h"
+#include "scratch_pool.h"
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
-
-typedef struct Cx {
-    double re, im;
-} Cx;
 
 enum { MAX_FACTORS = 64, LARGEST_RADIX = 13 };
 
@@ -28,27 +23,20 @@ typedef struct Line {
     Cx *chirp, *response;  /* e^{−πi t²/n}; the transform of its conjugate, over the padded length */
 } Line;
 
-typedef struct Scratch {
-    struct Scratch *next;
-    _Alignas(16) Cx data[];
-} Scratch;
-
 struct FallbackFft {
     FftShape shape;
     Line *lines[3]; /* per axis; the last one of n/2 points if n is even */
     Cx *unpack;     /* e^{−2πi t/n}, t ≤ n/2, of an even last axis */
     size_t scratch_points;
-    pthread_mutex_t lock;
-    pthread_cond_t returned;
-    Scratch *idle;
+    ScratchPool scratch;
 };
 
 static Cx cx_mul(Cx a, Cx b) {
     return (Cx){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
 }
 
-/* e^{−2πi t/n}, 0 ≤ t < n, reduced to the first octant so that the argument's rounding does not grow. */
-static Cx root_of_unity(int64_t t, int64_t n) {
+/* Reduced to the first octant, so that the argument's rounding does not grow. */
+Cx root_of_unity(int64_t t, int64_t n) {
     int64_t octant = 8 * t / n;
     int64_t rest = 8 * t - octant * n; /* of n, within the octant */
     double angle = M_PI / 4 * (double)(octant & 1 ? n - rest : rest) / (double)n;
@@ -192,32 +180,6 @@ static Line *line_create(int64_t n) {
     return NULL;
 }
 
-/* ---- Scratch ---- */
-
-static Scratch *scratch_take(FallbackFft *plan) {
-    pthread_mutex_lock(&plan->lock);
-    Scratch *scratch = plan->idle;
-    if (!scratch)
-        scratch = mem_alloc(sizeof *scratch + plan->scratch_points * sizeof(Cx));
-    else
-        plan->idle = scratch->next;
-    while (!scratch) {
-        while (!plan->idle) pthread_cond_wait(&plan->returned, &plan->lock);
-        scratch = plan->idle;
-        plan->idle = scratch->next;
-    }
-    pthread_mutex_unlock(&plan->lock);
-    return scratch;
-}
-
-static void scratch_give(FallbackFft *plan, Scratch *scratch) {
-    pthread_mutex_lock(&plan->lock);
-    scratch->next = plan->idle;
-    plan->idle = scratch;
-    pthread_cond_signal(&plan->returned);
-    pthread_mutex_unlock(&plan->lock);
-}
-
 /* ---- Elements of either precision ---- */
 
 static double load(const FallbackFft *plan, const void *data, int64_t i) {
@@ -324,35 +286,28 @@ static int64_t real_lines(const FallbackFft *plan) {
 }
 
 void fallback_fft_forward(FallbackFft *plan, const void *x, void *spectrum) {
-    Scratch *scratch = scratch_take(plan);
+    Cx *z = scratch_take(&plan->scratch);
     int64_t lines = real_lines(plan);
-    for (int64_t row = 0; row < lines; row++) real_forward(plan, row, x, spectrum, scratch->data);
-    for (int axis = plan->shape.rank - 2; axis >= 0; axis--)
-        axis_transform(plan, axis, false, spectrum, scratch->data);
-    scratch_give(plan, scratch);
+    for (int64_t row = 0; row < lines; row++) real_forward(plan, row, x, spectrum, z);
+    for (int axis = plan->shape.rank - 2; axis >= 0; axis--) axis_transform(plan, axis, false, spectrum, z);
+    scratch_give(&plan->scratch, z);
 }
 
 void fallback_fft_inverse(FallbackFft *plan, void *spectrum, void *x) {
-    Scratch *scratch = scratch_take(plan);
+    Cx *z = scratch_take(&plan->scratch);
     int64_t lines = real_lines(plan);
-    for (int axis = 0; axis < plan->shape.rank - 1; axis++)
-        axis_transform(plan, axis, true, spectrum, scratch->data);
-    for (int64_t row = 0; row < lines; row++) real_inverse(plan, row, spectrum, x, scratch->data);
-    scratch_give(plan, scratch);
+    for (int axis = 0; axis < plan->shape.rank - 1; axis++) axis_transform(plan, axis, true, spectrum, z);
+    for (int64_t row = 0; row < lines; row++) real_inverse(plan, row, spectrum, x, z);
+    scratch_give(&plan->scratch, z);
 }
 
 /* ---- Plans ---- */
 
 void fallback_fft_destroy(FallbackFft *plan) {
     if (!plan) return;
-    for (Scratch *s = plan->idle, *next; s; s = next) {
-        next = s->next;
-        mem_free(s);
-    }
+    if (plan->scratch.bytes) scratch_pool_destroy(&plan->scratch);
     for (int i = 0; i < 3; i++) line_destroy(plan->lines[i]);
     mem_free(plan->unpack);
-    pthread_mutex_destroy(&plan->lock);
-    pthread_cond_destroy(&plan->returned);
     mem_free(plan);
 }
 
@@ -372,12 +327,9 @@ FallbackFft *fallback_fft_create(const FftShape *shape) {
     FallbackFft *plan = mem_calloc(1, sizeof *plan);
     if (!plan) return NULL;
     plan->shape = *shape;
-    pthread_mutex_init(&plan->lock, NULL);
-    pthread_cond_init(&plan->returned, NULL);
     bool good = true;
     for (int axis = 0; good && axis < shape->rank; axis++) good = prepare_axis(plan, axis);
-    if (good) plan->idle = mem_calloc(1, sizeof *plan->idle + plan->scratch_points * sizeof(Cx));
-    if (plan->idle) return plan;
+    if (good && scratch_pool_create(&plan->scratch, plan->scratch_points * sizeof(Cx))) return plan;
     fallback_fft_destroy(plan);
     return NULL;
 }

@@ -4,6 +4,12 @@
 
 #include "fft.h"
 
+typedef struct Cx {
+    double re, im;
+} Cx;
+
+Cx root_of_unity(int64_t t, int64_t n); /* e^{−2πi t/n}, 0 ≤ t < n, exactly rounded or nearly so */
+
 typedef struct FallbackFft FallbackFft;
 
 FallbackFft *fallback_fft_create(const FftShape *shape); /* NULL when out of memory */
