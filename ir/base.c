@@ -99,8 +99,9 @@ static void ask_for_large_pages(void *p, size_t bytes) {
 void *mem_aligned(size_t bytes) {
     size_t alignment = bytes < LARGE_PAGE ? 64 : LARGE_PAGE;
     if (must_fail() || bytes > SIZE_MAX - LARGE_PAGE) return NULL;
-    void *p = aligned_alloc(alignment, (bytes + 63) / 64 * 64 + (bytes == 0) * 64);
-    if (p && bytes >= LARGE_PAGE) ask_for_large_pages(p, bytes);
+    void *p = NULL;
+    if (posix_memalign(&p, alignment, (bytes + 63) / 64 * 64 + (bytes == 0) * 64)) return NULL;
+    if (bytes >= LARGE_PAGE) ask_for_large_pages(p, bytes);
     return p;
 }
 
