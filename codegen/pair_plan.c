@@ -9,8 +9,9 @@
 #include "pair_fft.h"
 #include <string.h>
 
-/* SPAN: bytes of a block, both planes, that stay in the first cache together with K and the tables. */
-enum { SPAN = 16 << 10, MOST_LANES = 16 };
+/* SPAN: bytes of a block, both planes, that stay in the first cache together with K and the tables.
+   CACHE_WAY: bytes after which its sets come round again. */
+enum { SPAN = 16 << 10, CACHE_WAY = 4096, MOST_LANES = 16 };
 
 static int64_t round_up(int64_t value, int64_t unit) {
     return (value + unit - 1) / unit * unit;
@@ -39,19 +40,36 @@ static int twos_of(int64_t n) {
     return twos;
 }
 
-/* Passes of radix `largest` (8 or 4) and less that 2^twos takes. */
-static int passes_of(int twos, int largest) {
-    return largest == 8 ? (twos + 2) / 3 : (twos + 1) / 2;
+/* The radix of a pass over blocks of `length` elements, of which passes take 2^twos apart. The streams of a
+   pass, two planes each, lie length/radix elements apart: where that is a multiple of CACHE_WAY bytes, all of
+   them share a set of the first cache, which has room for those of radix 4. */
+static int power_radix(const PairPlan *p, int64_t length, int twos, int largest) {
+    bool collide = length / 8 * (int64_t)frax_dtype_size(p->dtype) * p->wide % CACHE_WAY == 0;
+    if (largest == 8 && twos >= 3 && twos != 4 && !collide) return 8;
+    return twos >= 2 ? 4 : 2;
+}
+
+/* Passes that take 2^twos of blocks of `length` apart. */
+static int passes_of(const PairPlan *p, int64_t length, int twos, int largest) {
+    int count = 0;
+    for (; twos > 0; count++) {
+        int radix = power_radix(p, length, twos, largest);
+        length /= radix;
+        twos -= twos_of(radix);
+    }
+    return count;
 }
 
 /* A leaf takes whole groups of vectors, so that no register is without work. */
-static int choose_leaf(int64_t vectors, int group, int largest) {
+static int choose_leaf(const PairPlan *p, int64_t vectors, int largest) {
     static const int odd[] = {7, 5, 3};
     int twos = twos_of(vectors);
-    if (group <= 4 && twos >= 3 && passes_of(twos - 3, largest) < passes_of(twos - 2, largest)) return 8;
+    int64_t length = (vectors & -vectors) * p->lanes; /* what odd radices leave */
+    if (twos >= 3 && passes_of(p, length, twos - 3, largest) < passes_of(p, length, twos - 2, largest))
+        return 8;
     if (twos >= 2) return 4;
-    if (twos == 1 && group <= 2) return 2;
-    for (size_t i = 0; i < COUNT(odd) && group == 1; i++)
+    if (twos == 1 && p->group <= 2) return 2;
+    for (size_t i = 0; i < COUNT(odd) && p->group == 1; i++)
         if (vectors % odd[i] == 0) return odd[i];
     return 0;
 }
@@ -60,15 +78,12 @@ static void choose_radices(PairPlan *p, int64_t left, int largest) {
     static const int odd[] = {7, 5, 3};
     for (size_t i = 0; i < COUNT(odd); i++)
         while (left % odd[i] == 0) add_radix(p, odd[i], &left);
-    int twos = twos_of(left);
-    for (; largest == 8 && twos >= 3 && twos != 4; twos -= 3) add_radix(p, 8, &left);
-    for (; twos >= 2; twos -= 2) add_radix(p, 4, &left);
-    if (twos) add_radix(p, 2, &left);
+    int64_t below = (int64_t)MAX(p->leaf, 1) * p->lanes; /* elements that stay together */
+    while (left > 1) add_radix(p, power_radix(p, left * below, twos_of(left), largest), &left);
 }
 
-/* The most that a pass through memory may take. Radix 8 wants some 30 registers, and where L/8 is a multiple
-   of 4096 bytes its 16 streams meet in one set of the cache, which does no harm only if a vector is a whole
-   line: with vectors of 32 bytes radix 4 takes 0.9 of its time at 2048 samples, 0.7 at 8192. */
+/* The most that a pass through memory may take. Radix 8 wants some 30 registers: with vectors of 32 bytes, of
+   which there are 16, radix 4 takes 0.9 of its time at 2048 samples. */
 static int largest_radix(int vector_bytes) {
     return vector_bytes >= 64 ? 8 : 4;
 }
@@ -86,7 +101,7 @@ static PairPlan plan_with_lanes(FraxDType dtype, int64_t n, int lanes, int wide,
     PairPlan p = {.dtype = dtype, .n = n, .lanes = lanes, .wide = wide, .group = group_of(lanes)};
     int64_t bytes = (int64_t)frax_dtype_size(dtype), vectors = n / lanes;
     choose_tail(&p);
-    p.leaf = choose_leaf(vectors, p.group, largest);
+    p.leaf = choose_leaf(&p, vectors, largest);
     choose_radices(&p, p.leaf ? vectors / p.leaf : vectors, largest);
     p.positions = round_up(vectors, p.group) * lanes;
     p.elements = p.positions * wide;
