@@ -54,8 +54,8 @@ size_t fft_work_bytes(const FftShape *shape) {
     return 4 * (size_t)plane_elements(shape) * frax_dtype_size(shape->dtype);
 }
 
-void fft_function_name(const FftShape *shape, bool inverse, char name[48]) {
-    snprintf(name, 48, "frax_fft_%s_%lld_%s", frax_dtype_name(shape->dtype), (long long)shape->dims[0],
+void fft_function_name(const FftShape *shape, bool inverse, char name[80]) {
+    snprintf(name, 80, "frax_fft_%s_%lld_%s", frax_dtype_name(shape->dtype), (long long)shape->dims[0],
              inverse ? "inverse" : "forward");
 }
 
@@ -345,7 +345,7 @@ bool emit_fft(Emitter *e, const FftShape *shape, bool inverse) {
     if (!is_power_of_two(shape->dims[0])) return emit_half_fft(e, shape, inverse);
     Transform t = {
         .e = e, .dtype = shape->dtype, .type = em_type_of(shape->dtype), .points = shape->dims[0] / 2};
-    char name[48];
+    char name[80];
     Em params[3];
     Planes planes[2];
     int result;

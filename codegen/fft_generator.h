@@ -18,10 +18,21 @@ typedef struct FftShape {
 bool fft_is_generated(const FftShape *shape);
 /* Scratch that a call needs, 64-byte aligned, distinct from row and spectrum. */
 size_t fft_work_bytes(const FftShape *shape);
-void fft_function_name(const FftShape *shape, bool inverse, char name[48]);
+void fft_function_name(const FftShape *shape, bool inverse, char name[80]);
 /* Emits void name(row, spectrum, work), with the contract of fft_forward and fft_inverse. False when out of
  * memory. */
 bool emit_fft(Emitter *e, const FftShape *shape, bool inverse);
 bool emit_half_fft(Emitter *e, const FftShape *shape, bool inverse);
+
+/* ---- Any other shape, in programs that may call no library (general_fft.c) ---- */
+
+enum { LONGEST_GENERAL = 1 << 20 };
+bool general_fft_fits(const FftShape *shape); /* false: longer than it is made for */
+size_t general_fft_work_bytes(const FftShape *shape);
+void general_fft_name(const FftShape *shape, bool inverse, char name[80]);
+/* Emits void name(row, spectrum, work) as emit_fft does; it calls emit_general_dft's function of each of its
+   lengths, which is emitted once for all shapes. */
+void emit_general_fft(Emitter *e, const FftShape *shape, bool inverse);
+bool emit_general_dft(Emitter *e, FraxDType dtype, int64_t n); /* false when out of memory */
 
 #endif

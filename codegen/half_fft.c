@@ -159,7 +159,7 @@ static void store_row(void *context, Em at, Em mask, Em re, Em im) {
 bool emit_half_fft(Emitter *e, const FftShape *shape, bool inverse) {
     Half h = {.e = e, .type = em_type_of(shape->dtype)};
     Em params[3];
-    char name[48];
+    char name[80];
     h.plan = pair_fft_plan(shape->dtype, shape->dims[0] / 2, e->vector_bytes);
     fft_function_name(shape, inverse, name);
     e->ops->function_begin(e, name, (EmType[]){EM_POINTER, EM_POINTER, EM_POINTER}, 3, params);

@@ -90,10 +90,46 @@ void program_prepare(Program *p, int kernel, size_t bytes) {
     p->static_bytes += (bytes + 63) / 64 * 64;
 }
 
+static bool has_general_length(const FftShape *shape, FraxDType dtype, int64_t n) {
+    for (int d = 0; d < shape->rank; d++)
+        if (shape->dtype == dtype && shape->dims[d] == n && !fft_is_generated(shape)) return true;
+    return false;
+}
+
+/* The complex transforms that general ones call, each length once. */
+static bool emit_general_lengths(Emitter *e, const Program *p) {
+    for (size_t i = 0; i < p->nffts; i++)
+        for (int d = 0; d < p->ffts[i].rank && !fft_is_generated(&p->ffts[i]); d++) {
+            const FftShape *shape = &p->ffts[i];
+            bool emitted = false;
+            for (size_t j = 0; j < i; j++)
+                emitted |= has_general_length(&p->ffts[j], shape->dtype, shape->dims[d]);
+            for (int c = 0; c < d; c++) emitted |= shape->dims[c] == shape->dims[d];
+            if (!emitted && !emit_general_dft(e, shape->dtype, shape->dims[d])) return false;
+        }
+    return true;
+}
+
+/* The kernels have named the transforms they call. */
+static bool emit_transforms(Emitter *e, const Program *p) {
+    for (size_t i = 0; i < p->nffts; i++) {
+        const FftShape *shape = &p->ffts[i];
+        for (int inverse = 0; inverse < 2; inverse++) {
+            if (fft_is_generated(shape)) {
+                if (!emit_fft(e, shape, inverse)) return false;
+            } else if (p->graph->self_contained) {
+                emit_general_fft(e, shape, inverse);
+            }
+        }
+    }
+    return !p->graph->self_contained || emit_general_lengths(e, p);
+}
+
 FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *context, LLVMModuleRef *module,
                         FraxError *err) {
     LlvmEmitter *emitter = llvm_emitter_create(target);
     if (!emitter) return fail_memory(err, "emitting code");
+    const FftShape *long_one = NULL;
     bool ok = true;
     for (int i = 0; ok && i < p->nkernels; i++) {
         const Kernel *k = &p->kernels[i].kernel;
@@ -103,12 +139,19 @@ FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *co
         else
             ok = emit_matmul(llvm_emitter_base(emitter), p, i);
     }
-    for (size_t i = 0; ok && i < p->nffts; i++) /* the kernels have named the transforms they call */
-        if (fft_is_generated(&p->ffts[i]))
-            ok = emit_fft(llvm_emitter_base(emitter), &p->ffts[i], false) &&
-                 emit_fft(llvm_emitter_base(emitter), &p->ffts[i], true);
-    FraxStatus status =
-        ok ? llvm_emitter_finish(emitter, context, module, err) : fail_memory(err, "emitting code");
+    for (size_t i = 0; i < p->nffts && p->graph->self_contained; i++)
+        if (!fft_is_generated(&p->ffts[i]) && !general_fft_fits(&p->ffts[i])) long_one = &p->ffts[i];
+    if (ok && !long_one) ok = emit_transforms(llvm_emitter_base(emitter), p);
+    FraxStatus status = FRAX_OK;
+    if (!ok)
+        status = fail_memory(err, "emitting code");
+    else if (long_one)
+        status = fail(err, FRAX_UNSUPPORTED,
+                      "a transform over %lld samples needs a library; code that stands by itself has axes of "
+                      "at most %d",
+                      (long long)long_one->dims[long_one->rank - 1], LONGEST_GENERAL);
+    else
+        status = llvm_emitter_finish(emitter, context, module, err);
     llvm_emitter_destroy(emitter);
     return status;
 }

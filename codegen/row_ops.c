@@ -218,13 +218,18 @@ static void layout_result(Rows *r, int i) {
     r->result[i] = rows_reserve(r, length + CONV_VECTORS * vector_lanes(r, dtype, length), dtype);
 }
 
+static size_t transform_work(const Rows *r, const FftShape *shape) {
+    if (fft_is_generated(shape)) return fft_work_bytes(shape);
+    return r->graph->self_contained ? general_fft_work_bytes(shape) : 0;
+}
+
 bool rows_layout_row_ops(Rows *r) {
     size_t work = 0;
     for (int i = 0; i < (int)r->k->nrows; i++) {
         if (!layout_row_op(r, i)) return false;
         if (!is_spectral(row_node(r, i)->op)) continue;
         FftShape shape = rows_fft_shape(r, i);
-        if (fft_is_generated(&shape)) work = MAX(work, fft_work_bytes(&shape));
+        work = MAX(work, transform_work(r, &shape));
     }
     for (int i = 0; i < (int)r->k->nrows; i++) layout_result(r, i);
     r->fft_work = (int64_t)r->scratch;
@@ -299,13 +304,13 @@ static Em plan_of(Rows *r, int row) {
                                    program_fft(r->program, r->k->rows[row].node) * (int64_t)sizeof(void *));
 }
 
-/* Generated code where the generator covers the length, else the runtime's plan. */
+/* Generated code where the generator covers the length or no library may be called, else the runtime's plan. */
 static void call_transform(Rows *r, int row, bool inverse, int64_t real, int64_t spectrum) {
     FftShape shape = rows_fft_shape(r, row);
     Em x = scratch_at(r, real), s = scratch_at(r, spectrum);
-    char name[48];
-    if (fft_is_generated(&shape)) {
-        fft_function_name(&shape, inverse, name);
+    char name[80];
+    if (fft_is_generated(&shape) || r->graph->self_contained) {
+        (fft_is_generated(&shape) ? fft_function_name : general_fft_name)(&shape, inverse, name);
         r->e->ops->call(r->e, name, (Em[]){x, s, scratch_at(r, r->fft_work)}, 3);
     } else if (inverse) {
         r->e->ops->call(r->e, "frax_kernel_fft_inverse", (Em[]){plan_of(r, row), s, x}, 3);

@@ -316,6 +316,7 @@ Graph *graph_rewrite(const Graph *from, GraphRewrite *rewrite, void *context, Fr
     if (to && live && map) {
         graph_live(from, live);
         copy_notes(to, from);
+        to->self_contained = from->self_contained;
         rewrite_nodes(to, from, live, map, rewrite, context);
         status = graph_status(to, err);
     } else {

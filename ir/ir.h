@@ -201,6 +201,7 @@ typedef struct Graph {
     Value *buckets; /* hash-consing */
     size_t nbuckets;
     Loc loc; /* stamped on the nodes that are built next */
+    bool self_contained; /* its program may call no library but libm */
     bool failed;
     FraxError error;
 } Graph;

@@ -37,6 +37,7 @@ int64_t kernel_inner_size(const Kernel *k) {
 
 bool gemm_by_library(const Graph *graph, const Kernel *k) {
     const Node *node = graph_node(graph, k->product);
+    if (graph->self_contained) return false;
     if (k->left.is_constant || k->right.is_constant) return false; /* the library needs it in memory */
     bool native = node->type.dtype == FRAX_F32 || node->type.dtype == FRAX_F64;
     double work = (double)k->m * (double)k->n * (double)k->k;

@@ -256,7 +256,7 @@ static FraxStatus object_code(Executable *exe, const ExecutableOptions *options,
     LLVMContextRef context;
     LLVMModuleRef module;
     FraxStatus status = FRAX_OK;
-    bool keyed = !options->no_cache && cache_key(&exe->program, host, &key);
+    bool keyed = !options->no_cache && !options->self_contained && !options->target_code && cache_key(&exe->program, host, &key);
     exe->stats.from_cache = keyed && cache_load(&key, &exe->program, object, size);
     if (!exe->stats.from_cache) {
         status = program_emit(&exe->program, host, &context, &module, err);
@@ -302,19 +302,24 @@ static FraxStatus find_functions(Executable *exe, FraxError *err) {
     return status;
 }
 
+static bool is_part_of_code(const Executable *exe, size_t fft) {
+    return exe->graph->self_contained || fft_is_generated(&exe->program.ffts[fft]);
+}
+
 static FraxStatus make_plans(Executable *exe, const ExecutableOptions *options, FraxError *err) {
     size_t n = exe->program.nffts;
     exe->plans = mem_calloc(MAX(n, 1), sizeof *exe->plans);
     if (!exe->plans) return fail_memory(err, "planning transforms");
-    if (n && !options->no_cache) cache_load_wisdom();
+    bool cached = !options->no_cache && !exe->graph->self_contained;
+    if (n && cached) cache_load_wisdom();
     for (size_t i = 0; i < n; i++) {
         const FftPlan *plan;
-        if (fft_is_generated(&exe->program.ffts[i])) continue; /* part of the code */
+        if (is_part_of_code(exe, i)) continue;
         FraxStatus status = fft_plan(&exe->program.ffts[i], &plan, err);
         if (status) return status;
         exe->plans[i] = plan;
     }
-    if (n && !options->no_cache && !exe->stats.from_cache) cache_store_wisdom();
+    if (n && cached && !exe->stats.from_cache) cache_store_wisdom();
     return FRAX_OK;
 }
 
@@ -327,7 +332,7 @@ static FraxStatus check_memory(const Executable *exe, FraxError *err) {
     for (size_t i = 0; i < p->nffts; i++) {
         size_t bytes = 2 * frax_dtype_size(p->ffts[i].dtype);
         for (int d = 0; d < p->ffts[i].rank; d++) bytes *= (size_t)p->ffts[i].dims[d];
-        if (!fft_is_generated(&p->ffts[i])) plans = MAX(plans, bytes);
+        if (!is_part_of_code(exe, i)) plans = MAX(plans, bytes);
     }
     if ((double)exe->run_bytes + (double)p->static_bytes + (double)plans <= (double)available) return FRAX_OK;
     return fail(err, FRAX_MEMORY,
@@ -365,12 +370,14 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     HostTarget host;
     char *object = NULL;
     size_t size = 0;
+    exe->graph->self_contained = options->self_contained;
     FraxStatus status = run_passes(&exe->graph, NULL, err);
     if (!status) status = program_create(exe->graph, &exe->program, err);
     if (status) return status;
     status = host_target(&host, err);
     if (status) return status;
-    status = object_code(exe, options, &host, &object, &size, err);
+    const HostTarget *target = options->target_code ? options->target_code : &host;
+    status = object_code(exe, options, target, &object, &size, err);
     exe->run_bytes = scratch_offset(&exe->program) + scratch_bytes(&exe->program, exe->threads);
     if (!status) status = check_memory(exe, err);
     if (!status) status = jit_link(object, size, runtime_symbol, options->debug, &exe->code, err);

@@ -5,13 +5,15 @@
 #ifndef FRAX_EXECUTABLE_H
 #define FRAX_EXECUTABLE_H
 
-#include "ir.h"
+#include "llvm_emitter.h"
 
 typedef struct ExecutableOptions {
     FraxTarget target;
     int threads;   /* 0: as many as OpenMP would use */
     bool no_cache; /* neither read nor write the kernel cache on disk */
     bool debug;    /* register JIT code with gdb and write a perf map */
+    bool self_contained;      /* code that calls no library but libm */
+    const HostTarget *target_code; /* NULL: of this machine; this machine must be able to run it */
 } ExecutableOptions;
 
 typedef struct Executable Executable;

@@ -1,0 +1,180 @@
+/* test_self_contained.c — programs that call no library: transforms of lengths and boxes that the generators
+ * for pairs leave to FFTW otherwise, and matrix products that would go to CBLAS, against the reference, with
+ * gradients.
+ *
+ * Relative L2 errors: 4e-16·log2 n in f64 and 4e-7·log2 n in f32 for a transform and its inverse; gradients and
+ * products, which sum over rows besides, get four times as much.
+ */
+#include "api.h"
+#include "half.h"
+#include "passes.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static Graph *lower(const char *text, const int64_t *sizes, FraxMode mode) {
+    static const char *const names[] = {"A", "B", "C"};
+    static const char *const wrt[] = {"x", "p"};
+    FraxModel *model;
+    FraxError err;
+    Graph *g;
+    FraxSize list[3];
+    FraxOptions options = frax_default_options();
+    for (int i = 0; i < 3; i++) list[i] = (FraxSize){names[i], sizes[i]};
+    options.sizes = list;
+    options.nsizes = 3;
+    options.mode = mode;
+    options.wrt = wrt;
+    options.nwrt = mode == FRAX_REVERSE ? 2 : 0;
+    if (frax_model_parse(text, "test", NULL, &model, &err)) fail_msg("%s", err.message);
+    if (model_graph(model, &options, &g, NULL, &err)) fail_msg("%s", err.message);
+    frax_model_destroy(model);
+    return g;
+}
+
+static void fill(const Type *type, void *data, double shift) {
+    for (int64_t i = 0; i < shape_size(&type->shape); i++)
+        element_set(data, type->dtype, i, 0.6 + 0.3 * sin(12.9898 * (double)i * (double)(i % 11 + 1) + shift));
+}
+
+static void **run(const Graph *g, FraxTarget target, bool self_contained) {
+    FraxError err;
+    Executable *exe;
+    void *in[8], **out = calloc(g->noutputs, sizeof *out);
+    ExecutableOptions options = {
+        .target = target, .threads = 1, .no_cache = true, .self_contained = self_contained};
+    Graph *copy = graph_rewrite(g, NULL, NULL, &err);
+    assert_non_null(copy);
+    if (executable_create(copy, &options, &exe, &err)) fail_msg("%s", err.message);
+    for (size_t i = 0; i < g->ninputs; i++) {
+        in[i] = malloc(type_bytes(graph_type(g, g->inputs[i])) + 1);
+        fill(graph_type(g, g->inputs[i]), in[i], (double)i);
+    }
+    for (size_t i = 0; i < g->noutputs; i++) out[i] = malloc(type_bytes(graph_type(g, g->outputs[i].value)) + 1);
+    if (executable_run(exe, (const void *const *)in, out, &err)) fail_msg("%s", err.message);
+    executable_destroy(exe);
+    for (size_t i = 0; i < g->ninputs; i++) free(in[i]);
+    return out;
+}
+
+static void compare(const char *text, const int64_t *sizes, FraxMode mode, double points) {
+    bool is_long = points > 20000; /* the reference takes n² steps, eager calls FFTW */
+    Graph *g = lower(text, sizes, mode);
+    void **expected = run(g, is_long ? FRAX_EAGER : FRAX_REFERENCE, false), **got = run(g, FRAX_CPU, true);
+    for (size_t i = 0; i < g->noutputs; i++) {
+        const Type *type = graph_type(g, g->outputs[i].value);
+        double unit = type->dtype == FRAX_F64 ? 4e-16 : 4e-7, bound = unit * fmax(log2(points), 1), e = 0, s = 0;
+        for (int64_t k = 0; k < shape_size(&type->shape); k++) {
+            double a = element_get(expected[i], type->dtype, k), b = element_get(got[i], type->dtype, k);
+            e += (a - b) * (a - b);
+            s += a * a;
+        }
+        if (mode == FRAX_REVERSE) bound *= 4;
+        if (!(sqrt(e) <= bound * sqrt(s)))
+            fail_msg("%s: sizes %lld %lld %lld, output %s: relative error %.3g, bound %.3g", text,
+                     (long long)sizes[0], (long long)sizes[1], (long long)sizes[2], g->outputs[i].name,
+                     sqrt(e / s), bound);
+        free(expected[i]);
+        free(got[i]);
+    }
+    free(expected);
+    free(got);
+    graph_destroy(g);
+}
+
+static void each_dtype(const char *format, const int64_t *sizes, FraxMode mode, double points) {
+    static const char *const dtypes[] = {"f32", "f64"};
+    for (size_t d = 0; d < COUNT(dtypes); d++) {
+        char text[512];
+        snprintf(text, sizeof text, format, dtypes[d], dtypes[d]);
+        compare(text, sizes, mode, points);
+    }
+}
+
+/* Primes, and multiples of primes beyond 7; rows one by one and many. */
+static void test_rows_of_any_length(void **state) {
+    (void)state;
+    static const int64_t lengths[] = {11, 13, 22, 26, 37, 121, 127, 251, 254, 509, 1021, 1430, 4099};
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        int64_t sizes[3] = {1 + (int64_t)(i % 3), 1, lengths[i]};
+        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=weyl)\n return y\n}\n",
+                   sizes, FRAX_FORWARD, (double)lengths[i]);
+    }
+}
+
+/* The spectrum of a long smooth row, which FFTW takes elsewhere. */
+static void test_long_rows(void **state) {
+    (void)state;
+    static const int64_t lengths[] = {65537, 131071, 196608};
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        int64_t sizes[3] = {1, 1, lengths[i]};
+        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=riesz)\n return y\n}\n",
+                   sizes, FRAX_FORWARD, (double)lengths[i]);
+    }
+}
+
+static void test_boxes(void **state) {
+    (void)state;
+    static const int64_t sizes[][3] = {{3, 4, 5}, {8, 8, 8}, {11, 6, 10}, {5, 13, 22}, {1, 17, 3}, {2, 11, 11}};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        double points = (double)(sizes[i][0] * sizes[i][1] * sizes[i][2]);
+        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n"
+                   " y = frac(x, p, kind=laplacian, axes=(0, 1, 2))\n return y\n}\n",
+                   sizes[i], FRAX_FORWARD, points);
+        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n"
+                   " y = frac(x, p, kind=laplacian, axes=(1, 2))\n return y\n}\n",
+                   sizes[i], FRAX_FORWARD, points);
+    }
+}
+
+static void test_gradients(void **state) {
+    (void)state;
+    static const int64_t sizes[][3] = {{3, 2, 11}, {1, 1, 37}, {2, 3, 254}, {4, 5, 22}, {2, 2, 7}};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=weyl)\n"
+                   " loss = mean(y * sin(y))\n return loss, y\n}\n",
+                   sizes[i], FRAX_REVERSE, (double)sizes[i][2]);
+        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n"
+                   " y = frac(x, p, kind=grunwald, engine=fft)\n loss = mean(y * sin(y))\n return loss, y\n}\n",
+                   sizes[i], FRAX_REVERSE, 2 * (double)sizes[i][2]);
+    }
+}
+
+/* Of sizes that the library is faster for; both operands transposed too. */
+static void test_products(void **state) {
+    (void)state;
+    static const int64_t sizes[][3] = {{100, 90, 80}, {257, 64, 129}, {1, 1000, 700}};
+    static const char *const bodies[] = {"x @ w", "transpose(w) @ transpose(x)"};
+    for (size_t b = 0; b < COUNT(bodies); b++)
+        for (size_t i = 0; i < COUNT(sizes); i++) {
+            char format[256];
+            snprintf(format, sizeof format,
+                     "model m(x: %%s[A, B], w: %%s[B, C]) {\n param p: f64 = 1\n y = %s\n"
+                     " loss = sum(y * y)\n return loss, y\n}\n",
+                     bodies[b]);
+            each_dtype(format, sizes[i], FRAX_FORWARD, (double)sizes[i][1]);
+        }
+}
+
+static void test_too_long(void **state) {
+    (void)state;
+    FraxError err;
+    Executable *exe;
+    ExecutableOptions options = {.target = FRAX_CPU, .no_cache = true, .self_contained = true};
+    Graph *g = lower("model m(x: f64[A, B, C]) {\n y = frac(x, 0.5, kind=weyl)\n return y\n}\n",
+                     (int64_t[]){1, 1, (1 << 20) + 1}, FRAX_FORWARD);
+    assert_int_equal(executable_create(g, &options, &exe, &err), FRAX_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "1048577 samples"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rows_of_any_length), cmocka_unit_test(test_long_rows),
+        cmocka_unit_test(test_boxes),              cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_products),           cmocka_unit_test(test_too_long),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
