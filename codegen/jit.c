@@ -75,6 +75,68 @@ FraxStatus host_target(HostTarget *target, FraxError *err) {
     return FRAX_OK;
 }
 
+static pthread_once_t all_targets_once = PTHREAD_ONCE_INIT;
+
+static void initialize_all_targets(void) {
+    LLVMInitializeAllTargetInfos();
+    LLVMInitializeAllTargets();
+    LLVMInitializeAllTargetMCs();
+    LLVMInitializeAllAsmPrinters();
+    LLVMInitializeAllAsmParsers();
+}
+
+static const struct Named {
+    const char *name, *architecture, *triple;
+    int vector_bytes;
+    char vector_isa;
+} named[] = {
+    {"x86-64", "x86_64", "x86_64-unknown-linux-gnu", 16, 'b'},
+    {"x86-64-v2", "x86_64", "x86_64-unknown-linux-gnu", 16, 'b'},
+    {"x86-64-v3", "x86_64", "x86_64-unknown-linux-gnu", 32, 'd'},
+    {"x86-64-v4", "x86_64", "x86_64-unknown-linux-gnu", 64, 'e'},
+    {"aarch64", "aarch64", "aarch64-unknown-linux-gnu", 16, 'n'},
+};
+
+FraxStatus named_target(const char *name, HostTarget *target, FraxError *err) {
+    FraxStatus status = host_target(target, err);
+    if (status || !strcmp(name, "native")) return status;
+    size_t i = 0;
+    for (; i < COUNT(named); i++) {
+        bool generic = !strcmp(name, "generic") && strncmp(target->triple, named[i].architecture,
+                                                           strlen(named[i].architecture)) == 0;
+        if (generic || !strcmp(name, named[i].name)) break;
+    }
+    host_target_free(target);
+    if (i == COUNT(named))
+        return fail(err, FRAX_VALUE,
+                    "unknown cpu %s; expected native, generic, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 or "
+                    "aarch64",
+                    name);
+    LLVMTargetRef found;
+    char *message = NULL;
+    pthread_once(&all_targets_once, initialize_all_targets);
+    if (LLVMGetTargetFromTriple(named[i].triple, &found, &message))
+        return take_message(message, err, FRAX_UNSUPPORTED, "this LLVM cannot generate code for that cpu");
+    bool arm = named[i].vector_isa == 'n';
+    *target = (HostTarget){.triple = mem_strdup(named[i].triple),
+                           .cpu = mem_strdup(arm ? "generic" : named[i].name),
+                           .features = mem_strdup(arm ? "+neon" : ""),
+                           .vector_bytes = named[i].vector_bytes,
+                           .vector_isa = named[i].vector_isa};
+    if (target->triple && target->cpu && target->features) return FRAX_OK;
+    host_target_free(target);
+    return fail_memory(err, "choosing the cpu");
+}
+
+bool target_is_native(const HostTarget *target) {
+    char *triple = LLVMGetDefaultTargetTriple();
+    const char *dash = strchr(triple, '-');
+    size_t n = dash ? (size_t)(dash - triple) : strlen(triple);
+    bool same = !strncmp(triple, target->triple, n) && target->triple[n] == '-';
+    LLVMDisposeMessage(triple);
+    return same;
+}
+
 void host_target_free(HostTarget *target) {
     mem_free(target->triple);
     mem_free(target->cpu);

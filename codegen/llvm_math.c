@@ -2,26 +2,14 @@
  * functions call libmvec at the target's vector width, or libm lane by lane where the machine's libmvec lacks
  * them.
  */
+#include "kernel_math.h"
 #include "llvm_internal.h"
-#include "special.h"
 #include <dlfcn.h>
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
 
 /* ---- Functions that generated code may call ---- */
-
-static double kernel_polygamma(double n, double x) {
-    return polygamma((int64_t)n, x);
-}
-
-static double kernel_complex_lgamma(double n, double part, double x, double y) {
-    return complex_lgamma(x, y, (int64_t)n, (Part)part);
-}
-
-static double kernel_mittag_leffler(double n, double m, double alpha, double beta, double z) {
-    return mittag_leffler(alpha, beta, z, (int64_t)n, (int64_t)m);
-}
 
 static void *vector_library;
 static pthread_once_t vector_library_once = PTHREAD_ONCE_INIT;
@@ -40,10 +28,10 @@ bool vector_function_exists(const char *symbol) {
 }
 
 void *math_symbol(const char *name) {
-    if (!strcmp(name, "frax_kernel_lgamma")) return (void *)log_gamma;
-    if (!strcmp(name, "frax_kernel_polygamma")) return (void *)kernel_polygamma;
-    if (!strcmp(name, "frax_kernel_complex_lgamma")) return (void *)kernel_complex_lgamma;
-    if (!strcmp(name, "frax_kernel_mittag_leffler")) return (void *)kernel_mittag_leffler;
+    if (!strcmp(name, "frax_kernel_lgamma")) return (void *)frax_kernel_lgamma;
+    if (!strcmp(name, "frax_kernel_polygamma")) return (void *)frax_kernel_polygamma;
+    if (!strcmp(name, "frax_kernel_complex_lgamma")) return (void *)frax_kernel_complex_lgamma;
+    if (!strcmp(name, "frax_kernel_mittag_leffler")) return (void *)frax_kernel_mittag_leffler;
     return vector_function(name);
 }
 

@@ -84,6 +84,24 @@ void program_destroy(Program *p) {
     *p = (Program){0};
 }
 
+int64_t program_workers(const ProgramKernel *pk, int threads) {
+    return pk->kernel.blocks < 2 || pk->work < PARALLEL_WORK ? 1 : MIN(pk->kernel.blocks, threads);
+}
+
+size_t program_scratch_offset(const Program *p) {
+    return p->arena_bytes + (p->workspace_bytes + 63) / 64 * 64;
+}
+
+/* Each worker has scratch of its own: much only where rows are long, and then there are few of them. */
+size_t program_scratch_bytes(const Program *p, int threads) {
+    size_t most = 0;
+    for (int i = 0; i < p->nkernels; i++) {
+        const ProgramKernel *pk = &p->kernels[i];
+        most = MAX(most, pk->scratch * (size_t)program_workers(pk, threads));
+    }
+    return most;
+}
+
 void program_prepare(Program *p, int kernel, size_t bytes) {
     p->kernels[kernel].prepared = bytes;
     p->kernels[kernel].prepared_at = p->static_bytes;

@@ -51,6 +51,16 @@ void program_prepare(Program *program, int kernel, size_t bytes);
 FraxStatus program_emit(Program *program, const HostTarget *target, LLVMContextRef *context,
                         LLVMModuleRef *module, FraxError *err);
 
+/* Element visits below which threads cost more than they bring. */
+enum { PARALLEL_WORK = 65536 };
+
+/* Threads that share out the blocks of a kernel, of `threads` that there are. */
+int64_t program_workers(const ProgramKernel *kernel, int threads);
+/* A run's memory: the arena, the workspace, and from this offset the scratch of each thread. Known after
+   emission. */
+size_t program_scratch_offset(const Program *program);
+size_t program_scratch_bytes(const Program *program, int threads);
+
 /* The parameters of a kernel function, for the emitter. */
 #define KERNEL_PARAMS ((EmType[]){EM_POINTER, EM_POINTER, EM_INDEX, EM_INDEX}), 4
 

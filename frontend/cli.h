@@ -18,6 +18,7 @@
     X(grad, "M", "print gradients, directional derivatives or Hessian-vector products")                      \
     X(fit, "M", "minimise the loss over the parameters")                                                     \
     X(bench, "M", "time eager and fused execution side by side")                                             \
+    X(compile, "M", "write an object file and a C header, to be used without frax")                          \
     X(devices, "", "list the targets, and why one is not available here")                                    \
     X(help, "[TOPIC]", "this text, or a topic: a verb, frac, builtins, passes")
 
@@ -32,36 +33,44 @@ typedef enum Verb {
 
 #define RUNS     (V(run) | V(grad) | V(fit) | V(bench))
 #define COMPILES (V(show) | RUNS)
+#define SIZED    (COMPILES | V(compile))
 
 #define CLI_OPTIONS(X)                                                                                       \
-    X(in, PAIRS, "NAME=FILE", RUNS | V(show),                                                                \
+    X(in, PAIRS, "NAME=FILE", SIZED,                                                                         \
       "an input: FILE.npy, FILE.npz[:member] or FILE.safetensors[:member]")                                  \
-    X(size, PAIRS, "NAME=N", COMPILES, "what a size symbol stands for, where no input tells")                \
-    X(set, PAIRS, "PARAM=V[,V...]", RUNS, "a parameter's value; one number fills it")                        \
-    X(load, WORD, "P.safetensors", RUNS, "values of all parameters")                                         \
+    X(size, PAIRS, "NAME=N", SIZED,    "what a size symbol stands for, where no input tells")                \
+    X(set, PAIRS, "PARAM=V[,V...]", RUNS | V(compile), "a parameter's value; one number fills it")                        \
+    X(load, WORD, "P.safetensors", RUNS | V(compile), "values of all parameters")                                         \
     X(out, PAIRS, "NAME=FILE", V(run) | V(grad) | V(fit),                                                    \
       "write a result to FILE.npy, FILE.npz or FILE.safetensors")                                            \
-    X(stream, WORD, "SIZE[:CHUNK]", V(show) | V(run),                                                        \
+    X(stream, WORD, "SIZE[:CHUNK]", V(show) | V(run) | V(compile),                                                        \
       "take the data along a size in chunks (run: from and to NPY files of any length)")                    \
     X(target, WORD, "TARGET", V(run) | V(grad) | V(fit), "cpu (default), eager or reference")                \
-    X(threads, COUNT, "N", RUNS, "threads to use (default: one per processor)")                              \
-    X(seed, COUNT0, "N", RUNS, "seed of initial parameters, mini-batches and noise (default 0)")             \
+    X(threads, COUNT, "N", RUNS | V(compile),                                                                \
+      "threads to use (default: one per processor; compile: one)")                              \
+    X(seed, COUNT0, "N", RUNS | V(compile), "seed of initial parameters, mini-batches and noise (default 0)")             \
     X(json, FLAG, "", V(check) | V(devices) | RUNS, "print one JSON object")                                 \
     X(no_cache, FLAG, "", COMPILES, "leave the kernel cache on disk alone")                                  \
     X(debug_jit, FLAG, "", RUNS, "make compiled code known to gdb and perf")                                 \
-    X(grad, FLAG, "", V(show) | V(bench), "with the gradients, not the forward computation alone")           \
-    X(of, WORD, "OUT", V(show) | V(grad) | V(fit) | V(bench),                                                \
+    X(grad, FLAG, "", V(show) | V(bench) | V(compile), "with the gradients, not the forward computation alone")           \
+    X(of, WORD, "OUT", V(show) | V(grad) | V(fit) | V(bench) | V(compile),                                                \
       "the scalar output to differentiate (default loss)")                                                   \
-    X(wrt, WORD, "NAME,NAME", V(show) | V(grad) | V(fit) | V(bench),                                         \
+    X(wrt, WORD, "NAME,NAME", V(show) | V(grad) | V(fit) | V(bench) | V(compile),                                         \
       "params or inputs to differentiate by (default: all params)")                                          \
     X(mode, WORD, "MODE", V(grad), "forward, reverse (default) or hvp")                                      \
     X(tangent, PAIRS, "NAME=FILE|V", V(grad), "direction for forward and hvp (default: ones)")               \
     X(after, WORD, "PASS", V(show), "the graph after this pass")                                             \
     X(kernels, FLAG, "", V(show), "the kernels, and the memory of a run")                                    \
-    X(llvm, FLAG, "", V(show), "LLVM IR of the kernels")                                                     \
-    X(asm_, FLAG, "", V(show), "machine code of the kernels")                                                \
+    X(llvm, FLAG, "", V(show) | V(compile), "LLVM IR of the kernels (compile: as PREFIX.ll)")                                                     \
+    X(asm_, FLAG, "", V(show) | V(compile), "machine code of the kernels (compile: as PREFIX.s)")                                                \
     X(cuda, FLAG, "", V(show), "CUDA text of the kernels")                                                   \
     X(dot, FLAG, "", V(show), "the graph in Graphviz's language")                                            \
+    X(output, WORD, "PREFIX", V(compile), "or -o PREFIX: write PREFIX.o and PREFIX.h (required)")            \
+    X(cpu, WORD, "CPU", V(compile),                                                                          \
+      "native (default), generic, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 or aarch64")                       \
+    X(multi_version, FLAG, "", V(compile), "code for x86-64-v2, -v3 and -v4, chosen when it is loaded")      \
+    X(shared, FLAG, "", V(compile), "write PREFIX.so too")                                                   \
+    X(params, FLAG, "", V(compile), "put the initial parameters into the object")                            \
     X(steps, COUNT, "N", V(fit), "steps to take (required)")                                                 \
     X(lr, REAL, "X", V(fit), "learning rate (default 0.01 for sgd, 0.001 for adam and adamw)")               \
     X(optimizer, WORD, "NAME", V(fit), "sgd, adam (default), adamw or lbfgs")                                \
@@ -76,7 +85,8 @@ typedef enum Verb {
     X(batch, COUNT, "N", V(fit), "rows of the inputs' leading axis in one step (default: all)")              \
     X(tolerance, REAL, "X", V(fit),                                                                          \
       "lbfgs: end when the gradient is below it, relative to the loss (default 1e-9)")                       \
-    X(save, WORD, "P.safetensors", V(fit), "write the fitted parameters")                                    \
+    X(save, WORD, "P.safetensors", V(fit) | V(compile),                                                      \
+      "write the fitted parameters (compile: the initial ones)")                                    \
     X(repeat, COUNT, "N", V(bench),                                                                          \
       "runs of each kind; the median counts (default: about half a second's worth)")                         \
     X(plot, WORD, "F.svg", V(fit) | V(bench), "fit: series and loss against steps; bench: bar chart")
@@ -142,6 +152,10 @@ FraxStatus session_open(Session *session, const Cli *cli, FraxError *err);
 /* Compiles for session->options and allocates outputs and params; params get their initial values, --load and
    --set. missing_noise: inputs that were not given are filled with seeded noise; otherwise they are an error.
  */
+/* Compiles for session->options; allocates params and gives them their values. */
+FraxStatus session_prepare(Session *session, FraxError *err);
+/* Writes the params to a safetensors file. */
+FraxStatus session_save_params(const Session *session, const char *path, FraxError *err);
 FraxStatus session_compile(Session *session, bool missing_noise, FraxError *err);
 FraxStatus session_run(Session *session, FraxError *err);
 void session_close(Session *session);

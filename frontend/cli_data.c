@@ -269,6 +269,17 @@ static FraxStatus fill_params(Session *s, FraxError *err) {
     return status ? status : fill_tangents(s, err);
 }
 
+FraxStatus session_save_params(const Session *s, const char *path, FraxError *err) {
+    size_t n = frax_model_count(s->model, FRAX_PARAM);
+    NamedTensor *items = mem_calloc(MAX(n, 1), sizeof *items);
+    if (!items) return fail_memory(err, "the parameters");
+    for (size_t i = 0; i < n; i++)
+        items[i] = (NamedTensor){frax_executable_name(s->exe, FRAX_PARAM, i), session_param(s, i)};
+    FraxStatus status = safetensors_write(path, &(TensorSet){.items = items, .count = n}, err);
+    mem_free(items);
+    return status;
+}
+
 /* ---- Buffers ---- */
 
 static FraxStatus allocate(const Session *s, FraxRole role, void ***buffers, FraxError *err) {
@@ -294,6 +305,12 @@ static FraxStatus make_noise(Session *s, size_t i, FraxError *err) {
     return FRAX_OK;
 }
 
+FraxStatus session_prepare(Session *s, FraxError *err) {
+    FraxStatus status = frax_compile(s->model, &s->options, &s->exe, err);
+    if (!status) status = allocate(s, FRAX_PARAM, &s->param_data, err);
+    return status ? status : fill_params(s, err);
+}
+
 FraxStatus session_compile(Session *s, bool missing_noise, FraxError *err) {
     for (size_t i = 0; i < s->ninputs && !missing_noise; i++)
         if (s->inputs[i].rank < 0)
@@ -301,10 +318,8 @@ FraxStatus session_compile(Session *s, bool missing_noise, FraxError *err) {
                         frax_model_value_name(s->model, FRAX_INPUT, i),
                         frax_model_value_type(s->model, FRAX_INPUT, i),
                         frax_model_value_name(s->model, FRAX_INPUT, i));
-    FraxStatus status = frax_compile(s->model, &s->options, &s->exe, err);
-    if (!status) status = allocate(s, FRAX_PARAM, &s->param_data, err);
+    FraxStatus status = session_prepare(s, err);
     if (!status) status = allocate(s, FRAX_OUTPUT, &s->output_data, err);
-    if (!status) status = fill_params(s, err);
     for (size_t i = 0; i < s->ninputs && !status; i++)
         if (s->inputs[i].rank < 0) status = make_noise(s, i, err);
     if (status) return status;

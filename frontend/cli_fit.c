@@ -118,24 +118,13 @@ static FraxStatus fit_options(const Cli *cli, Progress *progress, FraxFitOptions
     return FRAX_OK;
 }
 
-static FraxStatus save_params(const Session *s, const char *path, FraxError *err) {
-    size_t n = frax_model_count(s->model, FRAX_PARAM);
-    NamedTensor *items = mem_calloc(MAX(n, 1), sizeof *items);
-    if (!items) return fail_memory(err, "the parameters");
-    for (size_t i = 0; i < n; i++)
-        items[i] = (NamedTensor){frax_executable_name(s->exe, FRAX_PARAM, i), session_param(s, i)};
-    FraxStatus status = safetensors_write(path, &(TensorSet){.items = items, .count = n}, err);
-    mem_free(items);
-    return status;
-}
-
 /* What a fit that a guard has ended had reached is not lost: the message says where it is. */
 static FraxStatus rescue_params(Session *s, const FraxTrainer *trainer, FraxError *err) {
     FraxError fault = *err, other;
     FraxStatus status = FRAX_OK;
     for (size_t i = 0; i < frax_model_count(s->model, FRAX_PARAM) && !status; i++)
         status = frax_trainer_get_param(trainer, i, s->param_data[i], &other);
-    if (!status) status = save_params(s, s->cli->save, &other);
+    if (!status) status = session_save_params(s, s->cli->save, &other);
     if (status)
         return fail(err, fault.status, "%s\n(the last params inside are not saved: %s)", fault.message,
                     other.message);
@@ -301,7 +290,7 @@ FraxStatus cli_fit(Cli *cli, FraxError *err) {
     if (!status) status = fit_params(&s, &fit, &progress, &trainer, err);
     if (!status) status = session_run(&s, err);
     if (!status) add_final_loss(&s, &progress);
-    if (!status && cli->save) status = save_params(&s, cli->save, err);
+    if (!status && cli->save) status = session_save_params(&s, cli->save, err);
     if (!status && cli->plot) status = draw(&s, &progress, cli->plot, err);
     if (!status) status = report(&s, cli, trainer, err);
     frax_trainer_destroy(trainer);

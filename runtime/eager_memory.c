@@ -5,6 +5,7 @@
  * request is tried once more.
  */
 #include "eager.h"
+#include "program.h"
 #include <pthread.h>
 
 struct Pool {

@@ -22,6 +22,7 @@ enum { POOL = 16 };
 struct Executable {
     FraxTarget target;
     Graph *graph;
+    bool is_borrowed; /* the graph */
     int threads;
     ExecutableStats stats;
     Eager *eager;
@@ -118,25 +119,10 @@ static void run_block_range(const Executable *exe, const KernelContext *c, int i
         exe->main[i](c, scratch, begin, end);
 }
 
-/* Threads that share out the blocks of a kernel. */
-static int64_t workers(int threads, const ProgramKernel *pk) {
-    return pk->kernel.blocks < 2 || pk->work < PARALLEL_WORK ? 1 : MIN(pk->kernel.blocks, threads);
-}
-
-/* Each worker has scratch of its own: much only where rows are long, and then there are few of them. */
-static size_t scratch_bytes(const Program *p, int threads) {
-    size_t most = 0;
-    for (int i = 0; i < p->nkernels; i++) {
-        const ProgramKernel *pk = &p->kernels[i];
-        most = MAX(most, pk->scratch * (size_t)workers(threads, pk));
-    }
-    return most;
-}
-
 static void run_blocks(const Executable *exe, const KernelContext *c, int i, char *scratch) {
     const ProgramKernel *pk = &exe->program.kernels[i];
     int64_t blocks = pk->kernel.blocks;
-    int count = (int)workers(exe->threads, pk);
+    int count = (int)program_workers(pk, exe->threads);
     if (count == 1) { /* the threads may serve a long row's transform */
         fft_allow_threads(exe->threads);
         run_block_range(exe, c, i, scratch, 0, blocks);
@@ -227,10 +213,6 @@ static KernelContext context_of(const Executable *exe, char *memory, const void 
                            .plans = exe->plans};
 }
 
-static size_t scratch_offset(const Program *p) {
-    return p->arena_bytes + (p->workspace_bytes + 63) / 64 * 64;
-}
-
 static FraxStatus run_program(const Executable *exe, const void *const *inputs, void *const *outputs,
                               FraxError *err) {
     char *memory = take_memory(exe);
@@ -240,7 +222,7 @@ static FraxStatus run_program(const Executable *exe, const void *const *inputs, 
     double passed = exe->offset < exe->graph->ninputs ? *(const double *)inputs[exe->offset] : 0;
     FraxStatus status = exe->checks_before ? run_checks(exe, &c, BEFORE, passed, err) : FRAX_OK;
     if (!status) {
-        run_kernels(exe, &c, memory + scratch_offset(&exe->program), false);
+        run_kernels(exe, &c, memory + program_scratch_offset(&exe->program), false);
         if (exe->checks_after) status = run_checks(exe, &c, AFTER, passed, err);
     }
     if (!status) copy_outputs(exe, &c);
@@ -256,7 +238,7 @@ static FraxStatus object_code(Executable *exe, const ExecutableOptions *options,
     LLVMContextRef context;
     LLVMModuleRef module;
     FraxStatus status = FRAX_OK;
-    bool keyed = !options->no_cache && !options->self_contained && !options->target_code && cache_key(&exe->program, host, &key);
+    bool keyed = !options->no_cache && !options->self_contained && cache_key(&exe->program, host, &key);
     exe->stats.from_cache = keyed && cache_load(&key, &exe->program, object, size);
     if (!exe->stats.from_cache) {
         status = program_emit(&exe->program, host, &context, &module, err);
@@ -351,7 +333,7 @@ static FraxStatus run_static(Executable *exe, FraxError *err) {
                     exe->program.static_bytes, exe->run_bytes);
     }
     KernelContext c = context_of(exe, memory, NULL, NULL);
-    char *scratch = memory + scratch_offset(&exe->program);
+    char *scratch = memory + program_scratch_offset(&exe->program);
     run_kernels(exe, &c, scratch, true);
     for (int i = 0; i < exe->program.nkernels; i++)
         if (exe->prepare[i]) exe->prepare[i](&c, scratch, 0, 0);
@@ -366,19 +348,15 @@ static void settle_library(const Program *p) {
         if (p->kernels[i].kernel.kind == KERNEL_GEMM) blas_set_threads(1);
 }
 
-static FraxStatus create_program(Executable *exe, const ExecutableOptions *options, FraxError *err) {
-    HostTarget host;
+/* From the graph after all passes. */
+static FraxStatus make_program(Executable *exe, const ExecutableOptions *options, const HostTarget *target,
+                               FraxError *err) {
     char *object = NULL;
     size_t size = 0;
-    exe->graph->self_contained = options->self_contained;
-    FraxStatus status = run_passes(&exe->graph, NULL, err);
-    if (!status) status = program_create(exe->graph, &exe->program, err);
-    if (status) return status;
-    status = host_target(&host, err);
-    if (status) return status;
-    const HostTarget *target = options->target_code ? options->target_code : &host;
-    status = object_code(exe, options, target, &object, &size, err);
-    exe->run_bytes = scratch_offset(&exe->program) + scratch_bytes(&exe->program, exe->threads);
+    FraxStatus status = program_create(exe->graph, &exe->program, err);
+    if (!status) status = object_code(exe, options, target, &object, &size, err);
+    exe->run_bytes =
+        program_scratch_offset(&exe->program) + program_scratch_bytes(&exe->program, exe->threads);
     if (!status) status = check_memory(exe, err);
     if (!status) status = jit_link(object, size, runtime_symbol, options->debug, &exe->code, err);
     if (!status) status = find_functions(exe, err);
@@ -387,10 +365,21 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     if (!status) settle_library(&exe->program);
     if (!status) status = run_static(exe, err);
     mem_free(object);
+    return status;
+}
+
+static FraxStatus create_program(Executable *exe, const ExecutableOptions *options, FraxError *err) {
+    HostTarget host;
+    exe->graph->self_contained = options->self_contained;
+    FraxStatus status = run_passes(&exe->graph, NULL, err);
+    if (status) return status;
+    status = host_target(&host, err);
+    if (status) return status;
+    status = make_program(exe, options, &host, err);
     host_target_free(&host);
     const Program *p = &exe->program;
     exe->stats.arena_bytes = exe->run_bytes;
-    exe->stats.live_bytes = p->live_bytes + scratch_bytes(&exe->program, exe->threads);
+    exe->stats.live_bytes = p->live_bytes + program_scratch_bytes(&exe->program, exe->threads);
     exe->stats.static_bytes = p->static_bytes;
     exe->stats.moved_bytes = p->moved_bytes;
     for (int i = 0; i < p->nkernels; i++) exe->stats.kernels += !p->kernels[i].kernel.is_static;
@@ -431,6 +420,22 @@ FraxStatus executable_create(Graph *graph, const ExecutableOptions *options, Exe
     return FRAX_OK;
 }
 
+FraxStatus executable_create_tables(const Graph *graph, const HostTarget *target, Executable **out,
+                                    FraxError *err) {
+    ExecutableOptions options = {.threads = 1, .self_contained = true};
+    Executable *exe = mem_calloc(1, sizeof *exe);
+    if (!exe) return fail_memory(err, "compiling");
+    exe->graph = (Graph *)graph; /* which nothing below changes */
+    exe->is_borrowed = true;
+    exe->threads = 1;
+    FraxStatus status = make_program(exe, &options, target, err);
+    if (status)
+        executable_destroy(exe);
+    else
+        *out = exe;
+    return status;
+}
+
 void executable_destroy(Executable *exe) {
     if (!exe) return;
     eager_destroy(exe->eager);
@@ -443,7 +448,7 @@ void executable_destroy(Executable *exe) {
     mem_free(exe->checks);
     mem_free(exe->statics);
     program_destroy(&exe->program);
-    graph_destroy(exe->graph);
+    if (!exe->is_borrowed) graph_destroy(exe->graph);
     mem_free(exe);
 }
 
@@ -476,6 +481,10 @@ FraxStatus executable_run(const Executable *exe, const void *const *inputs, void
 
 const Graph *executable_graph(const Executable *exe) {
     return exe->graph;
+}
+
+const char *executable_tables(const Executable *exe) {
+    return exe->statics;
 }
 
 ExecutableStats executable_stats(const Executable *exe) {
@@ -515,10 +524,10 @@ static FraxStatus list_memory(Program *p, int threads, Text *out, FraxError *err
     if (status) return status;
     LLVMDisposeModule(module);
     LLVMContextDispose(context);
-    size_t scratch = scratch_bytes(p, threads);
+    size_t scratch = program_scratch_bytes(p, threads);
     text_printf(out,
                 "with this machine's threads: %zu bytes temporary, of which %zu live at once, %zu static\n",
-                scratch_offset(p) + scratch, p->live_bytes + scratch, p->static_bytes);
+                program_scratch_offset(p) + scratch, p->live_bytes + scratch, p->static_bytes);
     return FRAX_OK;
 }
 

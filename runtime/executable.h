@@ -5,21 +5,17 @@
 #ifndef FRAX_EXECUTABLE_H
 #define FRAX_EXECUTABLE_H
 
-#include "llvm_emitter.h"
+#include "ir.h"
 
 typedef struct ExecutableOptions {
     FraxTarget target;
     int threads;   /* 0: as many as OpenMP would use */
     bool no_cache; /* neither read nor write the kernel cache on disk */
     bool debug;    /* register JIT code with gdb and write a perf map */
-    bool self_contained;      /* code that calls no library but libm */
-    const HostTarget *target_code; /* NULL: of this machine; this machine must be able to run it */
+    bool self_contained; /* code that calls no library but libm */
 } ExecutableOptions;
 
 typedef struct Executable Executable;
-
-/* Element visits below which threads cost more than they bring, fused or eager. */
-enum { PARALLEL_WORK = 65536 };
 
 /* Compiles `graph` (differentiated as wanted, not yet passed through the passes) and takes it over, on
  * failure too. */
@@ -36,6 +32,15 @@ FraxStatus executable_run(const Executable *exe, const void *const *inputs, void
 /* The graph after all passes (CPU target) or as given (eager, reference): signature and types. Owned by exe.
  */
 const Graph *executable_graph(const Executable *exe);
+
+struct HostTarget;
+
+/* The tables of a program that calls no library, as code for `target` arranges them; this machine must be able
+   to run such code. The graph has been through the passes and must outlive exe, which is good for nothing
+   else. */
+FraxStatus executable_create_tables(const Graph *graph, const struct HostTarget *target, Executable **exe,
+                                    FraxError *err);
+const char *executable_tables(const Executable *exe);
 
 typedef struct ExecutableStats {
     size_t arena_bytes;  /* temporary memory of one run */
