@@ -1,0 +1,430 @@
+/* test_object.c — frax compile: objects for every level of this machine, with gradients, threads and streams,
+ * loaded and compared with the reference target; what they leave undefined; statuses; files and messages.
+ *
+ * Relative L2 errors against f64 loops: 1e-10 in f64 and 2e-4 in f32, where a sum of thousands of terms
+ * stands between some of these results and their inputs.
+ */
+#include "program_run.h"
+#include "frax.h"
+#include "half.h"
+#include <dlfcn.h>
+#include <math.h>
+
+enum { MOST = 24 };
+
+typedef int Run(const void *const args[], void *const outs[], void *workspace);
+typedef size_t WorkspaceBytes(void);
+
+typedef struct Object {
+    void *library;
+    Run *run;
+    size_t workspace_bytes;
+} Object;
+
+static void *symbol(void *library, const char *name) {
+    void *address = dlsym(library, name);
+    if (!address) fail_msg("%s", dlerror());
+    return address;
+}
+
+static Object load(const char *prefix) {
+    char name[256];
+    Object o;
+    void *address;
+    snprintf(name, sizeof name, "%s/%s.so", folder, prefix);
+    o.library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (!o.library) fail_msg("%s", dlerror());
+    snprintf(name, sizeof name, "%s_run", prefix);
+    address = symbol(o.library, name);
+    memcpy(&o.run, &address, sizeof address);
+    WorkspaceBytes *bytes;
+    snprintf(name, sizeof name, "%s_workspace_bytes", prefix);
+    address = symbol(o.library, name);
+    memcpy(&bytes, &address, sizeof address);
+    o.workspace_bytes = bytes();
+    return o;
+}
+
+/* ---- The same model in this process ---- */
+
+typedef struct Signature {
+    FraxExecutable *exe;
+    void *args[MOST], *outs[MOST], *expected[MOST];
+    size_t inputs, params, outputs;
+} Signature;
+
+static int64_t count_of(FraxTensor t) {
+    int64_t n = 1;
+    for (int i = 0; i < t.rank; i++) n *= t.dims[i];
+    return n;
+}
+
+static size_t bytes_of(FraxTensor t) {
+    return (size_t)count_of(t) * frax_dtype_size(t.dtype);
+}
+
+static FraxTensor arg_type(const Signature *s, size_t i) {
+    return i < s->inputs ? frax_executable_type(s->exe, FRAX_INPUT, i)
+                         : frax_executable_type(s->exe, FRAX_PARAM, i - s->inputs);
+}
+
+static void fill(FraxTensor t, void *data, double shift) {
+    for (int64_t i = 0; i < count_of(t); i++) {
+        double v = 0.6 + 0.3 * sin(12.9898 * (double)(i + 1) * (double)(i % 11 + 1) + shift);
+        element_set(data, t.dtype, i, t.dtype == FRAX_I32 ? (double)(i % 3) : v);
+    }
+}
+
+static void open_signature(Signature *s, const char *path, const FraxSize *sizes, size_t nsizes, bool grad) {
+    FraxModel *model;
+    FraxError err;
+    FraxOptions options = frax_default_options();
+    options.target = FRAX_REFERENCE;
+    options.mode = grad ? FRAX_REVERSE : FRAX_FORWARD;
+    options.sizes = sizes;
+    options.nsizes = nsizes;
+    if (frax_model_load(path, &model, &err)) fail_msg("%s", err.message);
+    if (frax_compile(model, &options, &s->exe, &err)) fail_msg("%s", err.message);
+    frax_model_destroy(model);
+    s->inputs = frax_executable_count(s->exe, FRAX_INPUT);
+    s->params = frax_executable_count(s->exe, FRAX_PARAM);
+    s->outputs = frax_executable_count(s->exe, FRAX_OUTPUT);
+    for (size_t i = 0; i < s->inputs + s->params; i++) {
+        s->args[i] = calloc(1, bytes_of(arg_type(s, i)) + 1);
+        if (i < s->inputs)
+            fill(arg_type(s, i), s->args[i], (double)i);
+        else
+            assert_int_equal(frax_initial_param(s->exe, i - s->inputs, 7, s->args[i], &err), FRAX_OK);
+    }
+    for (size_t i = 0; i < s->outputs; i++) {
+        size_t bytes = bytes_of(frax_executable_type(s->exe, FRAX_OUTPUT, i));
+        s->outs[i] = calloc(1, bytes + 1);
+        s->expected[i] = calloc(1, bytes + 1);
+    }
+    if (frax_run(s->exe, (const void *const *)s->args, (const void *const *)(s->args + s->inputs), s->expected,
+                 &err))
+        fail_msg("%s", err.message);
+}
+
+static void close_signature(Signature *s) {
+    for (size_t i = 0; i < s->inputs + s->params; i++) free(s->args[i]);
+    for (size_t i = 0; i < s->outputs; i++) {
+        free(s->outs[i]);
+        free(s->expected[i]);
+    }
+    frax_executable_destroy(s->exe);
+}
+
+static void expect_outputs(const Signature *s, const char *what) {
+    for (size_t i = 0; i < s->outputs; i++) {
+        FraxTensor t = frax_executable_type(s->exe, FRAX_OUTPUT, i);
+        double e = 0, n = 0, bound = t.dtype == FRAX_F64 ? 1e-10 : 2e-4;
+        for (int64_t k = 0; k < count_of(t); k++) {
+            double a = element_get(s->expected[i], t.dtype, k), b = element_get(s->outs[i], t.dtype, k);
+            e += (a - b) * (a - b);
+            n += a * a;
+        }
+        if (!(sqrt(e) <= bound * sqrt(n)))
+            fail_msg("%s: %s has relative error %.3g", what, frax_executable_name(s->exe, FRAX_OUTPUT, i),
+                     sqrt(e / n));
+    }
+}
+
+static void run_object(const Object *o, Signature *s, const char *what) {
+    void *workspace = o->workspace_bytes ? mem_aligned(o->workspace_bytes) : NULL;
+    for (int again = 0; again < 2; again++) {
+        for (size_t i = 0; i < s->outputs; i++)
+            memset(s->outs[i], 0xff, bytes_of(frax_executable_type(s->exe, FRAX_OUTPUT, i)));
+        if (o->workspace_bytes) memset(workspace, 0xff, o->workspace_bytes);
+        assert_int_equal(o->run((const void *const *)s->args, s->outs, workspace), 0);
+        expect_outputs(s, what);
+    }
+    mem_free(workspace);
+}
+
+/* ---- Models ---- */
+
+static const struct Case {
+    const char *model; /* a file among the examples, or the text of model m */
+    FraxSize sizes[3];
+    size_t nsizes;
+    bool grad;
+} cases[] = {
+    {"nile.frax", {{"T", 100}}, 1, true},
+    {"classifier.frax:classifier", {{"B", 8}, {"N", 32}}, 2, true},
+    {"classifier.frax:deep", {{"B", 16}, {"N", 128}}, 2, true},
+    {"filter.frax:split", {{"T", 1000}}, 1, false},
+    {"filter.frax:sharpen", {{"H", 40}, {"W", 56}}, 2, false},
+    {"robust.frax", {{"T", 60}}, 1, true},
+    /* rows in pairs, one order for each, prepared filters, lengths of all kinds */
+    {"model m(x: f32[B, N]) {\n param p: f32 = 0.4\n y = frac(x, p, kind=weyl)\n loss = mean(y^2)\n"
+     " return loss, y\n}\n", {{"B", 5}, {"N", 512}}, 2, true},
+    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz) + frac(x, 0.7, kind=weyl)\n return y\n}\n",
+     {{"B", 6}, {"N", 96}}, 2, false},
+    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz)\n return y\n}\n", {{"B", 33}, {"N", 15}}, 2, false},
+    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz)\n return y\n}\n", {{"B", 2}, {"N", 509}}, 2, false},
+    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz)\n return y\n}\n", {{"B", 40}, {"N", 31}}, 2, false},
+    {"model m(x: f32[B, N]) {\n param a: f32 = 0.5\n y = frac(x, a, kind=caputo, step=0.1)\n"
+     " loss = mean(y^2)\n return loss, y\n}\n", {{"B", 3}, {"N", 700}}, 2, true},
+    {"model m(x: f64[T]) {\n y = frac(x, 0.5, kind=grunwald, engine=soe)\n return y\n}\n", {{"T", 3000}}, 1, false},
+    /* special functions that the object carries with it */
+    {"model m(x: f64[N]) {\n param a: f64 = 0.7\n y = mittag_leffler(a, 1, -x) + lgamma(x)\n"
+     " loss = sum(y)\n return loss, y\n}\n", {{"N", 37}}, 1, true},
+    /* products that go to CBLAS otherwise; outputs that are inputs; tables; integers and bools */
+    {"model m(x: f64[N, N], i: i32[N]) {\n y = transpose(x) @ transpose(x) + x @ x\n z = i * 2\n"
+     " b = x > 0.6\n return y, z, b, x, i\n}\n", {{"N", 130}}, 1, false},
+    {"model m(x: bf16[B, N]) {\n y = softmax(x)\n h = layer_norm(x)\n return y, h\n}\n", {{"B", 4}, {"N", 50}}, 2,
+     false},
+    {"model m(x: f64[2]) {\n return x\n}\n", {{0}}, 0, false},
+};
+
+static const char *spec_of(const struct Case *c, char spec[PATH_MAX]) {
+    if (strncmp(c->model, "model", 5)) {
+        snprintf(spec, PATH_MAX, "frontend/examples/%s", c->model);
+    } else {
+        write_model("m.frax", c->model);
+        snprintf(spec, PATH_MAX, "%s/m.frax", folder);
+    }
+    return spec;
+}
+
+static void compile(const struct Case *c, const char *spec, const char *options) {
+    char arguments[2 * PATH_MAX];
+    int n = snprintf(arguments, sizeof arguments, "compile '%s' %s -o @/object --shared%s", spec,
+                     c->grad ? "--grad" : "", options);
+    for (size_t i = 0; i < c->nsizes; i++)
+        n += snprintf(arguments + n, sizeof arguments - (size_t)n, " --size %s=%lld", c->sizes[i].name,
+                      (long long)c->sizes[i].value);
+    succeeds(arguments);
+}
+
+static void compare(const struct Case *c, const char *options) {
+    char spec[PATH_MAX], what[PATH_MAX + 128];
+    Signature s;
+    spec_of(c, spec);
+    compile(c, spec, options);
+    open_signature(&s, spec, c->sizes, c->nsizes, c->grad);
+    Object o = load("object");
+    snprintf(what, sizeof what, "%s with%s", c->model, *options ? options : " nothing more");
+    run_object(&o, &s, what);
+    dlclose(o.library);
+    close_signature(&s);
+}
+
+static void test_native(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) compare(&cases[i], "");
+}
+
+static const char *const levels[] = {" --cpu generic", " --cpu x86-64-v2", " --cpu x86-64-v3", " --cpu x86-64-v4",
+                                     " --multi-version"};
+
+static bool runs_here(size_t level) {
+#if defined(__x86_64__)
+    if (level == 1) return __builtin_cpu_supports("x86-64-v2");
+    if (level == 2) return __builtin_cpu_supports("x86-64-v3");
+    if (level == 3) return __builtin_cpu_supports("x86-64-v4");
+    return true;
+#else
+    return level == 0;
+#endif
+}
+
+static void test_levels(void **state) {
+    (void)state;
+    for (size_t level = 0; level < COUNT(levels); level++)
+        for (size_t i = level % 2; i < COUNT(cases); i += 2)
+            if (runs_here(level)) compare(&cases[i], levels[level]);
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    static const struct Case big = {
+        "model m(x: f64[B, N], w: f64[N, N]) {\n param p: f64 = 0.4\n y = frac(x @ w, p, kind=weyl)\n"
+        " loss = mean(y^2)\n return loss, y\n}\n",
+        {{"B", 200}, {"N", 128}},
+        2,
+        true};
+    compare(&big, " --threads 3");
+}
+
+/* Chunk by chunk through an object, against the whole signal. */
+static void test_stream(void **state) {
+    (void)state;
+    enum { T = 96, CHUNK = 32 };
+    static const char text[] = "model m(x: f64[T]) {\n param g: f64 = 2\n"
+                               " y = g * frac(x, 0.5, kind=grunwald, engine=soe)\n return y\n}\n";
+    FraxSize size = {"T", T};
+    Signature whole;
+    char spec[PATH_MAX];
+    write_model("m.frax", text);
+    snprintf(spec, sizeof spec, "%s/m.frax", folder);
+    open_signature(&whole, spec, &size, 1, false);
+    succeeds("compile @/m.frax --size T=96 --stream T:32 --shared -o @/object");
+    char *header = read_all("object.h");
+    assert_non_null(strstr(header, "#define OBJECT_CHUNK 32\n"));
+    free(header);
+    FraxModel *model;
+    FraxExecutable *exe;
+    FraxError err;
+    FraxOptions options = frax_default_options();
+    options.target = FRAX_REFERENCE;
+    options.sizes = &size;
+    options.nsizes = 1;
+    options.stream = "T";
+    options.chunk = CHUNK;
+    assert_int_equal(frax_model_load(spec, &model, &err), FRAX_OK);
+    if (frax_compile(model, &options, &exe, &err)) fail_msg("%s", err.message);
+    size_t params = frax_executable_count(exe, FRAX_PARAM), outputs = frax_executable_count(exe, FRAX_OUTPUT);
+    size_t states = frax_executable_states(exe);
+    void *args[MOST], *outs[MOST], *held[MOST];
+    double gain = 2, y[T];
+    Object o = load("object");
+    void *workspace = mem_aligned(o.workspace_bytes);
+    assert_true(states > 0);
+    for (size_t i = 0; i < states; i++) {
+        size_t bytes = bytes_of(frax_executable_type(exe, FRAX_PARAM, params - states + i));
+        held[i] = calloc(1, bytes);
+        args[1 + params - states + i] = outs[outputs - states + i] = held[i];
+    }
+    args[1] = &gain;
+    for (int at = 0; at < T; at += CHUNK) {
+        args[0] = (double *)whole.args[0] + at;
+        outs[0] = y + at;
+        assert_int_equal(o.run((const void *const *)args, outs, workspace), 0);
+    }
+    for (int i = 0; i < T; i++) {
+        double expected = ((double *)whole.expected[0])[i];
+        assert_true(fabs(y[i] - expected) <= 1e-10 * fmax(1, fabs(expected)));
+    }
+    for (size_t i = 0; i < states; i++) free(held[i]);
+    mem_free(workspace);
+    dlclose(o.library);
+    frax_executable_destroy(exe);
+    frax_model_destroy(model);
+    close_signature(&whole);
+}
+
+/* ---- The contract ---- */
+
+static void test_statuses(void **state) {
+    (void)state;
+    double x[101] = {0}, d = 0.4, loss, e[101], bad = NAN;
+    succeeds("compile frontend/examples/nile.frax --size T=100 --shared -o @/nile");
+    Object o = load("nile");
+    void *workspace = mem_aligned(o.workspace_bytes);
+    const void *args[] = {x, &d};
+    void *outs[] = {&loss, e};
+    for (int i = 0; i < 101; i++) x[i] = i % 7;
+    assert_int_equal(o.run(args, outs, workspace), 0);
+    assert_int_equal(o.run(NULL, outs, workspace), 1);
+    assert_int_equal(o.run(args, NULL, workspace), 1);
+    assert_int_equal(o.run(args, outs, NULL), 1);
+    assert_int_equal(o.run(args, outs, (char *)workspace + 8), 2);
+    args[1] = NULL;
+    assert_int_equal(o.run(args, outs, workspace), 1);
+    args[1] = &bad;
+    assert_int_equal(o.run(args, outs, workspace), 16);
+    args[1] = &d;
+    args[0] = (char *)x + 4;
+    assert_int_equal(o.run(args, outs, workspace), 2);
+    mem_free(workspace);
+    dlclose(o.library);
+}
+
+/* The header compiles as C and C++ without a warning, and its wrapper and constants are there. */
+static void test_header(void **state) {
+    (void)state;
+    char command[4 * PATH_MAX];
+    succeeds("compile frontend/examples/nile.frax --size T=100 --grad --params --seed 3 --set d=0.25 -o @/nile");
+    write_model("main.c", "#include \"nile.h\"\n#include <stdalign.h>\n#include <stdio.h>\n"
+                          "int main(void) {\n static double x[NILE_T], e[NILE_T]; double loss, g;\n"
+                          " alignas(64) static char workspace[NILE_WORKSPACE_BYTES];\n"
+                          " for (int i = 0; i < NILE_T; i++) x[i] = i % 7;\n"
+                          " int status = nile_call(x, nile_initial_d, &loss, e, &g, workspace);\n"
+                          " printf(\"%s %.3f %d\\n\", nile_status_string(status), nile_initial_d[0],\n"
+                          "  nile_workspace_bytes() == NILE_WORKSPACE_BYTES);\n return status;\n}\n");
+    snprintf(command, sizeof command,
+             "cd %s && ${CC:-cc} -std=c11 -Wall -Wextra -pedantic -Werror main.c nile.o -lm -o main && ./main >said "
+             "&& if command -v g++ >/dev/null; then cp main.c main.cc && g++ -std=c++17 -Wall -Wextra -pedantic "
+             "-Werror main.cc nile.o -lm -o main && ./main >said; fi",
+             folder);
+    assert_int_equal(system(command), 0);
+    char *said = read_all("said");
+    assert_string_equal(said, "done 0.250 1\n");
+    free(said);
+}
+
+/* Nothing is left undefined but names of libc and libm, and nothing is writable. */
+static void test_stands_alone(void **state) {
+    (void)state;
+    char command[2 * PATH_MAX];
+    succeeds("compile frontend/examples/classifier.frax:deep --size B=16 --size N=128 --grad -o @/deep");
+    snprintf(command, sizeof command,
+             "cd %s && nm -u deep.o | awk '{print $2}' | grep -vE "
+             "'^(_ZGV[a-z]N[0-9]+vv?_)?(exp|log|sin|cos|pow|tanh|erf|expm1|log1p|atan2)f?$|^mem(cpy|set|move)$' >left; "
+             "nm deep.o | awk '$2 ~ /^[BbDd]$/' >>left; test ! -s left",
+             folder);
+    if (system(command)) {
+        char *left = read_all("left");
+        fail_msg("the object needs: %s", left);
+    }
+}
+
+static void test_cross(void **state) {
+    (void)state;
+    char head[20] = {0};
+    succeeds("compile frontend/examples/nile.frax --size T=100 --grad --cpu aarch64 -o @/arm");
+    FILE *file = fopen(in_folder("arm.o"), "rb");
+    assert_non_null(file);
+    assert_int_equal(fread(head, 1, sizeof head, file), sizeof head);
+    fclose(file);
+    assert_memory_equal(head, "\177ELF\2\1", 6);
+    assert_int_equal(head[18], (char)183); /* EM_AARCH64 */
+}
+
+static void test_bad_usage(void **state) {
+    (void)state;
+    size_t files = count_files();
+    fails("compile frontend/examples/nile.frax --size T=100", 2, "needs -o PREFIX");
+    fails("compile frontend/examples/nile.frax --size T=100 -o", 2, "--output needs a value");
+    fails("compile frontend/examples/nile.frax --size T=100 -o @/3d", 2, "'3d' begins the names of the functions");
+    fails("compile frontend/examples/nile.frax --size T=100 -o @/int", 2, "'int' begins the names");
+    fails("compile frontend/examples/nile.frax -o @/nile", 1, "T");
+    fails("compile frontend/examples/nile.frax --size T=100 --of e -o @/nile", 2, "--of and --wrt need --grad");
+    fails("compile frontend/examples/nile.frax --size T=100 --cpu z80 -o @/nile", 1, "unknown cpu z80");
+    fails("compile frontend/examples/nile.frax --size T=100 --cpu native --multi-version -o @/nile", 2,
+          "exclude each other");
+    fails("compile frontend/examples/nile.frax --size T=100 -o @/no/such/nile", 1, "cannot write");
+    fails("compile frontend/examples/nile.frax --size T=100 --save @/no/such.safetensors -o @/nile", 1, "no/such");
+    write_model("m.frax", "model m(x: f64[N]) {\n y = frac(x, 0.5, kind=weyl)\n return y\n}\n");
+    fails("compile @/m.frax --size N=1048577 -o @/nile", 3, "1048577 samples");
+    write_model("g.frax", "model g(x: f64[N]) {\n y = lgamma(x)\n return y\n}\n");
+#if defined(__x86_64__)
+    fails("compile @/g.frax --size N=8 --cpu aarch64 -o @/nile", 3, "the architecture of this machine alone");
+#endif
+    unlink(in_folder("m.frax"));
+    unlink(in_folder("g.frax"));
+    unlink(in_folder("stdout"));
+    unlink(in_folder("stderr"));
+    assert_true(count_files() <= files); /* nothing of what failed stays */
+}
+
+static int set_up(void **state) {
+    (void)state;
+    return make_folder();
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    return remove_folder();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad_usage), cmocka_unit_test(test_native),       cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_stream),       cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_header),    cmocka_unit_test(test_stands_alone), cmocka_unit_test(test_cross),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
