@@ -76,6 +76,10 @@ static Complex sub_i(Pair *t, Complex a, Complex b) {
     return (Complex){add(t, a.re, b.im), sub(t, a.im, b.re)};
 }
 
+static Complex materialised(Pair *t, Complex z) {
+    return z.re.ref ? z : (Complex){splat(t, 0), splat(t, 0)};
+}
+
 static Complex scaled(Pair *t, Complex a, double factor) {
     return (Complex){mul(t, a.re, splat(t, factor)), mul(t, a.im, splat(t, factor))};
 }
@@ -405,13 +409,13 @@ static void vector_pass(Pair *t, int level, int64_t length, Em base, bool invers
 }
 
 /* Vectors j = first, … of the outermost pass, in which slots up to `whole` are signal, lanes up to `rest` of
-   the next one, and zeros the others. */
+   the next one, and zeros the others: all of them where the signal is shorter than a slot. */
 static void signal_pass(Pair *t, int64_t first, int64_t end, int whole, int rest, bool inverse) {
     const EmitterOps *o = t->e->ops;
     int radix = t->plan->radices[0];
     int64_t m = t->plan->n / radix;
     Complex z[PAIR_MAX_RADIX];
-    if (first >= end) return;
+    if (first >= end || (inverse && !whole && !rest)) return;
     EmLoop loop = o->loop_begin(t->e, index_of(t, first), index_of(t, end), t->plan->lanes);
     for (int q = 0; q < radix; q++) {
         int valid = q < whole ? t->plan->lanes : q == whole ? rest : 0;
@@ -425,7 +429,7 @@ static void signal_pass(Pair *t, int64_t first, int64_t end, int whole, int rest
         if (inverse)
             store_signal(t, at, valid, z[q]);
         else
-            store_planes(t, at, z[q]);
+            store_planes(t, at, materialised(t, z[q]));
     }
     o->loop_end(t->e, &loop);
 }
@@ -503,10 +507,6 @@ static void tail(Pair *t, Em at, Complex *z) {
 /* Where there are no passes, the leaf is the whole transform: lanes of its vector i that are signal. */
 static int leaf_lanes(const Pair *t, int i) {
     return (int)MIN(t->plan->lanes, t->length - (int64_t)i * t->plan->lanes);
-}
-
-static Complex materialised(Pair *t, Complex z) {
-    return z.re.ref ? z : (Complex){splat(t, 0), splat(t, 0)};
 }
 
 static void leaf(Pair *t, Em at) {

@@ -12,6 +12,7 @@
 #include "jit.h"
 #include "memory_limit.h"
 #include "passes.h"
+#include <assert.h>
 #include <omp.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -362,15 +363,15 @@ static void settle_library(const Program *p) {
 }
 
 static FraxStatus create_program(Executable *exe, const ExecutableOptions *options, FraxError *err) {
-    HostTarget host;
+    HostTarget own = {0};
     char *object = NULL;
     size_t size = 0;
+    assert(!options->host || options->no_cache);
     FraxStatus status = run_passes(&exe->graph, NULL, err);
     if (!status) status = program_create(exe->graph, &exe->program, err);
+    if (!status && !options->host) status = host_target(&own, err);
     if (status) return status;
-    status = host_target(&host, err);
-    if (status) return status;
-    status = object_code(exe, options, &host, &object, &size, err);
+    status = object_code(exe, options, options->host ? options->host : &own, &object, &size, err);
     exe->run_bytes = scratch_offset(&exe->program) + scratch_bytes(&exe->program, exe->threads);
     if (!status) status = check_memory(exe, err);
     if (!status) status = jit_link(object, size, runtime_symbol, options->debug, &exe->code, err);
@@ -380,7 +381,7 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     if (!status) settle_library(&exe->program);
     if (!status) status = run_static(exe, err);
     mem_free(object);
-    host_target_free(&host);
+    host_target_free(&own);
     const Program *p = &exe->program;
     exe->stats.arena_bytes = exe->run_bytes;
     exe->stats.live_bytes = p->live_bytes + scratch_bytes(&exe->program, exe->threads);

@@ -12,6 +12,8 @@ typedef struct ExecutableOptions {
     int threads;   /* 0: as many as OpenMP would use */
     bool no_cache; /* neither read nor write the kernel cache on disk */
     bool debug;    /* register JIT code with gdb and write a perf map */
+    /* What code is generated for, something that this machine can run; NULL: this machine. With no_cache. */
+    const struct HostTarget *host;
 } ExecutableOptions;
 
 typedef struct Executable Executable;
