@@ -76,6 +76,10 @@ static Complex sub_i(Pair *t, Complex a, Complex b) {
     return (Complex){add(t, a.re, b.im), sub(t, a.im, b.re)};
 }
 
+static Complex materialised(Pair *t, Complex z) {
+    return z.re.ref ? z : (Complex){splat(t, 0), splat(t, 0)};
+}
+
 static Complex scaled(Pair *t, Complex a, double factor) {
     return (Complex){mul(t, a.re, splat(t, factor)), mul(t, a.im, splat(t, factor))};
 }
@@ -229,8 +233,7 @@ static void butterfly(Pair *t, int radix, Complex *z, bool inverse) {
 enum { MAX_FACTORS = 9 };
 
 /* Slot k ≥ 1 times w_L^{jk}, k signed: k and r − k have conjugate factors. */
-static int rotation_factors(FraxDType dtype, int radix, long double angle, double *f) {
-    (void)dtype;
+static int rotation_factors(int radix, long double angle, double *f) {
     for (int k = 1; k <= radix / 2; k++) {
         f[2 * k - 2] = (double)cosl(k * angle);
         f[2 * k - 1] = (double)sinl(k * angle);
@@ -246,26 +249,22 @@ static void rotate(Pair *t, int radix, const Em *f, Complex *z, bool conjugate) 
     }
 }
 
-/* A right angle has no tangent. A cosine this small changes results by less than a rounding, and its
-   inverse is still far from overflow. */
-static long double cosine(FraxDType dtype, long double angle) {
-    const long double least = dtype == FRAX_F64 ? 0x1p-58L : 0x1p-29L;
-    long double c = cosl(angle);
-    return fabsl(c) < least ? least : c;
-}
-
-/* Tangents t_1 … t_{r/2}; then cosines: c_1 | c_2, c_1 | c_4, c_2, c_3/c_1, c_1, √½·c_1. */
-static int tangent_factors(FraxDType dtype, int radix, long double angle, double *f) {
-    long double c[5];
-    int count = 0;
-    for (int k = 1; k <= radix / 2; k++) {
-        c[k] = cosine(dtype, k * angle);
-        f[count++] = (double)(sinl(k * angle) / c[k]);
+/* Factors by tangents, w = c·(1 + i·t), which merge the cosines into the butterfly. Not of slot r/2, whose
+   angles come to a right one, where there is no tangent: it has c and s. The factors are c_1, s_1 | t_1, c_2,
+   s_2, c_1 | t_1, t_2, t_3, c_4, s_4, c_2, c_3/c_1, c_1, √½·c_1. */
+static int tangent_factors(int radix, long double angle, double *f) {
+    long double c[5], s[5];
+    int count = 0, half = radix / 2;
+    for (int k = 1; k <= half; k++) {
+        c[k] = cosl(k * angle);
+        s[k] = sinl(k * angle);
+        if (k < half) f[count++] = (double)(s[k] / c[k]);
     }
-    if (radix == 8) f[count++] = (double)c[4];
-    if (radix >= 4) f[count++] = (double)c[2];
+    f[count++] = (double)c[half];
+    f[count++] = (double)s[half];
+    if (radix == 8) f[count++] = (double)c[2];
     if (radix == 8) f[count++] = (double)(c[3] / c[1]);
-    f[count++] = (double)c[1];
+    if (radix >= 4) f[count++] = (double)c[1];
     if (radix == 8) f[count++] = (double)(c[1] * sqrtl(0.5L));
     return count;
 }
@@ -295,16 +294,16 @@ static Complex minus_i_times(Pair *t, Complex a, Em f, Complex b) {
 }
 
 static void sheared_butterfly_2(Pair *t, const Em *f, Complex *z) {
-    Complex u = sheared(t, z[1], f[0], false);
-    z[1] = minus_times(t, z[0], f[1], u);
-    z[0] = plus_times(t, z[0], f[1], u);
+    Complex u = rotated(t, z[1], (Complex){f[0], f[1]}, false);
+    z[1] = complex_sub(t, z[0], u);
+    z[0] = complex_add(t, z[0], u);
 }
 
 static void sheared_butterfly_4(Pair *t, const Em *f, Complex *z) {
-    Em c2 = f[2], c1 = f[3];
-    Complex u1 = sheared(t, z[1], f[0], false), u2 = sheared(t, z[2], f[1], false);
-    Complex u3 = sheared(t, z[3], f[0], true);
-    Complex a = plus_times(t, z[0], c2, u2), b = minus_times(t, z[0], c2, u2);
+    Em c1 = f[3];
+    Complex u1 = sheared(t, z[1], f[0], false), u3 = sheared(t, z[3], f[0], true);
+    Complex u2 = rotated(t, z[2], (Complex){f[1], f[2]}, false);
+    Complex a = complex_add(t, z[0], u2), b = complex_sub(t, z[0], u2);
     Complex c = complex_add(t, u1, u3), d = complex_sub(t, u1, u3);
     z[0] = plus_times(t, a, c1, c);
     z[1] = minus_i_times(t, b, c1, d);
@@ -315,10 +314,12 @@ static void sheared_butterfly_4(Pair *t, const Em *f, Complex *z) {
 /* butterfly_8 with c_1 taken out of all odd slots and c_2 out of slots 2 and 6. */
 static void sheared_butterfly_8(Pair *t, const Em *f, Complex *z) {
     const Em *tangent = f - 1; /* from 1 on */
-    Em c4 = f[4], c2 = f[5], ratio = f[6], c1 = f[7], c1_half = f[8];
+    Em c2 = f[5], ratio = f[6], c1 = f[7], c1_half = f[8];
     Complex u[8], even[4], b[4];
-    for (int k = 1; k < 8; k++) u[k] = sheared(t, z[k], tangent[MIN(k, 8 - k)], k > 4);
-    even[0] = plus_times(t, z[0], c4, u[4]), b[0] = minus_times(t, z[0], c4, u[4]);
+    for (int k = 1; k < 8; k++)
+        u[k] = k == 4 ? rotated(t, z[4], (Complex){f[3], f[4]}, false)
+                      : sheared(t, z[k], tangent[MIN(k, 8 - k)], k > 4);
+    even[0] = complex_add(t, z[0], u[4]), b[0] = complex_sub(t, z[0], u[4]);
     even[1] = plus_times(t, u[1], ratio, u[5]), b[1] = minus_times(t, u[1], ratio, u[5]);
     even[2] = complex_add(t, u[2], u[6]), b[2] = complex_sub(t, u[2], u[6]);
     Complex scaled_3 = {t->e->ops->arith(t->e, OP_mul, u[3].re, ratio),
@@ -342,25 +343,26 @@ static void sheared_butterfly_8(Pair *t, const Em *f, Complex *z) {
     z[7] = plus_times(t, c, c1_half, d);
 }
 
-static bool is_sheared(int radix, bool inverse) {
-    return inverse && (radix == 2 || radix == 4 || radix == 8);
+/* In blocks of 8m elements slot 3 comes to a right angle where 3 divides m. */
+static bool is_sheared(int radix, int64_t m, bool inverse) {
+    return inverse && (radix == 2 || radix == 4 || (radix == 8 && m % 3));
 }
 
-static int factor_count(int radix, bool inverse) {
+static int factor_count(int radix, int64_t m, bool inverse) {
     double unused[MAX_FACTORS];
-    return (is_sheared(radix, inverse) ? tangent_factors : rotation_factors)(FRAX_F64, radix, 0, unused);
+    return (is_sheared(radix, m, inverse) ? tangent_factors : rotation_factors)(radix, 0, unused);
 }
 
 /* For each vector along j its factors, one vector each. */
 static bool factor_table(Pair *t, int radix, int64_t length, bool inverse, Em *table) {
-    int lanes = t->plan->lanes, count = factor_count(radix, inverse);
-    int64_t m = length / radix, vectors = (m + lanes - 1) / lanes;
+    int lanes = t->plan->lanes;
+    int64_t m = length / radix, vectors = (m + lanes - 1) / lanes, count = factor_count(radix, m, inverse);
     double *values = mem_alloc(sizeof *values * (size_t)(vectors * count * lanes)), f[MAX_FACTORS];
     if (!values) return false;
     for (int64_t j = 0; j < vectors * lanes; j++) {
         long double angle =
             -2 * 3.14159265358979323846264338327950288L * (long double)(j % m) / (long double)length;
-        (is_sheared(radix, inverse) ? tangent_factors : rotation_factors)(t->plan->dtype, radix, angle, f);
+        (is_sheared(radix, m, inverse) ? tangent_factors : rotation_factors)(radix, angle, f);
         for (int i = 0; i < count; i++) values[(j / lanes * count + i) * lanes + j % lanes] = f[i];
     }
     *table = t->e->ops->table(t->e, t->plan->dtype, values, vectors * count * lanes);
@@ -371,14 +373,14 @@ static bool factor_table(Pair *t, int radix, int64_t length, bool inverse, Em *t
 /* A butterfly and the factors of its slots, which follow it forward and precede it inverse. j = 0 … m − 1;
    m = 1 needs no factors. */
 static void twiddled_butterfly(Pair *t, int radix, int64_t m, Em table, Em j, Complex *z, bool inverse) {
-    int lanes = t->plan->lanes, count = factor_count(radix, inverse);
+    int lanes = t->plan->lanes, count = factor_count(radix, m, inverse);
     Em f[MAX_FACTORS], place = t->e->ops->index_op(t->e, INDEX_MUL, j, index_of(t, count));
     if (m == 1 || radix < 2) {
         butterfly(t, radix, z, inverse);
         return;
     }
     for (int i = 0; i < count; i++) f[i] = load_shared(t, table, plus(t, place, (int64_t)i * lanes));
-    if (is_sheared(radix, inverse)) {
+    if (is_sheared(radix, m, inverse)) {
         exchange_parts(z, radix);
         if (radix == 2) sheared_butterfly_2(t, f, z);
         if (radix == 4) sheared_butterfly_4(t, f, z);
@@ -407,13 +409,13 @@ static void vector_pass(Pair *t, int level, int64_t length, Em base, bool invers
 }
 
 /* Vectors j = first, … of the outermost pass, in which slots up to `whole` are signal, lanes up to `rest` of
-   the next one, and zeros the others. */
+   the next one, and zeros the others: all of them where the signal is shorter than a slot. */
 static void signal_pass(Pair *t, int64_t first, int64_t end, int whole, int rest, bool inverse) {
     const EmitterOps *o = t->e->ops;
     int radix = t->plan->radices[0];
     int64_t m = t->plan->n / radix;
     Complex z[PAIR_MAX_RADIX];
-    if (first >= end) return;
+    if (first >= end || (inverse && !whole && !rest)) return;
     EmLoop loop = o->loop_begin(t->e, index_of(t, first), index_of(t, end), t->plan->lanes);
     for (int q = 0; q < radix; q++) {
         int valid = q < whole ? t->plan->lanes : q == whole ? rest : 0;
@@ -427,7 +429,7 @@ static void signal_pass(Pair *t, int64_t first, int64_t end, int whole, int rest
         if (inverse)
             store_signal(t, at, valid, z[q]);
         else
-            store_planes(t, at, z[q]);
+            store_planes(t, at, materialised(t, z[q]));
     }
     o->loop_end(t->e, &loop);
 }
@@ -505,10 +507,6 @@ static void tail(Pair *t, Em at, Complex *z) {
 /* Where there are no passes, the leaf is the whole transform: lanes of its vector i that are signal. */
 static int leaf_lanes(const Pair *t, int i) {
     return (int)MIN(t->plan->lanes, t->length - (int64_t)i * t->plan->lanes);
-}
-
-static Complex materialised(Pair *t, Complex z) {
-    return z.re.ref ? z : (Complex){splat(t, 0), splat(t, 0)};
 }
 
 static void leaf(Pair *t, Em at) {

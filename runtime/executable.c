@@ -238,7 +238,7 @@ static FraxStatus object_code(Executable *exe, const ExecutableOptions *options,
     LLVMContextRef context;
     LLVMModuleRef module;
     FraxStatus status = FRAX_OK;
-    bool keyed = !options->no_cache && !options->self_contained && cache_key(&exe->program, host, &key);
+    bool keyed = !options->no_cache && !options->self_contained && !options->host && cache_key(&exe->program, host, &key);
     exe->stats.from_cache = keyed && cache_load(&key, &exe->program, object, size);
     if (!exe->stats.from_cache) {
         status = program_emit(&exe->program, host, &context, &module, err);
@@ -349,15 +349,21 @@ static void settle_library(const Program *p) {
 }
 
 /* From the graph after all passes. */
-static FraxStatus make_program(Executable *exe, const ExecutableOptions *options, const HostTarget *target,
-                               FraxError *err) {
+static FraxStatus make_program(Executable *exe, const ExecutableOptions *options, FraxError *err) {
+    HostTarget own = {0};
     char *object = NULL;
     size_t size = 0;
+    const HostTarget *target = options->host ? options->host : &own;
     FraxStatus status = program_create(exe->graph, &exe->program, err);
+    if (!status && !options->host) status = host_target(&own, err);
     if (!status) status = object_code(exe, options, target, &object, &size, err);
+    if (status) {
+        host_target_free(&own);
+        return status;
+    }
     exe->run_bytes =
         program_scratch_offset(&exe->program) + program_scratch_bytes(&exe->program, exe->threads);
-    if (!status) status = check_memory(exe, err);
+    status = check_memory(exe, err);
     if (!status) status = jit_link(object, size, runtime_symbol, options->debug, &exe->code, err);
     if (!status) status = find_functions(exe, err);
     if (!status) status = make_plans(exe, options, err);
@@ -365,25 +371,22 @@ static FraxStatus make_program(Executable *exe, const ExecutableOptions *options
     if (!status) settle_library(&exe->program);
     if (!status) status = run_static(exe, err);
     mem_free(object);
+    host_target_free(&own);
     return status;
 }
 
 static FraxStatus create_program(Executable *exe, const ExecutableOptions *options, FraxError *err) {
-    HostTarget host;
     exe->graph->self_contained = options->self_contained;
     FraxStatus status = run_passes(&exe->graph, NULL, err);
+    if (!status) status = make_program(exe, options, err);
     if (status) return status;
-    status = host_target(&host, err);
-    if (status) return status;
-    status = make_program(exe, options, &host, err);
-    host_target_free(&host);
     const Program *p = &exe->program;
     exe->stats.arena_bytes = exe->run_bytes;
     exe->stats.live_bytes = p->live_bytes + program_scratch_bytes(&exe->program, exe->threads);
     exe->stats.static_bytes = p->static_bytes;
     exe->stats.moved_bytes = p->moved_bytes;
     for (int i = 0; i < p->nkernels; i++) exe->stats.kernels += !p->kernels[i].kernel.is_static;
-    return status;
+    return FRAX_OK;
 }
 
 /* ---- Executables ---- */
@@ -422,13 +425,13 @@ FraxStatus executable_create(Graph *graph, const ExecutableOptions *options, Exe
 
 FraxStatus executable_create_tables(const Graph *graph, const HostTarget *target, Executable **out,
                                     FraxError *err) {
-    ExecutableOptions options = {.threads = 1, .self_contained = true};
+    ExecutableOptions options = {.threads = 1, .self_contained = true, .host = target};
     Executable *exe = mem_calloc(1, sizeof *exe);
     if (!exe) return fail_memory(err, "compiling");
     exe->graph = (Graph *)graph; /* which nothing below changes */
     exe->is_borrowed = true;
     exe->threads = 1;
-    FraxStatus status = make_program(exe, &options, target, err);
+    FraxStatus status = make_program(exe, &options, err);
     if (status)
         executable_destroy(exe);
     else

@@ -47,7 +47,7 @@ static int tear_down(void **state) {
 
 static void test_help(void **state) {
     (void)state;
-    static const char *const verbs[] = {"check", "show", "run", "grad", "fit", "bench", "devices"};
+    static const char *const verbs[] = {"check", "show", "run", "grad", "fit", "bench", "compile", "devices"};
     succeeds("--version");
     assert_string_equal(out, "frax " FRAX_VERSION "\n");
     succeeds("--help");
@@ -82,7 +82,7 @@ static void test_wrong_usage(void **state) {
     (void)state;
     fails("", 2, "a verb is missing");
     fails("fitt", 2, "unknown verb fitt (did you mean fit?)");
-    fails("compile x.frax", 2, "unknown verb compile");
+    fails("compose x.frax", 2, "unknown verb compose");
     fails("run", 2, "frax run needs a model");
     fails("run a.frax b.frax", 2, "unexpected argument b.frax");
     fails("devices cpu", 2, "unexpected argument cpu");

@@ -38,6 +38,8 @@ static const char *const bodies[] = {
     " a = frac(pad(x[:, :, 1:], (1, 0), axis=2), q, kind=weyl)\n y = a + frac(flip(x, 2), q, kind=weyl)\n",
     /* zeros behind the signal */
     " y = frac(x * x, p, kind=grunwald, engine=fft)\n",
+    /* far more of them than signal */
+    " y = frac(pad(x, (0, 15 * N), axis=2), q, kind=weyl)[:, :, :N]\n",
     /* another axis */
     " y = transpose(frac(transpose(x, (2, 0, 1)), q, kind=weyl, axis=0), (1, 2, 0))\n",
     /* images, one after the other, and once more */
