@@ -414,23 +414,47 @@ FraxMemory frax_executable_memory(const FraxExecutable *exe) {
 
 /* ---- Running ---- */
 
-static FraxStatus fail_pointer(const FraxExecutable *exe, FraxRole role, size_t i, FraxError *err) {
+/* Why a pointer of the caller's is refused: it is to be there, and at a multiple of its element's size. */
+static FraxStatus pointer_fail(const FraxExecutable *exe, FraxRole role, size_t i,
+                               const void *const *pointers, FraxError *err) {
     static const char *const words[] = {"input", "param", "output"};
-    return fail(err, FRAX_USAGE, "frax_run: the pointer to %s %s is NULL", words[role],
-                frax_executable_name(exe, role, i));
+    const char *name = frax_executable_name(exe, role, i);
+    if (!pointers || !pointers[i])
+        return fail(err, FRAX_USAGE, "frax_run: the pointer to %s %s is NULL", words[role], name);
+    FraxDType dtype = frax_executable_type(exe, role, i).dtype;
+    return fail(err, FRAX_USAGE,
+                "frax_run: %s %s is at address %p; an array of %s begins at a multiple of %zu bytes "
+                "(frax_run_views copies others)",
+                words[role], name, pointers[i], frax_dtype_name(dtype), frax_dtype_size(dtype));
+}
+
+static inline bool is_fit(const Graph *g, Value v, const void *const *pointers, size_t i) {
+    size_t size = frax_dtype_size(graph_type(g, v)->dtype);
+    return pointers && pointers[i] && ((uintptr_t)pointers[i] & (size - 1)) == 0;
 }
 
 /* The pointers in the order of the graph's inputs. */
 static FraxStatus gather(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                          const void **all, FraxError *err) {
+    const Graph *g = executable_graph(exe->exe);
     for (size_t i = 0; i < exe->counts[FRAX_INPUT]; i++) {
-        if (!inputs || !inputs[i]) return fail_pointer(exe, FRAX_INPUT, i, err);
+        if (!is_fit(g, g->inputs[i], inputs, i)) return pointer_fail(exe, FRAX_INPUT, i, inputs, err);
         all[i] = inputs[i];
     }
     for (size_t i = 0; i < exe->counts[FRAX_PARAM]; i++) {
-        if (!params || !params[i]) return fail_pointer(exe, FRAX_PARAM, i, err);
-        all[param_position(exe, i)] = params[i];
+        size_t at = param_position(exe, i);
+        if (!is_fit(g, g->inputs[at], params, i)) return pointer_fail(exe, FRAX_PARAM, i, params, err);
+        all[at] = params[i];
     }
+    return FRAX_OK;
+}
+
+static FraxStatus check_outputs(const FraxExecutable *exe, void *const *outputs, FraxError *err) {
+    const Graph *g = executable_graph(exe->exe);
+    const void *const *pointers = (const void *const *)outputs;
+    for (size_t i = 0; i < exe->counts[FRAX_OUTPUT]; i++)
+        if (!is_fit(g, g->outputs[i].value, pointers, i))
+            return pointer_fail(exe, FRAX_OUTPUT, i, pointers, err);
     return FRAX_OK;
 }
 
@@ -442,8 +466,7 @@ FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const 
     size_t n = exe->counts[FRAX_INPUT] + exe->counts[FRAX_PARAM];
     if (n > STACK_POINTERS && !(all = mem_alloc(n * sizeof *all))) return fail_memory(err, "frax_run");
     FraxStatus status = gather(exe, inputs, params, all, err);
-    for (size_t i = 0; i < exe->counts[FRAX_OUTPUT] && !status; i++)
-        if (!outputs || !outputs[i]) status = fail_pointer(exe, FRAX_OUTPUT, i, err);
+    if (!status) status = check_outputs(exe, outputs, err);
     if (!status) status = executable_run(exe->exe, all, outputs, err);
     if (all != few) mem_free(all);
     return status;

@@ -203,9 +203,34 @@ FRAX_API FraxMemory frax_executable_memory(const FraxExecutable *exe);
 /* Runs once. FRAX_VALUE where an order or another guarded value is out of its range; the outputs' values are
    not defined then. inputs, params, outputs: one pointer per value in the order of the signature, each to a
    dense row-major array of exactly that type, owned by the caller; outputs must not overlap anything else,
-   but for a state, which may be written over its own param. May be called from many threads at once. */
+   but for a state, which may be written over its own param. Arrays begin at a multiple of their element's
+   size, or FRAX_USAGE; 64 bytes serve vectors best. May be called from many threads at once. */
 FRAX_API FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                              void *const *outputs, FraxError *err);
+
+/* An array of the host that need not be dense. strides: how many bytes lie between neighbours along an axis;
+   they may be negative, or 0 where all elements of an input are one. */
+typedef struct FraxView {
+    FraxDType dtype;
+    int rank;
+    int64_t dims[FRAX_MAX_RANK];
+    int64_t strides[FRAX_MAX_RANK];
+    void *data;    /* the element at 0, 0, …; inputs and params are only read */
+    int read_only; /* non-zero: must not be an output */
+} FraxView;
+
+/* A dense row-major array as a view. */
+FRAX_API FraxView frax_view(FraxTensor tensor);
+
+/* frax_run on views: inputs, then params, then outputs, each in the order of the signature; `count` is how
+   many there are in all. dtypes and shapes are compared with the compiled ones (FRAX_TYPE, FRAX_SHAPE). A
+   view that is dense and row-major (axes of size 1 may have any stride) and begins at a multiple of its
+   element's size is used where it lies, without a copy. Others are copied: an input or param into a buffer
+   before the run, an output from one after it. So is an output whose range of addresses overlaps that of
+   another view; so outputs may be written over inputs. Elements of one output must not lie over each other,
+   nor over those of another output. */
+FRAX_API FraxStatus frax_run_views(const FraxExecutable *exe, const FraxView *views, size_t count,
+                                   FraxError *err);
 
 /* Writes the declared initial value of the i-th param; random ones depend on seed and i alone. Of a state:
    zeros. */
