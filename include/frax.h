@@ -232,6 +232,33 @@ FRAX_API FraxView frax_view(FraxTensor tensor);
 FRAX_API FraxStatus frax_run_views(const FraxExecutable *exe, const FraxView *views, size_t count,
                                    FraxError *err);
 
+/* ---- Tensors of other libraries, by DLPack
+   ------------------------------------------------------------------------------
+
+   Libraries hand each other tensors as DLManagedTensor (capsules "dltensor" in Python) or, since DLPack 1.0,
+   as DLManagedTensorVersioned ("dltensor_versioned"). Their structures are in dlpack.h, or in frax_dlpack.h.
+ */
+
+struct DLManagedTensor;
+struct DLManagedTensorVersioned;
+
+/* A view of the tensor's own memory: good as long as the tensor, which stays the caller's to delete.
+   FRAX_UNSUPPORTED for memory of a device that the host cannot read, FRAX_TYPE for dtypes that frax lacks. */
+FRAX_API FraxStatus frax_view_from_dlpack(const struct DLManagedTensor *tensor, FraxView *view,
+                                          FraxError *err);
+FRAX_API FraxStatus frax_view_from_dlpack_versioned(const struct DLManagedTensorVersioned *tensor,
+                                                    FraxView *view, FraxError *err);
+
+/* A new tensor of the view's memory; whoever takes it calls its deleter, which calls release(context)
+   (release may be NULL). With view->data NULL the tensor owns new memory, dense and aligned to 64 bytes,
+   where view->data points then: for an output, say. FRAX_VALUE for strides that are not whole elements, and
+   for read-only memory without a version, which has no way to say so. */
+FRAX_API FraxStatus frax_view_to_dlpack(FraxView *view, void (*release)(void *context), void *context,
+                                        struct DLManagedTensor **tensor, FraxError *err);
+FRAX_API FraxStatus frax_view_to_dlpack_versioned(FraxView *view, void (*release)(void *context),
+                                                  void *context, struct DLManagedTensorVersioned **tensor,
+                                                  FraxError *err);
+
 /* Writes the declared initial value of the i-th param; random ones depend on seed and i alone. Of a state:
    zeros. */
 FRAX_API FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
