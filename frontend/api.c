@@ -90,6 +90,10 @@ const char *frax_model_name(const FraxModel *model) {
     return model ? model_name(model) : NULL;
 }
 
+const char *frax_model_text(const FraxModel *model) {
+    return model ? model_text(model) : NULL;
+}
+
 /* ---- Sizes ---- */
 
 static FraxStatus check_options(const FraxOptions *options, FraxError *err) {

@@ -76,6 +76,10 @@ const char *model_name(const FraxModel *model) {
     return model->decl->name.text;
 }
 
+const char *model_text(const FraxModel *model) {
+    return model->source.text;
+}
+
 size_t model_size_count(const FraxModel *model) {
     return model->nsizes;
 }

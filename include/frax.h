@@ -145,6 +145,76 @@ FRAX_API const char *frax_model_value_name(const FraxModel *model, FraxRole role
 FRAX_API const char *frax_model_value_type(const FraxModel *model, FraxRole role, size_t i);
 FRAX_API const char *frax_model_name(const FraxModel *model);
 
+/* The text of the file that the model was read from, or that a builder wrote. Belongs to the model. */
+FRAX_API const char *frax_model_text(const FraxModel *model);
+
+/* ---- Building models
+   -----------------------------------------------------------------------------------------------
+
+   A builder makes a model call by call, with the words and operators of the language:
+
+       FraxBuilder *b;
+       frax_builder_create("nile", &b, &err);
+       FraxValue T = frax_builder_name(b, "T"),                                // model nile(x: f64[T]) {
+                 x = frax_builder_input(b, "x", FRAX_F64, 1, &T),
+                 d = frax_builder_param(b, "d", FRAX_F64, 0, NULL, frax_builder_number(b, 0.1)),
+                 kind = frax_builder_name(b, "grunwald"),
+                 e = frax_builder_call(b, "frac", 3, (FraxValue[]){x, d, kind},
+                                       (const char *[]){NULL, NULL, "kind"}),  // frac(x, d, kind=grunwald)
+                 two = frax_builder_number(b, 2),
+                 square = frax_builder_call(b, "^", 2, (FraxValue[]){e, two}, NULL);
+       frax_builder_return(b, "loss", frax_builder_call(b, "mean", 1, &square, NULL));
+       FraxStatus status = frax_builder_finish(b, &model, &err);
+       frax_builder_destroy(b);
+
+   Nothing but create and finish needs to be checked: after a fault every call does nothing and gives 0, and
+   finish tells the first one. Faults of the model itself are those of the language, and show the line of
+   frax_model_text that is at fault. A builder belongs to one thread at a time. */
+
+typedef struct FraxBuilder FraxBuilder;
+
+/* What a call has made; belongs to its builder and may be used any number of times. 0: none. */
+typedef int32_t FraxValue;
+
+/* `name` is that of the model. *builder is NULL after a failure. */
+FRAX_API FraxStatus frax_builder_create(const char *name, FraxBuilder **builder, FraxError *err);
+FRAX_API void frax_builder_destroy(FraxBuilder *builder); /* NULL is fine */
+
+/* A number; whole ones count as written without a point. */
+FRAX_API FraxValue frax_builder_number(FraxBuilder *builder, double value);
+/* A name as it stands in a text: a size (T), a word (weyl, f32, zeros), pi, true, false, none, the parameter
+   of a function, or what input, param and let have named. */
+FRAX_API FraxValue frax_builder_name(FraxBuilder *builder, const char *name);
+
+/* Declares an input, or a param with its initial value: a number, a name (glorot), or a call of normal or
+   uniform. dims: the sizes of its axes: numbers, names, and + - * / of them. */
+FRAX_API FraxValue frax_builder_input(FraxBuilder *builder, const char *name, FraxDType dtype, int rank,
+                                      const FraxValue *dims);
+FRAX_API FraxValue frax_builder_param(FraxBuilder *builder, const char *name, FraxDType dtype, int rank,
+                                      const FraxValue *dims, FraxValue initial);
+
+/* A call of `what` with n arguments: a built-in function, a function of frax_builder_functions, or one of
+       + - * / ^ @ < <= > >= == != and or not    operators; - and + with one argument too
+       ()                                        a tuple of the arguments
+       []                                        the first argument with the others as subscripts
+       : and ...                                 subscripts: from, to, step, where 0 stands for absent; and
+   the ellipsis
+       =>                                        a function, as in w => w^2: names, then its value
+   names (may be NULL): for each argument its name, as in axis=1, or NULL where it goes by position. */
+FRAX_API FraxValue frax_builder_call(FraxBuilder *builder, const char *what, size_t n, const FraxValue *args,
+                                     const char *const *names);
+
+/* Gives a value a name in the model's text. */
+FRAX_API FraxValue frax_builder_let(FraxBuilder *builder, const char *name, FraxValue value);
+/* The next output of the model, under a name (NULL: that which the value has). */
+FRAX_API void frax_builder_return(FraxBuilder *builder, const char *name, FraxValue value);
+/* Functions in the language, "fn …", which calls may then name; those with a derivative of their own, say. */
+FRAX_API void frax_builder_functions(FraxBuilder *builder, const char *text);
+
+/* The model, which does not refer to the builder afterwards. Errors: as frax_model_parse, FRAX_USAGE for
+   wrong calls. *model is NULL after a failure. */
+FRAX_API FraxStatus frax_builder_finish(FraxBuilder *builder, FraxModel **model, FraxError *err);
+
 /* ---- Compiling
  * ---------------------------------------------------------------------------------------------- */
 
