@@ -95,20 +95,25 @@ FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *co
     LlvmEmitter *emitter = llvm_emitter_create(target);
     if (!emitter) return fail_memory(err, "emitting code");
     bool ok = true;
-    for (int i = 0; ok && i < p->nkernels; i++) {
+    FraxStatus status = FRAX_OK;
+    for (int i = 0; ok && !status && i < p->nkernels; i++) {
         const Kernel *k = &p->kernels[i].kernel;
-        if (!k->blocks || k->kind == KERNEL_GEMM) continue;
+        status = watch_stage(p->watch, "emitting code", i, p->nkernels, err);
+        if (status || !k->blocks || k->kind == KERNEL_GEMM) continue;
         if (k->kind == KERNEL_ROWS)
             ok = emit_rows(llvm_emitter_base(emitter), p, i);
         else
             ok = emit_matmul(llvm_emitter_base(emitter), p, i);
     }
-    for (size_t i = 0; ok && i < p->nffts; i++) /* the kernels have named the transforms they call */
+    for (size_t i = 0; ok && !status && i < p->nffts;
+         i++) /* the kernels have named the transforms they call */
         if (fft_is_generated(&p->ffts[i]))
             ok = emit_fft(llvm_emitter_base(emitter), &p->ffts[i], false) &&
                  emit_fft(llvm_emitter_base(emitter), &p->ffts[i], true);
-    FraxStatus status =
-        ok ? llvm_emitter_finish(emitter, context, module, err) : fail_memory(err, "emitting code");
+    if (!ok)
+        status = fail_memory(err, "emitting code");
+    else if (!status)
+        status = llvm_emitter_finish(emitter, context, module, err);
     llvm_emitter_destroy(emitter);
     return status;
 }

@@ -307,7 +307,10 @@ FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph
     *graph = NULL;
     FraxStatus status = bind_options(model, options, &values, err);
     if (status) return status;
-    status = model_lower(model, values, graph, err);
+    const Watch watch = watch_of(options);
+    status = watch_stage(&watch, "lowering", 0, 1, err);
+    if (!status) status = model_lower(model, values, graph, err);
+    if (!status) status = watch_stage(&watch, "differentiating", 0, 1, err);
     if (!status) status = differentiate(*graph, options, err);
     if (!status && options->stream) status = stream_model(model, options, values, graph, streams, err);
     mem_free(values);
@@ -324,7 +327,8 @@ FraxOptions frax_default_options(void) {
 }
 
 FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err) {
-    ExecutableOptions how = {options->target, options->threads, options->no_cache != 0, options->debug != 0};
+    ExecutableOptions how = {options->target, options->threads, options->no_cache != 0, options->debug != 0,
+                             watch_of(options)};
     return executable_create(g, &how, exe, err);
 }
 

@@ -41,6 +41,10 @@ FraxStatus find_objective(const Graph *g, const char *of, Value *value, FraxErro
 /* The values that options->wrt names, allocated; params_only leaves inputs out. */
 FraxStatus find_wrt(const Graph *g, const FraxOptions *options, bool params_only, Value **wrt, size_t *nwrt,
                     FraxError *err);
+static inline Watch watch_of(const FraxOptions *options) {
+    return (Watch){options->progress, options->log, options->context};
+}
+
 /* Compiles g, which it takes over, with options->target and so on. */
 FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err);
 

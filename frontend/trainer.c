@@ -23,6 +23,7 @@ typedef struct Snapshot {
 
 struct FraxTrainer {
     FraxFitOptions fit;
+    Watch watch;
     FraxExecutable exe;
     Batches *batches;         /* NULL: every step sees all rows */
 #define X(name) double *name; /* the buffer of input step.NAME; NULL for lbfgs */
@@ -281,11 +282,17 @@ static void gather(const FraxTrainer *t, const void *const *buffers, double *x) 
     }
 }
 
+static FraxStatus watch_step(const FraxTrainer *t, int64_t done, FraxError *err) {
+    return watch_stage(&t->watch, "step", done, t->fit.steps, err);
+}
+
 static FraxStatus evaluate(void *context, const double *x, double *value, double *grad, FraxError *err) {
     FraxTrainer *t = context;
     const Graph *g = executable_graph(t->exe.exe);
+    FraxStatus status = watch_step(t, t->steps - 1, err); /* t->steps counts this one already */
+    if (status) return status;
     scatter(t, x);
-    FraxStatus status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
+    status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
     if (status) return status;
     *value = element_get(t->outputs[0], graph_type(g, g->outputs[0].value)->dtype, 0);
     gather(t, (const void *const *)t->outputs + 1, grad);
@@ -431,6 +438,7 @@ FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *option
     FraxTrainer *t = mem_calloc(1, sizeof *t);
     if (!t) return fail_memory(err, "the trainer");
     t->fit = *fit;
+    t->watch = watch_of(options ? options : &defaults);
     t->exe.has_state = true;
     t->loss = NAN;
     t->outcome = "not started";
@@ -473,9 +481,18 @@ FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *
         if (loss) *loss = t->loss;
         return FRAX_OK;
     }
+    FraxStatus status = watch_step(t, t->steps, err);
+    if (status) {
+        t->outcome = stopped;
+        return status;
+    }
     t->steps++;
     batches_next(t->batches, t->inputs);
-    FraxStatus status = t->lbfgs ? step_lbfgs(t, &t->loss, err) : step_graph(t, &t->loss, err);
+    status = t->lbfgs ? step_lbfgs(t, &t->loss, err) : step_graph(t, &t->loss, err);
+    if (status == FRAX_CANCELLED) {
+        t->outcome = stopped;
+        t->steps--;
+    }
     if (status == FRAX_DIVERGED) t->outcome = diverged;
     if (status == FRAX_VALUE) {
         t->outcome = left_range;

@@ -54,7 +54,8 @@ extern "C" {
     X(FRAX_USAGE, 2, "the call itself is wrong")                                                             \
     X(FRAX_MEMORY, 3, "out of memory")                                                                       \
     X(FRAX_UNSUPPORTED, 3, "not supported by this build or machine")                                         \
-    X(FRAX_INTERNAL, 3, "a defect in frax")
+    X(FRAX_INTERNAL, 3, "a defect in frax")                                                                  \
+    X(FRAX_CANCELLED, 1, "stopped by the caller")
 
 typedef enum FraxStatus {
 #define X(code, exit_status, meaning) code,
@@ -72,6 +73,23 @@ typedef struct FraxError {
 
 /* The meaning of a status in a few words; never NULL. */
 FRAX_API const char *frax_status_string(FraxStatus status);
+
+/* ---- Memory
+   -------------------------------------------------------------------------------------------------
+
+   Where frax gets its memory, if not from the C library; LLVM, FFTW and the BLAS have their own. allocate and
+   resize give NULL when there is none; alignment is a power of two. resize is as realloc, for what was
+   allocated with an alignment of at most 16. All may be called from any thread. */
+typedef struct FraxAllocator {
+    void *(*allocate)(void *context, size_t bytes, size_t alignment);
+    void *(*resize)(void *context, void *memory, size_t bytes);
+    void (*release)(void *context, void *memory);
+    void *context;
+} FraxAllocator;
+
+/* For the whole process, before any other call; NULL: the C library again. FRAX_USAGE once frax holds memory.
+ */
+FRAX_API FraxStatus frax_set_allocator(const FraxAllocator *allocator, FraxError *err);
 
 /* ---- Types
  * -------------------------------------------------------------------------------------------------- */
@@ -243,6 +261,14 @@ typedef struct FraxOptions {
     int debug;                /* non-zero: make JIT code known to gdb and perf */
     const char *stream; /* NULL, or the size along which the model takes its data in chunks; see below */
     int64_t chunk;      /* with stream: how many of them one run takes */
+    /* Called now and then by the calling thread during a compilation, and by a trainer before each evaluation
+       of the model: what begins ("lowering", a pass, "emitting code", "step"), and how many of how many such
+       are done (total 0: it is not known). Non-zero ends the call with FRAX_CANCELLED; LLVM is not
+       interrupted. May be NULL. */
+    int (*progress)(void *context, const char *stage, int64_t done, int64_t total);
+    /* Called with a line on what was done and why ("2 kernels, compiled in 31 ms"). May be NULL. */
+    void (*log)(void *context, const char *message);
+    void *context; /* for both; all three must stay valid as long as a trainer lives */
 } FraxOptions;
 
 FRAX_API FraxOptions frax_default_options(void);
@@ -436,7 +462,8 @@ FRAX_API void frax_trainer_destroy(FraxTrainer *trainer); /* NULL is fine */
 FRAX_API FraxStatus frax_trainer_step(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                       FraxError *err);
 /* fit->steps steps, or until the optimizer has ended or fit->progress has asked to stop. *loss (may be
-   NULL) is that of the last step. */
+   NULL) is that of the last step. FRAX_CANCELLED where options->progress says so, here and in
+   frax_trainer_step: the params are then those of the last step, and the fit may go on. */
 FRAX_API FraxStatus frax_trainer_run(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                      FraxError *err);
 FRAX_API int64_t frax_trainer_steps(const FraxTrainer *trainer);
