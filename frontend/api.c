@@ -75,23 +75,23 @@ void frax_model_destroy(FraxModel *model) {
 }
 
 size_t frax_model_count(const FraxModel *model, FraxRole role) {
-    return model ? model_count(model, role) : 0;
+    return handle_is(model, HANDLE_MODEL) ? model_count(model, role) : 0;
 }
 
 const char *frax_model_value_name(const FraxModel *model, FraxRole role, size_t i) {
-    return model ? model_value_name(model, role, i) : NULL;
+    return handle_is(model, HANDLE_MODEL) ? model_value_name(model, role, i) : NULL;
 }
 
 const char *frax_model_value_type(const FraxModel *model, FraxRole role, size_t i) {
-    return model ? model_value_type(model, role, i) : NULL;
+    return handle_is(model, HANDLE_MODEL) ? model_value_type(model, role, i) : NULL;
 }
 
 const char *frax_model_name(const FraxModel *model) {
-    return model ? model_name(model) : NULL;
+    return handle_is(model, HANDLE_MODEL) ? model_name(model) : NULL;
 }
 
 const char *frax_model_text(const FraxModel *model) {
-    return model ? model_text(model) : NULL;
+    return handle_is(model, HANDLE_MODEL) ? model_text(model) : NULL;
 }
 
 /* ---- Sizes ---- */
@@ -336,11 +336,12 @@ FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, Frax
                         FraxError *err) {
     if (!exe) return fail(err, FRAX_USAGE, "frax_compile: exe is NULL");
     *exe = NULL;
-    if (!model) return fail(err, FRAX_USAGE, "frax_compile: model is NULL");
+    if (!handle_is(model, HANDLE_MODEL)) return handle_fail(model, "frax_compile", "model", err);
     FraxOptions defaults = frax_default_options();
     if (!options) options = &defaults;
     FraxExecutable *made = mem_calloc(1, sizeof *made);
     if (!made) return fail_memory(err, "the executable");
+    made->kind = HANDLE_EXECUTABLE;
     Graph *graph;
     FraxStatus status = model_graph(model, options, &graph, made, err);
     if (!status) {
@@ -359,15 +360,15 @@ FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, Frax
 }
 
 void frax_executable_destroy(FraxExecutable *exe) {
-    if (!exe) return;
+    if (!handle_is(exe, HANDLE_EXECUTABLE) || exe->has_state) return; /* a trainer's goes with it */
     executable_destroy(exe->exe);
     mem_free(exe->inputs);
     mem_free(exe->outputs);
-    mem_free(exe);
+    handle_free(exe);
 }
 
 size_t frax_executable_count(const FraxExecutable *exe, FraxRole role) {
-    return exe && (unsigned)role <= FRAX_OUTPUT ? exe->counts[role] : 0;
+    return handle_is(exe, HANDLE_EXECUTABLE) && (unsigned)role <= FRAX_OUTPUT ? exe->counts[role] : 0;
 }
 
 /* The graph's value at this place of the signature. */
@@ -405,11 +406,11 @@ FraxStream frax_executable_stream(const FraxExecutable *exe, FraxRole role, size
 }
 
 size_t frax_executable_states(const FraxExecutable *exe) {
-    return exe ? exe->nstates : 0;
+    return handle_is(exe, HANDLE_EXECUTABLE) ? exe->nstates : 0;
 }
 
 FraxMemory frax_executable_memory(const FraxExecutable *exe) {
-    if (!exe) return (FraxMemory){0};
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return (FraxMemory){0};
     ExecutableStats s = executable_stats(exe->exe);
     return (FraxMemory){.temporary_bytes = s.arena_bytes,
                         .live_bytes = s.live_bytes,
@@ -468,7 +469,7 @@ static FraxStatus check_outputs(const FraxExecutable *exe, void *const *outputs,
 
 FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                     void *const *outputs, FraxError *err) {
-    if (!exe) return fail(err, FRAX_USAGE, "frax_run: exe is NULL");
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_run", "exe", err);
     if (exe->has_state) return fail(err, FRAX_USAGE, "frax_run: this executable belongs to a trainer");
     const void *few[STACK_POINTERS], **all = few;
     size_t n = exe->counts[FRAX_INPUT] + exe->counts[FRAX_PARAM];
@@ -483,7 +484,8 @@ FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const 
 FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
                               FraxError *err) {
     Value v = signature_value(exe, FRAX_PARAM, i);
-    if (!exe || !data) return fail(err, FRAX_USAGE, "frax_initial_param: %s is NULL", exe ? "data" : "exe");
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_initial_param", "exe", err);
+    if (!data) return fail(err, FRAX_USAGE, "frax_initial_param: data is NULL");
     if (v == NO_VALUE)
         return fail(err, FRAX_USAGE, "frax_initial_param: there is no param %zu; the executable has %zu", i,
                     exe->counts[FRAX_PARAM]);

@@ -3,12 +3,14 @@
 #define FRAX_API_H
 
 #include "executable.h"
+#include "handle.h"
 #include "ir.h"
 
 /* A compiled graph and its roles. The graph's inputs are the model's inputs, then further ones (tangents and
    the states of a stream, or a trainer's state), then the params. In the signature, further ones follow the
    params. */
 struct FraxExecutable {
+    HandleKind kind;
     Executable *exe;
     size_t counts[3]; /* by FraxRole: what the signature shows */
     size_t nparams;   /* the model's own */

@@ -6,6 +6,7 @@
  * initial values, and whatever refers to the parameters of a function (w in w => w^2).
  */
 #include "ast.h"
+#include "handle.h"
 #include <ctype.h>
 #include <math.h>
 #include <string.h>
@@ -43,6 +44,7 @@ typedef struct BuilderDecl {
 } BuilderDecl;
 
 struct FraxBuilder {
+    HandleKind kind;
     Arena arena;
     const char *name;
     BuilderNode *nodes; /* FraxValue v is nodes[v - 1] */
@@ -76,7 +78,7 @@ static FraxValue builder_memory(FraxBuilder *b) {
 }
 
 static bool is_usable(const FraxBuilder *b) {
-    return b && !b->fault.status;
+    return handle_is(b, HANDLE_BUILDER) && !b->fault.status;
 }
 
 static const char *copy_string(FraxBuilder *b, const char *s) {
@@ -151,6 +153,7 @@ FraxStatus frax_builder_create(const char *name, FraxBuilder **builder, FraxErro
         return fail(err, FRAX_NAME, "frax_builder_create: '%s' is not a name of the language",
                     name ? name : "(null)");
     FraxBuilder *b = mem_calloc(1, sizeof *b);
+    if (b) b->kind = HANDLE_BUILDER;
     if (b) b->name = arena_strndup(&b->arena, name, strlen(name));
     if (!b || !b->name) {
         frax_builder_destroy(b);
@@ -161,13 +164,13 @@ FraxStatus frax_builder_create(const char *name, FraxBuilder **builder, FraxErro
 }
 
 void frax_builder_destroy(FraxBuilder *b) {
-    if (!b) return;
+    if (!handle_is(b, HANDLE_BUILDER)) return;
     arena_free(&b->arena);
     mem_free(b->nodes);
     mem_free(b->decls);
     mem_free(b->returns);
     text_free(&b->functions);
-    mem_free(b);
+    handle_free(b);
 }
 
 FraxValue frax_builder_number(FraxBuilder *b, double value) {
@@ -540,7 +543,7 @@ static void write_model(Writer *w) {
 FraxStatus frax_builder_finish(FraxBuilder *b, FraxModel **model, FraxError *err) {
     if (!model) return fail(err, FRAX_USAGE, "frax_builder_finish: model is NULL");
     *model = NULL;
-    if (!b) return fail(err, FRAX_USAGE, "frax_builder_finish: builder is NULL");
+    if (!handle_is(b, HANDLE_BUILDER)) return handle_fail(b, "frax_builder_finish", "builder", err);
     char file[64];
     Text text = {0};
     if (!b->fault.status && !b->nreturns)

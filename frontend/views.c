@@ -240,7 +240,7 @@ FraxView frax_view(FraxTensor tensor) {
 }
 
 FraxStatus frax_run_views(const FraxExecutable *exe, const FraxView *views, size_t count, FraxError *err) {
-    if (!exe) return fail(err, FRAX_USAGE, "frax_run_views: exe is NULL");
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_run_views", "exe", err);
     const size_t *counts = exe->counts, n = counts[FRAX_INPUT] + counts[FRAX_PARAM] + counts[FRAX_OUTPUT];
     if (count != n)
         return fail(err, FRAX_USAGE,

@@ -12,7 +12,7 @@
  *
  * Every call that can fail returns a FraxStatus and fills *err (which may be NULL) with a message that says
  * what was wrong, what was got and what was expected. The library never prints, exits or aborts on user
- * input.
+ * input. In builds with assertions a handle that was destroyed is FRAX_USAGE too.
  *
  * Arrays are dense and row-major. `inputs`, `params` and `outputs` are arrays of pointers in the order of the
  * signature (frax_executable_type); the caller owns all buffers. An executable is immutable: any number of
