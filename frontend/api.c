@@ -379,6 +379,11 @@ static Value signature_value(const FraxExecutable *exe, FraxRole role, size_t i)
     return g->inputs[role == FRAX_PARAM ? param_position(exe, i) : i];
 }
 
+const Type *signature_type(const FraxExecutable *exe, FraxRole role, size_t i) {
+    Value v = signature_value(exe, role, i);
+    return v == NO_VALUE ? NULL : graph_type(executable_graph(exe->exe), v);
+}
+
 const char *frax_executable_name(const FraxExecutable *exe, FraxRole role, size_t i) {
     Value v = signature_value(exe, role, i);
     if (v == NO_VALUE) return NULL;
@@ -387,9 +392,8 @@ const char *frax_executable_name(const FraxExecutable *exe, FraxRole role, size_
 }
 
 FraxTensor frax_executable_type(const FraxExecutable *exe, FraxRole role, size_t i) {
-    Value v = signature_value(exe, role, i);
-    if (v == NO_VALUE) return (FraxTensor){.rank = -1};
-    const Type *type = graph_type(executable_graph(exe->exe), v);
+    const Type *type = signature_type(exe, role, i);
+    if (!type) return (FraxTensor){.rank = -1};
     FraxTensor tensor = {.dtype = type->dtype, .rank = type->shape.rank};
     memcpy(tensor.dims, type->shape.dims, sizeof tensor.dims);
     return tensor;

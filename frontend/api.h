@@ -27,6 +27,9 @@ static inline size_t param_position(const FraxExecutable *exe, size_t i) {
     return i < exe->nparams ? inputs + exe->nfurther + i : inputs + i - exe->nparams;
 }
 
+/* The type at this place of the signature; NULL if there is none. */
+const Type *signature_type(const FraxExecutable *exe, FraxRole role, size_t i);
+
 /* The model's graph for these sizes, differentiated by options->mode and streamed by options->stream. The
    caller owns it. streams (may be NULL): gets inputs, outputs and nstates. */
 FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph **graph,

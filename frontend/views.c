@@ -90,32 +90,25 @@ static FraxStatus view_fail(const FraxExecutable *exe, const Operand *o, FraxSta
                 frax_executable_name(exe, o->role, o->index), text);
 }
 
-static Type type_of_view(const FraxView *view) {
-    Type type = {.dtype = view->dtype, .shape.rank = view->rank};
-    memcpy(type.shape.dims, view->dims, sizeof type.shape.dims);
-    return type;
-}
-
-static FraxStatus check_type(const FraxExecutable *exe, const Operand *o, FraxError *err) {
+static FraxStatus check_type(const FraxExecutable *exe, const Operand *o, const Type *type, FraxError *err) {
+    const FraxView *view = o->view;
     char got[176], expected[176];
-    const FraxTensor t = frax_executable_type(exe, o->role, o->index);
-    Type type = {.dtype = t.dtype, .shape.rank = t.rank};
-    memcpy(type.shape.dims, t.dims, sizeof type.shape.dims);
-    if ((unsigned)o->view->dtype > FRAX_BOOL || o->view->rank < 0 || o->view->rank > FRAX_MAX_RANK)
+    bool same = view->dtype == type->dtype && view->rank == type->shape.rank;
+    for (int axis = 0; axis < type->shape.rank && same; axis++)
+        same = view->dims[axis] == type->shape.dims[axis];
+    if (same) return FRAX_OK;
+    if ((unsigned)view->dtype > FRAX_BOOL || view->rank < 0 || view->rank > FRAX_MAX_RANK)
         return view_fail(exe, o, FRAX_USAGE, err,
                          "dtype %d and rank %d are not of an array; fill all fields of the view",
-                         (int)o->view->dtype, o->view->rank);
-    Type given = type_of_view(o->view);
-    bool same = given.shape.rank == type.shape.rank;
-    for (int i = 0; i < type.shape.rank && same; i++) same = given.shape.dims[i] == type.shape.dims[i];
-    if (given.dtype != type.dtype)
+                         (int)view->dtype, view->rank);
+    Type given = {.dtype = view->dtype, .shape.rank = view->rank};
+    memcpy(given.shape.dims, view->dims, sizeof given.shape.dims);
+    if (given.dtype != type->dtype)
         return view_fail(exe, o, FRAX_TYPE, err, "got %s, expected %s; convert it, or change the model",
-                         type_text(&given, got), type_text(&type, expected));
-    if (!same)
-        return view_fail(exe, o, FRAX_SHAPE, err,
-                         "got %s, but this executable was compiled for %s; compile the model for these sizes",
-                         type_text(&given, got), type_text(&type, expected));
-    return FRAX_OK;
+                         type_text(&given, got), type_text(type, expected));
+    return view_fail(exe, o, FRAX_SHAPE, err,
+                     "got %s, but this executable was compiled for %s; compile the model for these sizes",
+                     type_text(&given, got), type_text(type, expected));
 }
 
 /* The bytes that the view's elements lie in. */
@@ -221,12 +214,10 @@ static FraxStatus check_operands(const FraxExecutable *exe, const FraxView *view
     for (FraxRole role = FRAX_INPUT; role <= FRAX_OUTPUT; role++)
         for (size_t k = 0; k < exe->counts[role] && !status; k++, i++) {
             Operand *o = &operands[i];
-            *o = (Operand){.view = &views[i], .role = role, .index = k};
-            status = check_type(exe, o, err);
-            if (status) break;
-            Type type = type_of_view(o->view);
-            o->bytes = type_bytes(&type);
-            status = check_memory(exe, o, err);
+            const Type *type = signature_type(exe, role, k);
+            *o = (Operand){.view = &views[i], .role = role, .index = k, .bytes = type_bytes(type)};
+            status = check_type(exe, o, type, err);
+            if (!status) status = check_memory(exe, o, err);
         }
     return status;
 }
