@@ -149,9 +149,11 @@ FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *co
     if (!emitter) return fail_memory(err, "emitting code");
     const FftShape *long_one = NULL;
     bool ok = true;
-    for (int i = 0; ok && i < p->nkernels; i++) {
+    FraxStatus status = FRAX_OK;
+    for (int i = 0; ok && !status && i < p->nkernels; i++) {
         const Kernel *k = &p->kernels[i].kernel;
-        if (!k->blocks || k->kind == KERNEL_GEMM) continue;
+        status = watch_stage(p->watch, "emitting code", i, p->nkernels, err);
+        if (status || !k->blocks || k->kind == KERNEL_GEMM) continue;
         if (k->kind == KERNEL_ROWS)
             ok = emit_rows(llvm_emitter_base(emitter), p, i);
         else
@@ -159,16 +161,15 @@ FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *co
     }
     for (size_t i = 0; i < p->nffts && p->graph->self_contained; i++)
         if (!fft_is_generated(&p->ffts[i]) && !general_fft_fits(&p->ffts[i])) long_one = &p->ffts[i];
-    if (ok && !long_one) ok = emit_transforms(llvm_emitter_base(emitter), p);
-    FraxStatus status = FRAX_OK;
+    if (ok && !status && !long_one) ok = emit_transforms(llvm_emitter_base(emitter), p);
     if (!ok)
         status = fail_memory(err, "emitting code");
-    else if (long_one)
+    else if (!status && long_one)
         status = fail(err, FRAX_UNSUPPORTED,
                       "a transform over %lld samples needs a library; code that stands by itself has axes of "
                       "at most %d",
                       (long long)long_one->dims[long_one->rank - 1], LONGEST_GENERAL);
-    else
+    else if (!status)
         status = llvm_emitter_finish(emitter, context, module, err);
     llvm_emitter_destroy(emitter);
     return status;

@@ -38,6 +38,7 @@ typedef struct Program {
     size_t nffts, ffts_capacity;
     size_t arena_bytes, static_bytes, workspace_bytes; /* the last: the maximum over the kernels */
     size_t live_bytes, moved_bytes;
+    const Watch *watch; /* while it is emitted; NULL: nobody waits */
 } Program;
 
 /* Kernels in their order, sizes of memory, the transforms needed. */

@@ -75,19 +75,23 @@ void frax_model_destroy(FraxModel *model) {
 }
 
 size_t frax_model_count(const FraxModel *model, FraxRole role) {
-    return model ? model_count(model, role) : 0;
+    return handle_is(model, HANDLE_MODEL) ? model_count(model, role) : 0;
 }
 
 const char *frax_model_value_name(const FraxModel *model, FraxRole role, size_t i) {
-    return model ? model_value_name(model, role, i) : NULL;
+    return handle_is(model, HANDLE_MODEL) ? model_value_name(model, role, i) : NULL;
 }
 
 const char *frax_model_value_type(const FraxModel *model, FraxRole role, size_t i) {
-    return model ? model_value_type(model, role, i) : NULL;
+    return handle_is(model, HANDLE_MODEL) ? model_value_type(model, role, i) : NULL;
 }
 
 const char *frax_model_name(const FraxModel *model) {
-    return model ? model_name(model) : NULL;
+    return handle_is(model, HANDLE_MODEL) ? model_name(model) : NULL;
+}
+
+const char *frax_model_text(const FraxModel *model) {
+    return handle_is(model, HANDLE_MODEL) ? model_text(model) : NULL;
 }
 
 /* ---- Sizes ---- */
@@ -303,7 +307,10 @@ FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph
     *graph = NULL;
     FraxStatus status = bind_options(model, options, &values, err);
     if (status) return status;
-    status = model_lower(model, values, graph, err);
+    const Watch watch = watch_of(options);
+    status = watch_stage(&watch, "lowering", 0, 1, err);
+    if (!status) status = model_lower(model, values, graph, err);
+    if (!status) status = watch_stage(&watch, "differentiating", 0, 1, err);
     if (!status) status = differentiate(*graph, options, err);
     if (!status && options->stream) status = stream_model(model, options, values, graph, streams, err);
     mem_free(values);
@@ -320,7 +327,8 @@ FraxOptions frax_default_options(void) {
 }
 
 FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err) {
-    ExecutableOptions how = {options->target, options->threads, options->no_cache != 0, options->debug != 0};
+    ExecutableOptions how = {options->target, options->threads, options->no_cache != 0, options->debug != 0,
+                             watch_of(options)};
     return executable_create(g, &how, exe, err);
 }
 
@@ -328,11 +336,12 @@ FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, Frax
                         FraxError *err) {
     if (!exe) return fail(err, FRAX_USAGE, "frax_compile: exe is NULL");
     *exe = NULL;
-    if (!model) return fail(err, FRAX_USAGE, "frax_compile: model is NULL");
+    if (!handle_is(model, HANDLE_MODEL)) return handle_fail(model, "frax_compile", "model", err);
     FraxOptions defaults = frax_default_options();
     if (!options) options = &defaults;
     FraxExecutable *made = mem_calloc(1, sizeof *made);
     if (!made) return fail_memory(err, "the executable");
+    made->kind = HANDLE_EXECUTABLE;
     Graph *graph;
     FraxStatus status = model_graph(model, options, &graph, made, err);
     if (!status) {
@@ -351,15 +360,15 @@ FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, Frax
 }
 
 void frax_executable_destroy(FraxExecutable *exe) {
-    if (!exe) return;
+    if (!handle_is(exe, HANDLE_EXECUTABLE) || exe->has_state) return; /* a trainer's goes with it */
     executable_destroy(exe->exe);
     mem_free(exe->inputs);
     mem_free(exe->outputs);
-    mem_free(exe);
+    handle_free(exe);
 }
 
 size_t frax_executable_count(const FraxExecutable *exe, FraxRole role) {
-    return exe && (unsigned)role <= FRAX_OUTPUT ? exe->counts[role] : 0;
+    return handle_is(exe, HANDLE_EXECUTABLE) && (unsigned)role <= FRAX_OUTPUT ? exe->counts[role] : 0;
 }
 
 /* The graph's value at this place of the signature. */
@@ -370,6 +379,11 @@ static Value signature_value(const FraxExecutable *exe, FraxRole role, size_t i)
     return g->inputs[role == FRAX_PARAM ? param_position(exe, i) : i];
 }
 
+const Type *signature_type(const FraxExecutable *exe, FraxRole role, size_t i) {
+    Value v = signature_value(exe, role, i);
+    return v == NO_VALUE ? NULL : graph_type(executable_graph(exe->exe), v);
+}
+
 const char *frax_executable_name(const FraxExecutable *exe, FraxRole role, size_t i) {
     Value v = signature_value(exe, role, i);
     if (v == NO_VALUE) return NULL;
@@ -378,9 +392,8 @@ const char *frax_executable_name(const FraxExecutable *exe, FraxRole role, size_
 }
 
 FraxTensor frax_executable_type(const FraxExecutable *exe, FraxRole role, size_t i) {
-    Value v = signature_value(exe, role, i);
-    if (v == NO_VALUE) return (FraxTensor){.rank = -1};
-    const Type *type = graph_type(executable_graph(exe->exe), v);
+    const Type *type = signature_type(exe, role, i);
+    if (!type) return (FraxTensor){.rank = -1};
     FraxTensor tensor = {.dtype = type->dtype, .rank = type->shape.rank};
     memcpy(tensor.dims, type->shape.dims, sizeof tensor.dims);
     return tensor;
@@ -397,11 +410,11 @@ FraxStream frax_executable_stream(const FraxExecutable *exe, FraxRole role, size
 }
 
 size_t frax_executable_states(const FraxExecutable *exe) {
-    return exe ? exe->nstates : 0;
+    return handle_is(exe, HANDLE_EXECUTABLE) ? exe->nstates : 0;
 }
 
 FraxMemory frax_executable_memory(const FraxExecutable *exe) {
-    if (!exe) return (FraxMemory){0};
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return (FraxMemory){0};
     ExecutableStats s = executable_stats(exe->exe);
     return (FraxMemory){.temporary_bytes = s.arena_bytes,
                         .live_bytes = s.live_bytes,
@@ -414,36 +427,59 @@ FraxMemory frax_executable_memory(const FraxExecutable *exe) {
 
 /* ---- Running ---- */
 
-static FraxStatus fail_pointer(const FraxExecutable *exe, FraxRole role, size_t i, FraxError *err) {
+/* Why a pointer of the caller's is refused: it is to be there, and at a multiple of its element's size. */
+static FraxStatus pointer_fail(const FraxExecutable *exe, FraxRole role, size_t i,
+                               const void *const *pointers, FraxError *err) {
     static const char *const words[] = {"input", "param", "output"};
-    return fail(err, FRAX_USAGE, "frax_run: the pointer to %s %s is NULL", words[role],
-                frax_executable_name(exe, role, i));
+    const char *name = frax_executable_name(exe, role, i);
+    if (!pointers || !pointers[i])
+        return fail(err, FRAX_USAGE, "frax_run: the pointer to %s %s is NULL", words[role], name);
+    FraxDType dtype = frax_executable_type(exe, role, i).dtype;
+    return fail(err, FRAX_USAGE,
+                "frax_run: %s %s is at address %p; an array of %s begins at a multiple of %zu bytes "
+                "(frax_run_views copies others)",
+                words[role], name, pointers[i], frax_dtype_name(dtype), frax_dtype_size(dtype));
+}
+
+static inline bool is_fit(const Graph *g, Value v, const void *const *pointers, size_t i) {
+    size_t size = frax_dtype_size(graph_type(g, v)->dtype);
+    return pointers && pointers[i] && ((uintptr_t)pointers[i] & (size - 1)) == 0;
 }
 
 /* The pointers in the order of the graph's inputs. */
 static FraxStatus gather(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                          const void **all, FraxError *err) {
+    const Graph *g = executable_graph(exe->exe);
     for (size_t i = 0; i < exe->counts[FRAX_INPUT]; i++) {
-        if (!inputs || !inputs[i]) return fail_pointer(exe, FRAX_INPUT, i, err);
+        if (!is_fit(g, g->inputs[i], inputs, i)) return pointer_fail(exe, FRAX_INPUT, i, inputs, err);
         all[i] = inputs[i];
     }
     for (size_t i = 0; i < exe->counts[FRAX_PARAM]; i++) {
-        if (!params || !params[i]) return fail_pointer(exe, FRAX_PARAM, i, err);
-        all[param_position(exe, i)] = params[i];
+        size_t at = param_position(exe, i);
+        if (!is_fit(g, g->inputs[at], params, i)) return pointer_fail(exe, FRAX_PARAM, i, params, err);
+        all[at] = params[i];
     }
+    return FRAX_OK;
+}
+
+static FraxStatus check_outputs(const FraxExecutable *exe, void *const *outputs, FraxError *err) {
+    const Graph *g = executable_graph(exe->exe);
+    const void *const *pointers = (const void *const *)outputs;
+    for (size_t i = 0; i < exe->counts[FRAX_OUTPUT]; i++)
+        if (!is_fit(g, g->outputs[i].value, pointers, i))
+            return pointer_fail(exe, FRAX_OUTPUT, i, pointers, err);
     return FRAX_OK;
 }
 
 FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                     void *const *outputs, FraxError *err) {
-    if (!exe) return fail(err, FRAX_USAGE, "frax_run: exe is NULL");
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_run", "exe", err);
     if (exe->has_state) return fail(err, FRAX_USAGE, "frax_run: this executable belongs to a trainer");
     const void *few[STACK_POINTERS], **all = few;
     size_t n = exe->counts[FRAX_INPUT] + exe->counts[FRAX_PARAM];
     if (n > STACK_POINTERS && !(all = mem_alloc(n * sizeof *all))) return fail_memory(err, "frax_run");
     FraxStatus status = gather(exe, inputs, params, all, err);
-    for (size_t i = 0; i < exe->counts[FRAX_OUTPUT] && !status; i++)
-        if (!outputs || !outputs[i]) status = fail_pointer(exe, FRAX_OUTPUT, i, err);
+    if (!status) status = check_outputs(exe, outputs, err);
     if (!status) status = executable_run(exe->exe, all, outputs, err);
     if (all != few) mem_free(all);
     return status;
@@ -452,7 +488,8 @@ FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const 
 FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
                               FraxError *err) {
     Value v = signature_value(exe, FRAX_PARAM, i);
-    if (!exe || !data) return fail(err, FRAX_USAGE, "frax_initial_param: %s is NULL", exe ? "data" : "exe");
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_initial_param", "exe", err);
+    if (!data) return fail(err, FRAX_USAGE, "frax_initial_param: data is NULL");
     if (v == NO_VALUE)
         return fail(err, FRAX_USAGE, "frax_initial_param: there is no param %zu; the executable has %zu", i,
                     exe->counts[FRAX_PARAM]);

@@ -3,12 +3,14 @@
 #define FRAX_API_H
 
 #include "executable.h"
+#include "handle.h"
 #include "ir.h"
 
 /* A compiled graph and its roles. The graph's inputs are the model's inputs, then further ones (tangents and
    the states of a stream, or a trainer's state), then the params. In the signature, further ones follow the
    params. */
 struct FraxExecutable {
+    HandleKind kind;
     Executable *exe;
     size_t counts[3]; /* by FraxRole: what the signature shows */
     size_t nparams;   /* the model's own */
@@ -24,6 +26,9 @@ static inline size_t param_position(const FraxExecutable *exe, size_t i) {
     size_t inputs = exe->counts[FRAX_INPUT];
     return i < exe->nparams ? inputs + exe->nfurther + i : inputs + i - exe->nparams;
 }
+
+/* The type at this place of the signature; NULL if there is none. */
+const Type *signature_type(const FraxExecutable *exe, FraxRole role, size_t i);
 
 /* The model's graph for these sizes, differentiated by options->mode and streamed by options->stream. The
    caller owns it. streams (may be NULL): gets inputs, outputs and nstates. */
@@ -41,6 +46,10 @@ FraxStatus find_objective(const Graph *g, const char *of, Value *value, FraxErro
 /* The values that options->wrt names, allocated; params_only leaves inputs out. */
 FraxStatus find_wrt(const Graph *g, const FraxOptions *options, bool params_only, Value **wrt, size_t *nwrt,
                     FraxError *err);
+static inline Watch watch_of(const FraxOptions *options) {
+    return (Watch){options->progress, options->log, options->context};
+}
+
 /* Compiles g, which it takes over, with options->target and so on. */
 FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err);
 

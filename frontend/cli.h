@@ -89,7 +89,12 @@ typedef enum Verb {
       "write the fitted parameters (compile: the initial ones)")                                    \
     X(repeat, COUNT, "N", V(bench),                                                                          \
       "runs of each kind; the median counts (default: about half a second's worth)")                         \
-    X(plot, WORD, "F.svg", V(fit) | V(bench), "fit: series and loss against steps; bench: bar chart")
+    X(plot, WORD, "F.svg", V(fit) | V(bench), "fit: series and loss against steps; bench: bar chart")        \
+    X(man, WORD, "DIR", V(help), "write the manual pages frax.1, frax-check.1 ... into a folder")            \
+    X(completion, WORD, "SHELL", V(help), "print the completion of this command line for bash, zsh or fish")
+
+/* The words of --mode. */
+#define CLI_MODES(X) X("forward", FRAX_JVP) X("reverse", FRAX_REVERSE) X("hvp", FRAX_HVP)
 
 /* NAME=VALUE arguments in the order given; both point into the arguments of main or strings of the Cli. */
 typedef struct Pair {
@@ -127,6 +132,19 @@ void cli_free(Cli *cli);
 void cli_help_all(Text *out);
 void cli_help_verb(Verb verb, Text *out);
 
+/* A row of the table of options, for what is written from it (cli_docs.c); false when there is none. */
+typedef struct OptionRow {
+    char name[20]; /* as typed, without the leading -- */
+    const char *argument, *help;
+    bool takes_value;
+    uint32_t verbs; /* a bit for each */
+} OptionRow;
+
+bool cli_option_row(size_t i, OptionRow *row);
+/* --man and --completion. */
+FraxStatus cli_write_manual(const char *folder, FraxError *err);
+FraxStatus cli_completion(const char *shell, Text *out, FraxError *err);
+
 /* The index of `name` among names[0..n), or a FRAX_USAGE error that lists them and suggests the near one. */
 FraxStatus cli_choose(const char *what, const char *name, const char *const *names, size_t n, size_t *index,
                       FraxError *err);
@@ -160,8 +178,8 @@ FraxStatus session_compile(Session *session, bool missing_noise, FraxError *err)
 FraxStatus session_run(Session *session, FraxError *err);
 void session_close(Session *session);
 
-/* --stream (cli_stream.c). Reads the option; opens the file of a streamed input, which then has a shape and no
-   data, and leaves any other input alone; runs chunk by chunk and reports. */
+/* --stream (cli_stream.c). Reads the option; opens the file of a streamed input, which then has a shape and
+   no data, and leaves any other input alone; runs chunk by chunk and reports. */
 FraxStatus stream_options(Session *session, FraxError *err);
 FraxStatus stream_open_input(Session *session, size_t input, const char *path, FraxError *err);
 /* Settles options.chunk: what was asked for, or what fits; not beyond the signal. */

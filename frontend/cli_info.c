@@ -217,6 +217,8 @@ FraxStatus cli_help(Cli *cli, FraxError *err) {
 #undef X
     };
     for (size_t i = 0; i < COUNT(topics); i++) names[VERB_COUNT + i] = topics[i].name;
+    if (cli->man) return cli_write_manual(cli->man, err);
+    if (cli->completion) return cli_completion(cli->completion, &cli->text, err);
     if (!cli->operand) {
         cli_help_all(&cli->text);
         return FRAX_OK;

@@ -55,6 +55,17 @@ static const char *typed_name(const Option *option, char buffer[20]) {
     return buffer;
 }
 
+bool cli_option_row(size_t i, OptionRow *row) {
+    if (i >= COUNT(option_table)) return false;
+    const Option *option = &option_table[i];
+    *row = (OptionRow){.argument = option->argument,
+                       .help = option->help,
+                       .takes_value = option->kind != FLAG,
+                       .verbs = option->verbs};
+    typed_name(option, row->name);
+    return true;
+}
+
 /* ---- Help ---- */
 
 static void help_option(const Option *option, Text *out) {
@@ -106,8 +117,8 @@ void cli_help_all(Text *out) {
 }
 
 void cli_help_verb(Verb verb, Text *out) {
-    text_printf(out, "usage: frax %s%s%s%s\n\n%s\n", verb_names[verb], *verb_operands[verb] ? " " : "",
-                verb_operands[verb], verb == VERB_help ? "" : " [options]", verb_summaries[verb]);
+    text_printf(out, "usage: frax %s%s%s [options]\n\n%s\n", verb_names[verb],
+                *verb_operands[verb] ? " " : "", verb_operands[verb], verb_summaries[verb]);
     if (!strcmp(verb_operands[verb], "M")) text_printf(out, "%s", model_text);
     bool any = false;
     for (size_t i = 0; i < COUNT(option_table); i++) {

@@ -33,8 +33,16 @@ FraxStatus cli_run(Cli *cli, FraxError *err) {
     return status;
 }
 
-static const char *const mode_names[] = {"forward", "reverse", "hvp"};
-static const FraxMode modes[] = {FRAX_JVP, FRAX_REVERSE, FRAX_HVP};
+static const char *const mode_names[] = {
+#define X(name, mode) name,
+    CLI_MODES(X)
+#undef X
+};
+static const FraxMode modes[] = {
+#define X(name, mode) mode,
+    CLI_MODES(X)
+#undef X
+};
 
 FraxStatus cli_grad(Cli *cli, FraxError *err) {
     Session s;

@@ -8,11 +8,13 @@
 #define FRAX_LOWER_H
 
 #include "ast.h"
+#include "handle.h"
 #include "model.h"
 
 /* ---- Models ---- */
 
 struct FraxModel {
+    HandleKind kind;
     Arena arena;
     Source source;
     File file;

@@ -50,6 +50,7 @@ FraxStatus model_parse(const char *text, size_t len, const char *file, const cha
         return fail(err, FRAX_SYNTAX, "%s: the text has %zu bytes, the limit is %d", file, len, LONGEST_TEXT);
     FraxModel *m = mem_calloc(1, sizeof *m);
     if (!m) return fail_memory(err, "reading a model");
+    m->kind = HANDLE_MODEL;
     m->source.text = arena_strndup(&m->arena, text, len);
     m->source.file = arena_strndup(&m->arena, file, strlen(file));
     FraxStatus status = m->source.text && m->source.file ? FRAX_OK : fail_memory(err, "reading a model");
@@ -65,15 +66,19 @@ FraxStatus model_parse(const char *text, size_t len, const char *file, const cha
 }
 
 void model_destroy(FraxModel *model) {
-    if (!model) return;
+    if (!handle_is(model, HANDLE_MODEL)) return;
     arena_free(&model->arena);
-    mem_free(model);
+    handle_free(model);
 }
 
 /* ---- What it declares ---- */
 
 const char *model_name(const FraxModel *model) {
     return model->decl->name.text;
+}
+
+const char *model_text(const FraxModel *model) {
+    return model->source.text;
 }
 
 size_t model_size_count(const FraxModel *model) {

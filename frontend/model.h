@@ -18,6 +18,7 @@ void model_destroy(FraxModel *model); /* NULL is fine */
 /* ---- What it declares; names and types are NULL when i is out of range ---- */
 
 const char *model_name(const FraxModel *model);
+const char *model_text(const FraxModel *model);
 size_t model_size_count(const FraxModel *model);
 const char *model_size_name(const FraxModel *model, size_t i);
 size_t model_count(const FraxModel *model, FraxRole role);

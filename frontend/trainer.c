@@ -22,7 +22,9 @@ typedef struct Snapshot {
 } Snapshot;
 
 struct FraxTrainer {
+    HandleKind kind;
     FraxFitOptions fit;
+    Watch watch;
     FraxExecutable exe;
     Batches *batches;         /* NULL: every step sees all rows */
 #define X(name) double *name; /* the buffer of input step.NAME; NULL for lbfgs */
@@ -281,11 +283,17 @@ static void gather(const FraxTrainer *t, const void *const *buffers, double *x) 
     }
 }
 
+static FraxStatus watch_step(const FraxTrainer *t, int64_t done, FraxError *err) {
+    return watch_stage(&t->watch, "step", done, t->fit.steps, err);
+}
+
 static FraxStatus evaluate(void *context, const double *x, double *value, double *grad, FraxError *err) {
     FraxTrainer *t = context;
     const Graph *g = executable_graph(t->exe.exe);
+    FraxStatus status = watch_step(t, t->steps - 1, err); /* t->steps counts this one already */
+    if (status) return status;
     scatter(t, x);
-    FraxStatus status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
+    status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
     if (status) return status;
     *value = element_get(t->outputs[0], graph_type(g, g->outputs[0].value)->dtype, 0);
     gather(t, (const void *const *)t->outputs + 1, grad);
@@ -421,8 +429,8 @@ FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *option
                                FraxTrainer **trainer, FraxError *err) {
     if (!trainer) return fail(err, FRAX_USAGE, "frax_trainer_create: trainer is NULL");
     *trainer = NULL;
-    if (!model || !fit)
-        return fail(err, FRAX_USAGE, "frax_trainer_create: %s is NULL", model ? "fit" : "model");
+    if (!handle_is(model, HANDLE_MODEL)) return handle_fail(model, "frax_trainer_create", "model", err);
+    if (!fit) return fail(err, FRAX_USAGE, "frax_trainer_create: fit is NULL");
     FraxOptions defaults = frax_default_options();
     FraxStatus status = check_fit(fit, err);
     if (!status && options && options->stream)
@@ -430,7 +438,10 @@ FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *option
     if (status) return status;
     FraxTrainer *t = mem_calloc(1, sizeof *t);
     if (!t) return fail_memory(err, "the trainer");
+    t->kind = HANDLE_TRAINER;
+    t->exe.kind = HANDLE_EXECUTABLE;
     t->fit = *fit;
+    t->watch = watch_of(options ? options : &defaults);
     t->exe.has_state = true;
     t->loss = NAN;
     t->outcome = "not started";
@@ -447,7 +458,7 @@ FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *option
 }
 
 void frax_trainer_destroy(FraxTrainer *t) {
-    if (!t) return;
+    if (!handle_is(t, HANDLE_TRAINER)) return;
     for (size_t i = 0; i < t->nowned; i++) mem_free(t->owned[i]);
     mem_free(t->owned);
     mem_free(t->inputs);
@@ -458,11 +469,12 @@ void frax_trainer_destroy(FraxTrainer *t) {
     lbfgs_destroy(t->lbfgs);
     batches_destroy(t->batches);
     executable_destroy(t->exe.exe);
-    mem_free(t);
+    t->exe.kind = HANDLE_DESTROYED;
+    handle_free(t);
 }
 
 FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
-    if (!t) return fail(err, FRAX_USAGE, "frax_trainer_step: trainer is NULL");
+    if (!handle_is(t, HANDLE_TRAINER)) return handle_fail(t, "frax_trainer_step", "trainer", err);
     for (size_t i = 0; i < t->exe.counts[FRAX_INPUT]; i++) {
         if (!inputs || !inputs[i])
             return fail(err, FRAX_USAGE, "frax_trainer_step: the pointer to input %s is NULL",
@@ -473,9 +485,18 @@ FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *
         if (loss) *loss = t->loss;
         return FRAX_OK;
     }
+    FraxStatus status = watch_step(t, t->steps, err);
+    if (status) {
+        t->outcome = stopped;
+        return status;
+    }
     t->steps++;
     batches_next(t->batches, t->inputs);
-    FraxStatus status = t->lbfgs ? step_lbfgs(t, &t->loss, err) : step_graph(t, &t->loss, err);
+    status = t->lbfgs ? step_lbfgs(t, &t->loss, err) : step_graph(t, &t->loss, err);
+    if (status == FRAX_CANCELLED) {
+        t->outcome = stopped;
+        t->steps--;
+    }
     if (status == FRAX_DIVERGED) t->outcome = diverged;
     if (status == FRAX_VALUE) {
         t->outcome = left_range;
@@ -486,7 +507,7 @@ FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *
 }
 
 FraxStatus frax_trainer_run(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
-    if (!t) return fail(err, FRAX_USAGE, "frax_trainer_run: trainer is NULL");
+    if (!handle_is(t, HANDLE_TRAINER)) return handle_fail(t, "frax_trainer_run", "trainer", err);
     t->outcome = no_more_steps;
     for (int64_t i = 0; i < t->fit.steps; i++) {
         FraxStatus status = frax_trainer_step(t, inputs, loss, err);
@@ -500,28 +521,29 @@ FraxStatus frax_trainer_run(FraxTrainer *t, const void *const *inputs, double *l
 }
 
 int64_t frax_trainer_steps(const FraxTrainer *t) {
-    return t ? t->steps : 0;
+    return handle_is(t, HANDLE_TRAINER) ? t->steps : 0;
 }
 
 int64_t frax_trainer_evaluations(const FraxTrainer *t) {
-    return t ? t->evaluations : 0;
+    return handle_is(t, HANDLE_TRAINER) ? t->evaluations : 0;
 }
 
 /* A guard ends a fit where the slope may be anything. */
 int frax_trainer_converged(const FraxTrainer *t) {
-    return t && has_ended(t) && lbfgs_outcome(t->lbfgs) != LBFGS_BOUND;
+    return handle_is(t, HANDLE_TRAINER) && has_ended(t) && lbfgs_outcome(t->lbfgs) != LBFGS_BOUND;
 }
 
 const char *frax_trainer_outcome(const FraxTrainer *t) {
-    return t ? t->outcome : "no trainer";
+    return handle_is(t, HANDLE_TRAINER) ? t->outcome : "no trainer";
 }
 
 const FraxExecutable *frax_trainer_executable(const FraxTrainer *t) {
-    return t ? &t->exe : NULL;
+    return handle_is(t, HANDLE_TRAINER) ? &t->exe : NULL;
 }
 
 static FraxStatus check_param(const FraxTrainer *t, size_t i, const void *data, FraxError *err) {
-    if (!t || !data) return fail(err, FRAX_USAGE, "the %s is NULL", t ? "pointer to a param" : "trainer");
+    if (!handle_is(t, HANDLE_TRAINER)) return handle_fail(t, "the call for a param", "trainer", err);
+    if (!data) return fail(err, FRAX_USAGE, "the pointer to a param is NULL");
     if (i < t->exe.counts[FRAX_PARAM]) return FRAX_OK;
     return fail(err, FRAX_USAGE, "there is no param %zu; the trainer has %zu", i, t->exe.counts[FRAX_PARAM]);
 }

@@ -12,7 +12,7 @@
  *
  * Every call that can fail returns a FraxStatus and fills *err (which may be NULL) with a message that says
  * what was wrong, what was got and what was expected. The library never prints, exits or aborts on user
- * input.
+ * input. In builds with assertions a handle that was destroyed is FRAX_USAGE too.
  *
  * Arrays are dense and row-major. `inputs`, `params` and `outputs` are arrays of pointers in the order of the
  * signature (frax_executable_type); the caller owns all buffers. An executable is immutable: any number of
@@ -54,7 +54,8 @@ extern "C" {
     X(FRAX_USAGE, 2, "the call itself is wrong")                                                             \
     X(FRAX_MEMORY, 3, "out of memory")                                                                       \
     X(FRAX_UNSUPPORTED, 3, "not supported by this build or machine")                                         \
-    X(FRAX_INTERNAL, 3, "a defect in frax")
+    X(FRAX_INTERNAL, 3, "a defect in frax")                                                                  \
+    X(FRAX_CANCELLED, 1, "stopped by the caller")
 
 typedef enum FraxStatus {
 #define X(code, exit_status, meaning) code,
@@ -72,6 +73,23 @@ typedef struct FraxError {
 
 /* The meaning of a status in a few words; never NULL. */
 FRAX_API const char *frax_status_string(FraxStatus status);
+
+/* ---- Memory
+   -------------------------------------------------------------------------------------------------
+
+   Where frax gets its memory, if not from the C library; LLVM, FFTW and the BLAS have their own. allocate and
+   resize give NULL when there is none; alignment is a power of two. resize is as realloc, for what was
+   allocated with an alignment of at most 16. All may be called from any thread. */
+typedef struct FraxAllocator {
+    void *(*allocate)(void *context, size_t bytes, size_t alignment);
+    void *(*resize)(void *context, void *memory, size_t bytes);
+    void (*release)(void *context, void *memory);
+    void *context;
+} FraxAllocator;
+
+/* For the whole process, before any other call; NULL: the C library again. FRAX_USAGE once frax holds memory.
+ */
+FRAX_API FraxStatus frax_set_allocator(const FraxAllocator *allocator, FraxError *err);
 
 /* ---- Types
  * -------------------------------------------------------------------------------------------------- */
@@ -145,6 +163,76 @@ FRAX_API const char *frax_model_value_name(const FraxModel *model, FraxRole role
 FRAX_API const char *frax_model_value_type(const FraxModel *model, FraxRole role, size_t i);
 FRAX_API const char *frax_model_name(const FraxModel *model);
 
+/* The text of the file that the model was read from, or that a builder wrote. Belongs to the model. */
+FRAX_API const char *frax_model_text(const FraxModel *model);
+
+/* ---- Building models
+   -----------------------------------------------------------------------------------------------
+
+   A builder makes a model call by call, with the words and operators of the language:
+
+       FraxBuilder *b;
+       frax_builder_create("nile", &b, &err);
+       FraxValue T = frax_builder_name(b, "T"),                                // model nile(x: f64[T]) {
+                 x = frax_builder_input(b, "x", FRAX_F64, 1, &T),
+                 d = frax_builder_param(b, "d", FRAX_F64, 0, NULL, frax_builder_number(b, 0.1)),
+                 kind = frax_builder_name(b, "grunwald"),
+                 e = frax_builder_call(b, "frac", 3, (FraxValue[]){x, d, kind},
+                                       (const char *[]){NULL, NULL, "kind"}),  // frac(x, d, kind=grunwald)
+                 two = frax_builder_number(b, 2),
+                 square = frax_builder_call(b, "^", 2, (FraxValue[]){e, two}, NULL);
+       frax_builder_return(b, "loss", frax_builder_call(b, "mean", 1, &square, NULL));
+       FraxStatus status = frax_builder_finish(b, &model, &err);
+       frax_builder_destroy(b);
+
+   Nothing but create and finish needs to be checked: after a fault every call does nothing and gives 0, and
+   finish tells the first one. Faults of the model itself are those of the language, and show the line of
+   frax_model_text that is at fault. A builder belongs to one thread at a time. */
+
+typedef struct FraxBuilder FraxBuilder;
+
+/* What a call has made; belongs to its builder and may be used any number of times. 0: none. */
+typedef int32_t FraxValue;
+
+/* `name` is that of the model. *builder is NULL after a failure. */
+FRAX_API FraxStatus frax_builder_create(const char *name, FraxBuilder **builder, FraxError *err);
+FRAX_API void frax_builder_destroy(FraxBuilder *builder); /* NULL is fine */
+
+/* A number; whole ones count as written without a point. */
+FRAX_API FraxValue frax_builder_number(FraxBuilder *builder, double value);
+/* A name as it stands in a text: a size (T), a word (weyl, f32, zeros), pi, true, false, none, the parameter
+   of a function, or what input, param and let have named. */
+FRAX_API FraxValue frax_builder_name(FraxBuilder *builder, const char *name);
+
+/* Declares an input, or a param with its initial value: a number, a name (glorot), or a call of normal or
+   uniform. dims: the sizes of its axes: numbers, names, and + - * / of them. */
+FRAX_API FraxValue frax_builder_input(FraxBuilder *builder, const char *name, FraxDType dtype, int rank,
+                                      const FraxValue *dims);
+FRAX_API FraxValue frax_builder_param(FraxBuilder *builder, const char *name, FraxDType dtype, int rank,
+                                      const FraxValue *dims, FraxValue initial);
+
+/* A call of `what` with n arguments: a built-in function, a function of frax_builder_functions, or one of
+       + - * / ^ @ < <= > >= == != and or not    operators; - and + with one argument too
+       ()                                        a tuple of the arguments
+       []                                        the first argument with the others as subscripts
+       : and ...                                 subscripts: from, to, step, where 0 stands for absent; and
+   the ellipsis
+       =>                                        a function, as in w => w^2: names, then its value
+   names (may be NULL): for each argument its name, as in axis=1, or NULL where it goes by position. */
+FRAX_API FraxValue frax_builder_call(FraxBuilder *builder, const char *what, size_t n, const FraxValue *args,
+                                     const char *const *names);
+
+/* Gives a value a name in the model's text. */
+FRAX_API FraxValue frax_builder_let(FraxBuilder *builder, const char *name, FraxValue value);
+/* The next output of the model, under a name (NULL: that which the value has). */
+FRAX_API void frax_builder_return(FraxBuilder *builder, const char *name, FraxValue value);
+/* Functions in the language, "fn …", which calls may then name; those with a derivative of their own, say. */
+FRAX_API void frax_builder_functions(FraxBuilder *builder, const char *text);
+
+/* The model, which does not refer to the builder afterwards. Errors: as frax_model_parse, FRAX_USAGE for
+   wrong calls. *model is NULL after a failure. */
+FRAX_API FraxStatus frax_builder_finish(FraxBuilder *builder, FraxModel **model, FraxError *err);
+
 /* ---- Compiling
  * ---------------------------------------------------------------------------------------------- */
 
@@ -173,6 +261,14 @@ typedef struct FraxOptions {
     int debug;                /* non-zero: make JIT code known to gdb and perf */
     const char *stream; /* NULL, or the size along which the model takes its data in chunks; see below */
     int64_t chunk;      /* with stream: how many of them one run takes */
+    /* Called now and then by the calling thread during a compilation, and by a trainer before each evaluation
+       of the model: what begins ("lowering", a pass, "emitting code", "step"), and how many of how many such
+       are done (total 0: it is not known). Non-zero ends the call with FRAX_CANCELLED; LLVM is not
+       interrupted. May be NULL. */
+    int (*progress)(void *context, const char *stage, int64_t done, int64_t total);
+    /* Called with a line on what was done and why ("2 kernels, compiled in 31 ms"). May be NULL. */
+    void (*log)(void *context, const char *message);
+    void *context; /* for both; all three must stay valid as long as a trainer lives */
 } FraxOptions;
 
 FRAX_API FraxOptions frax_default_options(void);
@@ -203,9 +299,61 @@ FRAX_API FraxMemory frax_executable_memory(const FraxExecutable *exe);
 /* Runs once. FRAX_VALUE where an order or another guarded value is out of its range; the outputs' values are
    not defined then. inputs, params, outputs: one pointer per value in the order of the signature, each to a
    dense row-major array of exactly that type, owned by the caller; outputs must not overlap anything else,
-   but for a state, which may be written over its own param. May be called from many threads at once. */
+   but for a state, which may be written over its own param. Arrays begin at a multiple of their element's
+   size, or FRAX_USAGE; 64 bytes serve vectors best. May be called from many threads at once. */
 FRAX_API FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                              void *const *outputs, FraxError *err);
+
+/* An array of the host that need not be dense. strides: how many bytes lie between neighbours along an axis;
+   they may be negative, or 0 where all elements of an input are one. */
+typedef struct FraxView {
+    FraxDType dtype;
+    int rank;
+    int64_t dims[FRAX_MAX_RANK];
+    int64_t strides[FRAX_MAX_RANK];
+    void *data;    /* the element at 0, 0, …; inputs and params are only read */
+    int read_only; /* non-zero: must not be an output */
+} FraxView;
+
+/* A dense row-major array as a view. */
+FRAX_API FraxView frax_view(FraxTensor tensor);
+
+/* frax_run on views: inputs, then params, then outputs, each in the order of the signature; `count` is how
+   many there are in all. dtypes and shapes are compared with the compiled ones (FRAX_TYPE, FRAX_SHAPE). A
+   view that is dense and row-major (axes of size 1 may have any stride) and begins at a multiple of its
+   element's size is used where it lies, without a copy. Others are copied: an input or param into a buffer
+   before the run, an output from one after it. So is an output whose range of addresses overlaps that of
+   another view; so outputs may be written over inputs. Elements of one output must not lie over each other,
+   nor over those of another output. */
+FRAX_API FraxStatus frax_run_views(const FraxExecutable *exe, const FraxView *views, size_t count,
+                                   FraxError *err);
+
+/* ---- Tensors of other libraries, by DLPack
+   ------------------------------------------------------------------------------
+
+   Libraries hand each other tensors as DLManagedTensor (capsules "dltensor" in Python) or, since DLPack 1.0,
+   as DLManagedTensorVersioned ("dltensor_versioned"). Their structures are in dlpack.h, or in frax_dlpack.h.
+ */
+
+struct DLManagedTensor;
+struct DLManagedTensorVersioned;
+
+/* A view of the tensor's own memory: good as long as the tensor, which stays the caller's to delete.
+   FRAX_UNSUPPORTED for memory of a device that the host cannot read, FRAX_TYPE for dtypes that frax lacks. */
+FRAX_API FraxStatus frax_view_from_dlpack(const struct DLManagedTensor *tensor, FraxView *view,
+                                          FraxError *err);
+FRAX_API FraxStatus frax_view_from_dlpack_versioned(const struct DLManagedTensorVersioned *tensor,
+                                                    FraxView *view, FraxError *err);
+
+/* A new tensor of the view's memory; whoever takes it calls its deleter, which calls release(context)
+   (release may be NULL). With view->data NULL the tensor owns new memory, dense and aligned to 64 bytes,
+   where view->data points then: for an output, say. FRAX_VALUE for strides that are not whole elements, and
+   for read-only memory without a version, which has no way to say so. */
+FRAX_API FraxStatus frax_view_to_dlpack(FraxView *view, void (*release)(void *context), void *context,
+                                        struct DLManagedTensor **tensor, FraxError *err);
+FRAX_API FraxStatus frax_view_to_dlpack_versioned(FraxView *view, void (*release)(void *context),
+                                                  void *context, struct DLManagedTensorVersioned **tensor,
+                                                  FraxError *err);
 
 /* Writes the declared initial value of the i-th param; random ones depend on seed and i alone. Of a state:
    zeros. */
@@ -314,7 +462,8 @@ FRAX_API void frax_trainer_destroy(FraxTrainer *trainer); /* NULL is fine */
 FRAX_API FraxStatus frax_trainer_step(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                       FraxError *err);
 /* fit->steps steps, or until the optimizer has ended or fit->progress has asked to stop. *loss (may be
-   NULL) is that of the last step. */
+   NULL) is that of the last step. FRAX_CANCELLED where options->progress says so, here and in
+   frax_trainer_step: the params are then those of the last step, and the fit may go on. */
 FRAX_API FraxStatus frax_trainer_run(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                      FraxError *err);
 FRAX_API int64_t frax_trainer_steps(const FraxTrainer *trainer);

@@ -33,6 +33,23 @@ FraxStatus fail_memory(FraxError *err, const char *what) {
     return fail(err, FRAX_MEMORY, "out of memory while %s", what);
 }
 
+/* ---- Whoever waits for a long call ---- */
+
+FraxStatus watch_stage(const Watch *watch, const char *stage, int64_t done, int64_t total, FraxError *err) {
+    if (!watch || !watch->progress || !watch->progress(watch->context, stage, done, total)) return FRAX_OK;
+    return fail(err, FRAX_CANCELLED, "stopped by the caller before: %s", stage);
+}
+
+void watch_log(const Watch *watch, const char *fmt, ...) {
+    if (!watch || !watch->log) return;
+    char message[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof message, fmt, ap);
+    va_end(ap);
+    watch->log(watch->context, message);
+}
+
 /* ---- Element types ---- */
 
 const char *frax_dtype_name(FraxDType dtype) {
@@ -55,8 +72,30 @@ size_t frax_dtype_size(FraxDType dtype) {
 
 /* ---- Heap ---- */
 
-static atomic_long allocations;
-static atomic_long fail_at; /* 0: never */
+static atomic_long allocations, live;
+static atomic_long fail_at;     /* 0: never */
+static FraxAllocator allocator; /* the caller's; allocate NULL: the C library */
+
+FraxStatus frax_set_allocator(const FraxAllocator *own, FraxError *err) {
+    if (own && (!own->allocate || !own->resize || !own->release))
+        return fail(err, FRAX_USAGE, "frax_set_allocator: allocate, resize and release must all be given");
+    if (atomic_load(&live))
+        return fail(err, FRAX_USAGE,
+                    "frax_set_allocator: frax holds memory already; call it before anything else of frax");
+    allocator = own ? *own : (FraxAllocator){0};
+    return FRAX_OK;
+}
+
+static void *count_live(void *p) {
+    if (p) atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    return p;
+}
+
+static void *allocate_own(size_t bytes, size_t alignment) {
+    return count_live(allocator.allocate(allocator.context, bytes, alignment));
+}
+
+enum { ALIGNMENT = 16 }; /* of memory for anything but arrays */
 
 static bool must_fail(void) {
     long n = atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed) + 1;
@@ -73,15 +112,24 @@ long mem_count(void) {
 }
 
 void *mem_alloc(size_t bytes) {
-    return must_fail() ? NULL : malloc(bytes ? bytes : 1);
+    bytes = bytes ? bytes : 1;
+    if (must_fail()) return NULL;
+    return allocator.allocate ? allocate_own(bytes, ALIGNMENT) : count_live(malloc(bytes));
 }
 
 void *mem_calloc(size_t count, size_t size) {
-    return must_fail() ? NULL : calloc(count ? count : 1, size ? size : 1);
+    count = count ? count : 1, size = size ? size : 1;
+    if (must_fail()) return NULL;
+    if (!allocator.allocate) return count_live(calloc(count, size));
+    void *p = count > SIZE_MAX / size ? NULL : allocate_own(count * size, ALIGNMENT);
+    return p ? memset(p, 0, count * size) : NULL;
 }
 
 void *mem_realloc(void *p, size_t bytes) {
-    return must_fail() ? NULL : realloc(p, bytes ? bytes : 1);
+    if (!p) return mem_alloc(bytes);
+    bytes = bytes ? bytes : 1;
+    if (must_fail()) return NULL;
+    return allocator.allocate ? allocator.resize(allocator.context, p, bytes) : realloc(p, bytes);
 }
 
 enum { LARGE_PAGE = 2 << 20 };
@@ -100,13 +148,21 @@ void *mem_aligned(size_t bytes) {
     size_t alignment = bytes < LARGE_PAGE ? 64 : LARGE_PAGE;
     if (must_fail() || bytes > SIZE_MAX - LARGE_PAGE) return NULL;
     void *p = NULL;
-    if (posix_memalign(&p, alignment, (bytes + 63) / 64 * 64 + (bytes == 0) * 64)) return NULL;
+    size_t rounded = (bytes + 63) / 64 * 64 + (bytes == 0) * 64;
+    if (allocator.allocate) return allocate_own(rounded, 64);
+    if (posix_memalign(&p, alignment, rounded)) return NULL;
+    count_live(p);
     if (bytes >= LARGE_PAGE) ask_for_large_pages(p, bytes);
     return p;
 }
 
 void mem_free(void *p) {
-    free(p);
+    if (!p) return;
+    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    if (allocator.allocate)
+        allocator.release(allocator.context, p);
+    else
+        free(p);
 }
 
 char *mem_strdup(const char *s) {

@@ -23,6 +23,19 @@
 FraxStatus fail(FraxError *err, FraxStatus status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 FraxStatus fail_memory(FraxError *err, const char *what);
 
+/* ---- Whoever waits for a long call ---- */
+
+/* progress and log of FraxOptions; each may be NULL, and so may a pointer to a Watch. */
+typedef struct Watch {
+    int (*progress)(void *context, const char *stage, int64_t done, int64_t total);
+    void (*log)(void *context, const char *message);
+    void *context;
+} Watch;
+
+/* Tells what begins; FRAX_CANCELLED if nobody wants it any more. */
+FraxStatus watch_stage(const Watch *watch, const char *stage, int64_t done, int64_t total, FraxError *err);
+void watch_log(const Watch *watch, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
 /* ---- Heap ---- */
 
 void *mem_alloc(size_t bytes);               /* uninitialised; NULL when out of memory */

@@ -71,6 +71,8 @@ extern const size_t pass_count;
 /* Replaces *graph by the result of all passes up to and including `until` (NULL: all). On failure *graph is
  * destroyed and NULL. */
 FraxStatus run_passes(Graph **graph, const char *until, FraxError *err);
+/* The same for someone who waits. */
+FraxStatus run_passes_watched(Graph **graph, const char *until, const Watch *watch, FraxError *err);
 
 /* FRAX_SHAPE, with line and column but not yet located, where an op reads the order of the rows: the
    leading axis, called `symbol`, of the inputs marked in `batched`. */

@@ -46,12 +46,19 @@ static FraxStatus run_pass(const PassInfo *pass, Graph **graph, FraxError *err) 
     return FRAX_OK;
 }
 
-FraxStatus run_passes(Graph **graph, const char *until, FraxError *err) {
+FraxStatus run_passes_watched(Graph **graph, const char *until, const Watch *watch, FraxError *err) {
     size_t n = passes_until(until);
     FraxStatus status = n ? FRAX_OK : unknown_pass(until, err);
-    for (size_t i = 0; i < n && !status; i++) status = run_pass(&pass_table[i], graph, err);
+    for (size_t i = 0; i < n && !status; i++) {
+        status = watch_stage(watch, pass_table[i].name, (int64_t)i, (int64_t)n, err);
+        if (!status) status = run_pass(&pass_table[i], graph, err);
+    }
     if (!status) return FRAX_OK;
     graph_destroy(*graph);
     *graph = NULL;
     return status;
+}
+
+FraxStatus run_passes(Graph **graph, const char *until, FraxError *err) {
+    return run_passes_watched(graph, until, NULL, err);
 }

@@ -232,6 +232,16 @@ static FraxStatus run_program(const Executable *exe, const void *const *inputs, 
 
 /* ---- Making a program ---- */
 
+static FraxStatus compile_watched(LLVMContextRef context, LLVMModuleRef module, const HostTarget *host,
+                                  const ExecutableOptions *options, char **object, size_t *size,
+                                  FraxError *err) {
+    FraxStatus status = watch_stage(&options->watch, "compiling", 0, 1, err);
+    if (!status) return compile_module(context, module, host, false, object, size, err);
+    LLVMDisposeModule(module);
+    LLVMContextDispose(context);
+    return status;
+}
+
 static FraxStatus object_code(Executable *exe, const ExecutableOptions *options, const HostTarget *host,
                               char **object, size_t *size, FraxError *err) {
     Text key = {0};
@@ -241,8 +251,10 @@ static FraxStatus object_code(Executable *exe, const ExecutableOptions *options,
     bool keyed = !options->no_cache && !options->self_contained && !options->host && cache_key(&exe->program, host, &key);
     exe->stats.from_cache = keyed && cache_load(&key, &exe->program, object, size);
     if (!exe->stats.from_cache) {
+        exe->program.watch = &options->watch;
         status = program_emit(&exe->program, host, &context, &module, err);
-        if (!status) status = compile_module(context, module, host, false, object, size, err);
+        exe->program.watch = NULL;
+        if (!status) status = compile_watched(context, module, host, options, object, size, err);
         if (!status && keyed) cache_store(&key, &exe->program, *object, *size);
     }
     text_free(&key);
@@ -297,7 +309,8 @@ static FraxStatus make_plans(Executable *exe, const ExecutableOptions *options, 
     for (size_t i = 0; i < n; i++) {
         const FftPlan *plan;
         if (is_part_of_code(exe, i)) continue;
-        FraxStatus status = fft_plan(&exe->program.ffts[i], &plan, err);
+        FraxStatus status = watch_stage(&options->watch, "planning transforms", (int64_t)i, (int64_t)n, err);
+        if (!status) status = fft_plan(&exe->program.ffts[i], &plan, err);
         if (status) return status;
         exe->plans[i] = plan;
     }
@@ -377,7 +390,7 @@ static FraxStatus make_program(Executable *exe, const ExecutableOptions *options
 
 static FraxStatus create_program(Executable *exe, const ExecutableOptions *options, FraxError *err) {
     exe->graph->self_contained = options->self_contained;
-    FraxStatus status = run_passes(&exe->graph, NULL, err);
+    FraxStatus status = run_passes_watched(&exe->graph, NULL, &options->watch, err);
     if (!status) status = make_program(exe, options, err);
     if (status) return status;
     const Program *p = &exe->program;
@@ -390,6 +403,19 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
 }
 
 /* ---- Executables ---- */
+
+/* How the convolutions are computed and why, a line each; what was made. */
+static void log_outcome(const Executable *exe, const Watch *watch) {
+    const Graph *g = exe->graph;
+    if (!watch->log) return;
+    for (size_t i = 0; i < g->nnotes; i++)
+        watch_log(watch, "%s:%d:%d: %s", g->file, g->notes[i].loc.line, g->notes[i].loc.column,
+                  g->notes[i].text);
+    if (exe->target == FRAX_CPU)
+        watch_log(watch, "%s: %zu kernel%s, %s in %.3g ms", g->name, exe->stats.kernels,
+                  exe->stats.kernels == 1 ? "" : "s", exe->stats.from_cache ? "from the cache" : "compiled",
+                  1e3 * exe->stats.compile_seconds);
+}
 
 FraxStatus executable_create(Graph *graph, const ExecutableOptions *options, Executable **out,
                              FraxError *err) {
@@ -419,6 +445,7 @@ FraxStatus executable_create(Graph *graph, const ExecutableOptions *options, Exe
         return status;
     }
     exe->stats.compile_seconds = seconds() - start;
+    log_outcome(exe, &options->watch);
     *out = exe;
     return FRAX_OK;
 }

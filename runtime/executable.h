@@ -12,6 +12,7 @@ typedef struct ExecutableOptions {
     int threads;   /* 0: as many as OpenMP would use */
     bool no_cache; /* neither read nor write the kernel cache on disk */
     bool debug;    /* register JIT code with gdb and write a perf map */
+    Watch watch;   /* whoever waits */
     bool self_contained; /* code that calls no library but libm; not cached */
     /* What code is generated for, something that this machine can run; NULL: this machine. Not cached. */
     const struct HostTarget *host;

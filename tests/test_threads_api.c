@@ -1,5 +1,5 @@
 /* test_threads_api.c — one executable run from many threads at once, and one model compiled from many: the
- * same bits as alone.
+ * same bits as alone. With FRAX_LONG in the environment the runs go on for ten seconds.
  */
 #include "frax.h"
 #include <pthread.h>
@@ -7,10 +7,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
-enum { THREADS = 4, RUNS = 50, N = 97, ROWS = 8 };
+enum { THREADS = 32, COMPILING = 4, RUNS = 50, LONG_SECONDS = 10, N = 97, ROWS = 8 };
 
 static const char text[] = "model net(x: f32[B, N]) {\n"
                            "    param alpha: f32 = 0.4\n"
@@ -57,7 +59,8 @@ static int differs(const Shared *s, const FraxExecutable *exe) {
 
 static void *run_often(void *argument) {
     Task *task = argument;
-    for (int i = 0; i < RUNS; i++)
+    time_t end = time(NULL) + (getenv("FRAX_LONG") ? LONG_SECONDS : 0);
+    for (int i = 0; i < RUNS || time(NULL) < end; i++)
         task->shared->failures[task->index] += differs(task->shared, task->shared->exe);
     return NULL;
 }
@@ -72,7 +75,7 @@ static void *compile_and_run(void *argument) {
     return NULL;
 }
 
-static void in_threads(void *(*work)(void *)) {
+static void in_threads(int count, void *(*work)(void *)) {
     static Shared s;
     memset(&s, 0, sizeof s);
     FraxModel *model;
@@ -89,11 +92,11 @@ static void in_threads(void *(*work)(void *)) {
     assert_true(s.loss > 0);
     pthread_t threads[THREADS];
     Task tasks[THREADS];
-    for (int i = 0; i < THREADS; i++) {
+    for (int i = 0; i < count; i++) {
         tasks[i] = (Task){&s, i};
         assert_int_equal(pthread_create(&threads[i], NULL, work, &tasks[i]), 0);
     }
-    for (int i = 0; i < THREADS; i++) {
+    for (int i = 0; i < count; i++) {
         pthread_join(threads[i], NULL);
         assert_int_equal(s.failures[i], 0);
     }
@@ -103,12 +106,12 @@ static void in_threads(void *(*work)(void *)) {
 
 static void test_runs_at_once(void **state) {
     (void)state;
-    in_threads(run_often);
+    in_threads(THREADS, run_often);
 }
 
 static void test_compilations_at_once(void **state) {
     (void)state;
-    in_threads(compile_and_run);
+    in_threads(COMPILING, compile_and_run);
 }
 
 int main(void) {
