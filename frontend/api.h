@@ -41,6 +41,8 @@ FraxStatus find_objective(const Graph *g, const char *of, Value *value, FraxErro
 /* The values that options->wrt names, allocated; params_only leaves inputs out. */
 FraxStatus find_wrt(const Graph *g, const FraxOptions *options, bool params_only, Value **wrt, size_t *nwrt,
                     FraxError *err);
+/* FRAX_VJP: the outputs become gradients, with cotangents as further inputs (vjp.c). */
+FraxStatus differentiate_outputs(Graph *g, const FraxOptions *options, FraxError *err);
 /* Compiles g, which it takes over, with options->target and so on. */
 FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err);
 
