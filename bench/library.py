@@ -31,7 +31,7 @@ class Options(ctypes.Structure):
                 ("wrt", ctypes.POINTER(ctypes.c_char_p)), ("nwrt", ctypes.c_size_t), ("sizes", ctypes.POINTER(Size)),
                 ("nsizes", ctypes.c_size_t), ("inputs", ctypes.c_void_p), ("threads", ctypes.c_int),
                 ("no_cache", ctypes.c_int), ("debug", ctypes.c_int), ("stream", ctypes.c_char_p),
-                ("chunk", ctypes.c_int64)]
+                ("chunk", ctypes.c_int64), ("order", ctypes.c_int), ("room", ctypes.c_char * 256)]  # for later fields
 
 
 class Library:
