@@ -113,6 +113,11 @@ class Executable:
     # ---- What it is ----
 
     @property
+    def slots(self):
+        """The signature: names, dtypes and shapes of inputs, params and outputs."""
+        return self._inputs, self._params, self._outputs
+
+    @property
     def inputs(self):
         """The types of the inputs by name, as text; params and outputs alike."""
         return {s.name: repr(s).partition(": ")[2] for s in self._inputs}
@@ -190,6 +195,20 @@ class Executable:
             _errors.raise_error(status, frame.error)
         self._frames.append(frame)
         return results[0] if len(results) == 1 else self._type(results)
+
+    def run_at(self, inputs, params, outputs):
+        """A run on addresses in the order of the signature, which the caller answers for."""
+        try:
+            frame = self._frames.pop()
+        except IndexError:
+            frame = _Frame(self)
+        for places, addresses in ((frame.inputs, inputs), (frame.params, params), (frame.outputs, outputs)):
+            for i, address in enumerate(addresses):
+                places[i] = address
+        status = _run(self._handle, frame.inputs, frame.params, frame.outputs, frame.by_error)
+        if status:
+            _errors.raise_error(status, frame.error)
+        self._frames.append(frame)
 
     @staticmethod
     def _read(slots, values, pointers, kept):

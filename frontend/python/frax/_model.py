@@ -15,14 +15,19 @@ def load(spec):
     """The model in a file: "FILE.frax", or "FILE.frax:NAME" for one of several."""
     handle = ctypes.c_void_p()
     _errors.call(lib.model_load, os.fsencode(spec), handle)
-    return Model(handle)
+    name = lib.model_name(handle).decode()
+    path = os.fspath(spec)
+    path = path[: -len(name) - 1] if path.endswith(":" + name) else path
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return Model(handle, file.read(), path)
 
 
 def parse(text, file="<text>", name=None):
     """The model in a text; `file` is only used in messages, `name` chooses one of several models."""
     handle = ctypes.c_void_p()
-    _errors.call(lib.model_parse, text.encode(), os.fsencode(file), name.encode() if name else None, handle)
-    return Model(handle)
+    _errors.call(lib.model_parse, text.encode("utf-8", "surrogateescape"), os.fsencode(file),
+                 name.encode() if name else None, handle)
+    return Model(handle, text, file)
 
 
 def choice(what, value, choices):
@@ -34,8 +39,8 @@ def choice(what, value, choices):
 class Model:
     """From load or parse. inputs, params and outputs are the types by name, in the model's own symbols."""
 
-    def __init__(self, handle):
-        self._handle, self._kept = handle, {}
+    def __init__(self, handle, text, file):
+        self._handle, self._kept, self._source = handle, {}, (text, file)
         finalizer = weakref.finalize(self, lib.model_destroy, handle)
         finalizer.atexit = False
         self.name = lib.model_name(handle).decode()
@@ -47,6 +52,9 @@ class Model:
         count = lib.model_count(self._handle, role)
         texts = lambda get: [get(self._handle, role, i).decode() for i in range(count)]
         return dict(zip(texts(lib.model_value_name), texts(lib.model_value_type)))
+
+    def __reduce__(self):
+        return parse, (*self._source, self.name)
 
     def __repr__(self):
         show = lambda types: ", ".join("%s: %s" % item for item in types.items())
