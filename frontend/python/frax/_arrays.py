@@ -60,7 +60,7 @@ class Slot:
     def empty(self):
         return np.empty(self.shape, self.dtype)
 
-    def _check(self, dtype, shape):
+    def check(self, dtype, shape):
         expected = type_text(DTYPES[self.code], self.shape)
         if dtype != DTYPES[self.code]:
             raise _errors.TypeError("%s: got %s, expected %s" % (self.name, type_text(dtype, shape), expected))
@@ -70,7 +70,7 @@ class Slot:
     def _numbers(self, value):
         array = np.asarray(value)
         if array.dtype.kind not in _NUMBERS[self.code]:
-            self._check(dtype_text(array.dtype), array.shape)
+            self.check(dtype_text(array.dtype), array.shape)
         return array.astype(self.dtype, copy=False)
 
     def pointer(self, value, write=False):
@@ -83,7 +83,7 @@ class Slot:
             if value is None:
                 raise _errors.UsageError("%r is missing" % self)
             value = self._numbers(value)
-        self._check(DTYPES[self.code] if value.dtype == self.dtype else dtype_text(value.dtype), value.shape)
+        self.check(DTYPES[self.code] if value.dtype == self.dtype else dtype_text(value.dtype), value.shape)
         flags = value.flags
         if write and not (flags.writeable and flags.c_contiguous and flags.aligned):
             raise _errors.UsageError("%s: the array to write to must be writeable, C-contiguous and aligned" % self.name)
@@ -93,7 +93,7 @@ class Slot:
 
     def _tensor(self, value, write):
         tensor = Dlpack(value, self.name)
-        self._check(tensor.dtype, tensor.shape)
+        self.check(tensor.dtype, tensor.shape)
         if write and (tensor.readonly or not tensor.contiguous):
             raise _errors.UsageError("%s: the tensor to write to must be writeable and C-contiguous" % self.name)
         if tensor.contiguous:

@@ -19,6 +19,10 @@ try:
 except ImportError as error:
     raise ImportError("frax.torch needs PyTorch, which this Python lacks (pip install torch)") from error
 
+import functools
+
+import torch.utils._pytree
+
 from . import _errors
 from ._arrays import type_text
 from ._executable import arrange, outputs_type
@@ -44,6 +48,15 @@ def _check_tensor(name, tensor, expected, code):
         raise _errors.TypeError("%s: got %s, expected %s" % (name, _text(tensor), expected))
 
 
+@functools.lru_cache(maxsize=None)
+def _outputs_type(names):
+    """Outputs are a tree to torch.func."""
+    kind = outputs_type(names)
+    torch.utils._pytree.register_pytree_node(
+        kind, lambda outputs: (list(outputs), None), lambda leaves, _: kind(leaves))
+    return kind
+
+
 class _Program:
     """A model with its options. `order` 0 is the model: inputs and params give its outputs. Order k is the function
     that its k-fold backward pass calls: it takes a cotangent for each floating output of order k - 1 as well, and gives
@@ -54,7 +67,7 @@ class _Program:
         self.options = dict({"threads": torch.get_num_threads()}, **options)
         self.names = [*model.inputs, *model.params]
         self.ninputs = len(model.inputs)
-        self.type = outputs_type(tuple(model.outputs))
+        self.type = _outputs_type(tuple(model.outputs))
 
     def __reduce__(self):
         return _Program, (self.model, self.options)

@@ -105,6 +105,8 @@ fn straight(x, z) {
         torch.testing.assert_close(by_a(a), (3 * x**2).sum())
         rows = noise(4, 3, grad=False)
         torch.testing.assert_close(torch.func.vmap(f)(rows), 2 * (rows**3).sum(1))
+        both = torch.func.vmap(frax.torch.function(frax.parse(SAME)))(rows)
+        torch.testing.assert_close(both.z, rows**2)
         torch.testing.assert_close(torch.func.jacrev(torch.func.jacrev(f))(x), torch.diag(12 * x))
 
     def test_not_contiguous(self):
