@@ -7,6 +7,7 @@
     gradient = model.grad(x)["d"]
     fit = model.fit(x, optimizer="lbfgs", steps=50)
     loss, e = model(x, params=fit.params)
+    frax.save_params("fitted.safetensors", fit.params)      # as `frax fit --save`; load_params reads it
 
     exe = model.compile(x, grad=True)               # one call of machine code, a few microseconds
     exe(x, d=0.3, out={"e": e})
@@ -24,7 +25,8 @@ from ._executable import Executable, Outputs, Stream
 from ._fit import Fit, Trainer
 from ._library import path as library_path
 from ._model import Model, load, parse
+from ._params import load_params, save_params
 
 __version__ = "0.1.0"
-__all__ = ["load", "parse", "Model", "Executable", "Outputs", "Stream", "Trainer", "Fit", "library_path",
-           *_errors.__all__]
+__all__ = ["load", "parse", "Model", "Executable", "Outputs", "Stream", "Trainer", "Fit", "load_params",
+           "save_params", "library_path", *_errors.__all__]

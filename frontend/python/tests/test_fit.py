@@ -1,5 +1,8 @@
 """Fitting from Python: the trainer's results, its progress, how it ends."""
+import json
 import os
+import subprocess
+import tempfile
 import unittest
 
 import numpy as np
@@ -90,6 +93,41 @@ class Fitting(unittest.TestCase):
         with self.assertRaisesRegex(frax.ValueError, "step") as caught:
             frax.parse(RISE).fit(np.ones(3), optimizer="sgd", lr=0.1, steps=100)
         self.assertTrue(0.5 < caught.exception.params["d"] <= 1)
+
+    def test_params_in_files(self):
+        params = {"a": np.array(3.0), "w": np.arange(6, dtype="f").reshape(2, 3).T, "m": np.array([True, False]),
+                  "h": np.ones(2, np.float16), "i": np.arange(3, dtype=np.int32)}
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "p.safetensors")
+            frax.save_params(path, params)
+            again = frax.load_params(path)
+            self.assertEqual(list(again), list(params))
+            for name, array in params.items():
+                self.assertEqual(again[name].dtype, array.dtype)
+                np.testing.assert_array_equal(again[name], array)
+            with open(path, "rb") as file:
+                data = file.read()
+            for cut in list(range(0, len(data), 7)) + [len(data) - 1]:
+                with open(path, "wb") as file:
+                    file.write(data[:cut])
+                with self.assertRaises(frax.FileError):
+                    frax.load_params(path)
+            with self.assertRaises(frax.TypeError):
+                frax.save_params(path, {"a": np.arange(3)})
+
+    @unittest.skipUnless(os.environ.get("FRAX_PROGRAM"), "needs the program frax")
+    def test_params_of_the_command_line(self):
+        model, data = os.path.join(EXAMPLES, "nile.frax"), os.path.join(EXAMPLES, "data", "nile.npy")
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "p.safetensors")
+            frax.save_params(path, {"d": 0.25})
+            command = [os.environ["FRAX_PROGRAM"], "run", model, "--in", "x=" + data, "--load", path, "--json"]
+            run = subprocess.run(command, check=True, capture_output=True, text=True)
+            loss = json.loads(run.stdout)["outputs"]["loss"]["data"][0]
+            self.assertAlmostEqual(loss, float(frax.load(model)(np.load(data), d=0.25).loss), delta=1e-9 * loss)
+            command[1:2] = ["fit"]
+            subprocess.run(command[:-3] + ["--steps", "3", "--save", path], check=True, capture_output=True)
+            self.assertEqual(list(frax.load_params(path)), ["d"])
 
     def test_what_is_refused(self):
         for options, error, says in (({"optimizer": "newton"}, frax.ValueError, "one of sgd"),
