@@ -174,12 +174,12 @@ class Executable:
         except IndexError:
             frame = _Frame(self)
         kept = []
-        self._read(slots, inputs, frame.inputs, kept)
+        self._point(slots, inputs, frame.inputs, kept)
         if params is None and len(self._params) == self._own:
             param_pointers = self._initial_pointers or self._keep_initial()
         else:
             param_pointers = frame.params
-            self._read(self._params, self._complete(params or {}), param_pointers, kept)
+            self._point(self._params, self._complete(params or {}), param_pointers, kept)
         pointers = frame.outputs
         if out is None:
             results = []
@@ -211,16 +211,17 @@ class Executable:
         self._frames.append(frame)
 
     @staticmethod
-    def _read(slots, values, pointers, kept):
-        for i, slot in enumerate(slots):
-            value = values[i]
-            if type(value) is _ndarray and value.dtype == slot.fast and value.shape == slot.shape:
-                flags = value.flags
-                if flags.c_contiguous and flags.aligned and flags.writeable:
-                    pointers[i] = _addressof(_from_buffer(value))
-                    continue
-            pointers[i], keep = slot.pointer(value)
-            kept.append(keep)
+    def _point(slots, values, pointers, kept, write=False):
+        """The values' addresses; what keeps the elements of converted ones goes into `kept`."""
+        i = 0
+        for slot, value in zip(slots, values):
+            if (type(value) is _ndarray and value.dtype == slot.fast and value.shape == slot.shape
+                    and value.flags.carray):  # C-contiguous, aligned and writeable
+                pointers[i] = _addressof(_from_buffer(value))
+            else:
+                pointers[i], keep = slot.pointer(value, write)
+                kept.append(keep)
+            i += 1
 
     def _write(self, out, pointers, kept):
         if isinstance(out, dict):
@@ -234,17 +235,15 @@ class Executable:
             raise _errors.UsageError("out has %d arrays; %s has %d outputs"
                                      % (len(out), self._model, len(self._outputs)))
         results = [slot.empty() if array is None else array for slot, array in zip(self._outputs, out)]
-        for i, slot in enumerate(self._outputs):
-            pointers[i], keep = slot.pointer(results[i], write=True)
-            kept.append(keep)
+        self._point(self._outputs, results, pointers, kept, write=True)
         return results
 
     def _apart(self, frame, params):
         """Nothing may overlap an array that is written."""
-        places = list(zip(frame.outputs, self._outputs)) + list(zip(frame.inputs, self._inputs))
-        places += zip(params, self._params)
+        places = [*zip(frame.outputs, self._outputs), *zip(frame.inputs, self._inputs), *zip(params, self._params)]
         for i, slot in enumerate(self._outputs):
-            start, end = places[i][0], places[i][0] + slot.nbytes
+            start = places[i][0]
+            end = start + slot.nbytes
             for at, other in places[i + 1 :]:
                 if at < end and start < at + other.nbytes:
                     raise _errors.UsageError("the array for output %s overlaps that of %s" % (slot.name, other.name))
@@ -304,7 +303,7 @@ class Stream:
         self.states = {slot.name: np.zeros(slot.shape, slot.dtype) for slot in exe._params[len(exe._params) - k :]}
         self._kept = []
         values = exe._complete(dict(params or {}, **self.states))
-        exe._read(exe._params, values, self._frame.params, self._kept)
+        exe._point(exe._params, values, self._frame.params, self._kept)
         self._kept.append(values)
         for i, array in enumerate(self.states.values()):
             self._frame.outputs[len(self._visible) + i] = array.ctypes.data
@@ -318,7 +317,7 @@ class Stream:
         inputs = arrange(exe._model, exe._inputs, inputs, named)
         if named:
             raise _errors.NameError("%s has no input %s" % (exe._model, ", ".join(sorted(named))))
-        exe._read(exe._inputs, inputs, frame.inputs, kept)
+        exe._point(exe._inputs, inputs, frame.inputs, kept)
         results = [slot.empty() for slot in self._visible]
         for i, array in enumerate(results):
             frame.outputs[i] = array.ctypes.data

@@ -7,7 +7,7 @@ from . import _errors, _library
 from ._arrays import Slot, pointer_array
 from ._executable import arrange, signature
 from ._library import OPTIMIZERS, PARAM, lib
-from ._model import choice
+from ._model import choice, integer
 
 Fit = collections.namedtuple("Fit", "params loss steps evaluations converged outcome")
 Fit.__doc__ = """What a fit came to: params (arrays by name), loss of the last step, numbers of steps and evaluations of
@@ -27,7 +27,8 @@ class Trainer:
         fit = lib.default_fit_options(choice("optimizer", optimizer, OPTIMIZERS))
         own = [name for name, _ in fit._fields_[1:] if name not in ("progress", "context", "_room")]
         for name in [name for name in options if name in own]:
-            setattr(fit, name, options.pop(name))
+            value = options.pop(name)
+            setattr(fit, name, integer(name, value) if name in ("steps", "batch") else value)
         values, shapes = model._arrange(inputs, options)
         if options:
             raise _errors.UsageError("fit: no option or input %s; options are %s"

@@ -1,5 +1,6 @@
 """Models: loaded or parsed, called on arrays of any size, compiled, differentiated, fitted."""
 import ctypes
+import operator
 import os
 import weakref
 
@@ -13,21 +14,37 @@ _KEPT = 64  # executables that a model keeps for calls, the last ones
 
 def load(spec):
     """The model in a file: "FILE.frax", or "FILE.frax:NAME" for one of several."""
-    handle = ctypes.c_void_p()
-    _errors.call(lib.model_load, os.fsencode(spec), handle)
-    name = lib.model_name(handle).decode()
-    path = os.fspath(spec)
-    path = path[: -len(name) - 1] if path.endswith(":" + name) else path
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return Model(handle, file.read(), path)
+    path, colon, name = os.fsdecode(spec).rpartition(":")
+    if not (path and name) or "/" in name:
+        path, name = os.fsdecode(spec), None
+    try:
+        with open(path, "rb") as file:
+            text = file.read()
+    except OSError as error:
+        raise _errors.FileError("%s: %s" % (path, error.strerror)) from error
+    return parse(text.decode("utf-8", "surrogateescape"), path, name)
 
 
 def parse(text, file="<text>", name=None):
     """The model in a text; `file` is only used in messages, `name` chooses one of several models."""
     handle = ctypes.c_void_p()
-    _errors.call(lib.model_parse, text.encode("utf-8", "surrogateescape"), os.fsencode(file),
-                 name.encode() if name else None, handle)
+    _errors.call(lib.model_parse, encode("text", text), os.fsencode(file), encode("name", name), handle)
     return Model(handle, text, file)
+
+
+def encode(what, text):
+    """As a string of C."""
+    if text is not None and "\0" in text:
+        raise _errors.ValueError("%s holds a NUL character" % what)
+    return None if text is None else text.encode("utf-8", "surrogateescape")
+
+
+def integer(what, value, bits=64):
+    """A number that C's signed type holds; ctypes would cut it."""
+    number = operator.index(value)
+    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
+        raise _errors.ValueError("%s is %d, which %d bits cannot hold" % (what, number, bits))
+    return number
 
 
 def choice(what, value, choices):
@@ -79,8 +96,8 @@ class Model:
         """
         options = self._options(examples, sizes, of, wrt, threads, target, cache)
         options.mode = choice("mode", "reverse" if grad and mode == "forward" else mode, MODES)
-        options.debug, options.order, options.chunk = debug, order, chunk
-        options.stream = stream.encode() if stream else None
+        options.debug, options.order, options.chunk = bool(debug), integer("order", order, 32), integer("chunk", chunk)
+        options.stream = encode("stream", stream)
         handle = ctypes.c_void_p()
         _errors.call(lib.compile, self._handle, options, handle)
         return Executable(handle, self.name, seed)
@@ -88,14 +105,15 @@ class Model:
     def _options(self, examples, sizes, of, wrt, threads, target, cache):
         options = lib.default_options()
         options.target = choice("target", target, TARGETS)
-        options.threads, options.no_cache = threads, not cache
-        options.of = of.encode() if of else None
+        options.threads, options.no_cache = integer("threads", threads, 32), not cache
+        options.of = encode("of", of)
         if isinstance(wrt, str):
             wrt = [wrt]
         if wrt is not None:
-            options.wrt, options.nwrt = (ctypes.c_char_p * (len(wrt) or 1))(*[w.encode() for w in wrt]), len(wrt)
+            options.wrt, options.nwrt = (ctypes.c_char_p * (len(wrt) or 1))(*[encode("wrt", w) for w in wrt]), len(wrt)
         sizes = sizes or {}
-        options.sizes = (_library.Size * (len(sizes) or 1))(*[(n.encode(), v) for n, v in sizes.items()])
+        options.sizes = (_library.Size * (len(sizes) or 1))(*[(encode("sizes", n), integer(n, v))
+                                                                   for n, v in sizes.items()])
         options.nsizes = len(sizes)
         options.inputs = self._examples(examples)
         return options

@@ -21,8 +21,9 @@ class Stub:
         return (self.device, 0)
 
     def __dlpack__(self, **options):
+        capsule = self.array.__dlpack__(**options)
         self.exports += 1
-        return self.array.__dlpack__(**options)
+        return capsule
 
     shape = property(lambda self: self.array.shape)
 
@@ -214,6 +215,9 @@ class Faults(unittest.TestCase):
             model.compile(X, grad=True, wrt=["k"])
         with self.assertRaisesRegex(frax.NameError, "did you mean loss"):
             model.compile(X, grad=True, of="los")
+        for options in ({"sizes": {"N": 2**64 + 3}}, {"threads": 2**32 + 1}, {"of": "los\0s"}):
+            with self.assertRaises(frax.ValueError):
+                model.compile(X, **options)
         with self.assertRaisesRegex(frax.ValueError, "expected one of cpu"):
             model.compile(X, target="tpu")
         self.assertTrue(issubclass(frax.ShapeError, (frax.Error, ValueError)))
@@ -275,7 +279,11 @@ class Running(unittest.TestCase):
             with open(path, "w") as file:
                 file.write(text)
             self.assertEqual(frax.load(path).name, "one")
-            self.assertEqual(frax.load(path + ":two")(1), 2)
+            two = frax.load(path + ":two")
+            self.assertEqual(two(1), 2)
+            with self.assertRaisesRegex(frax.NameError, "tow"):
+                frax.load(path + ":tow")
+        self.assertEqual(pickle.loads(pickle.dumps(two))(2), 3)  # without the file
 
     def test_streaming(self):
         model = frax.parse("model m(x: f64[T]) {\n param a: f64 = 0.4\n"
