@@ -17,8 +17,12 @@ export PYTHONDONTWRITEBYTECODE=1
 PYTHONPATH=frontend/python "$python" -m unittest discover -s frontend/python/tests -v
 
 # Installed, with the library inside, the package needs nothing of the tree.
-if ! "$python" -c 'import setuptools as s, pip; assert int(s.__version__.split(".")[0]) >= 61' 2>/dev/null; then
-    echo "the installation is not tested: this Python has no pip, or no setuptools of version 61 or newer"
+if ! "$python" -c '
+import setuptools, pip
+version = int(setuptools.__version__.split(".")[0])
+assert version >= 61
+if version < 71: import wheel' 2>/dev/null; then
+    echo "the installation is not tested: this Python lacks pip, setuptools of version 61 or newer, or wheel"
     exit 0
 fi
 scratch=$(mktemp -d)

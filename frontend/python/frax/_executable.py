@@ -144,6 +144,12 @@ class Executable:
             _errors.call(lib.initial_param, self._handle, i, seed, values[slot.name].ctypes.data)
         return values
 
+    @property
+    def kept_initial(self):
+        """The same for this executable's own seed, the arrays that calls without params read; not to be written."""
+        self._keep_initial()
+        return self._initial
+
     def empty(self):
         """New arrays for `out`, by name."""
         return {slot.name: slot.empty() for slot in self._outputs}
@@ -262,8 +268,7 @@ class Executable:
             if value is not None:
                 found += 1
             elif i < self._own:
-                self._keep_initial()
-                value = self._initial[slot.name]
+                value = self.kept_initial[slot.name]
             values.append(value)
         if found != len(params):
             self._refuse_names(params)

@@ -168,10 +168,10 @@ def _tensors(types, values):
     return tensors
 
 
-def _initial(exe, seed=0):
+def _initial(exe, arrays):
     """The params' initial values as tensors by name."""
     values = {}
-    for slot, array in zip(exe.slots[1], exe.initial(seed).values()):
+    for slot, array in zip(exe.slots[1], arrays.values()):
         bits = array.view("int16") if DTYPES[slot.code] == "bf16" else array  # NumPy has no bfloat16
         values[slot.name] = torch.from_numpy(bits).view(TORCH_DTYPES[slot.code])
     return values
@@ -191,7 +191,8 @@ def function(model, **options):
             raise _errors.NameError("%s has no input or param %s; there are %s"
                                     % (model.name, ", ".join(sorted(unknown)), ", ".join(program.names)))
         if len(named) < len(model.params):
-            named = dict(_initial(program.executable(0, (), tensors)), **named)
+            exe = program.executable(0, (), tensors)
+            named = dict(_initial(exe, exe.kept_initial), **named)
         return _apply(program, tensors + _tensors(model.params, [named[name] for name in model.params]))
 
     call.__name__ = call.__qualname__ = model.name
@@ -212,7 +213,7 @@ class Module(torch.nn.Module):
         shapes = [e if e is None or isinstance(e, tuple) else tuple(e.shape) for e in examples]
         exe = model.compile(*shapes, sizes=sizes, **self._program.options)
         seed = int(torch.randint(2**62, ())) if seed is None else seed
-        for name, value in _initial(exe, seed).items():
+        for name, value in _initial(exe, exe.initial(seed)).items():
             if hasattr(self, name):
                 raise _errors.NameError("param %s has the name of an attribute of torch.nn.Module; rename it" % name)
             if value.is_floating_point():
