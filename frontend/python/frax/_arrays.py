@@ -40,16 +40,17 @@ def dtype_text(dtype):
 class Slot:
     """A place in a signature: a name and a type."""
 
-    __slots__ = ("name", "code", "dtype", "shape", "nbytes", "fast")
+    __slots__ = ("name", "code", "dtype", "shape", "text", "nbytes", "fast")
 
-    def __init__(self, name, code, shape):
+    def __init__(self, name, code, shape, text=None):
         self.name, self.code, self.dtype, self.shape = name, code, NUMPY_DTYPES[code], tuple(shape)
+        self.text = text or type_text(DTYPES[code], self.shape)
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize
         # The dtype for which the buffer protocol gives the pointer: it knows nothing of bfloat16.
         self.fast = self.dtype if self.nbytes and DTYPES[code] != "bf16" else _NO_DTYPE
 
     def __repr__(self):
-        return "%s: %s" % (self.name, type_text(DTYPES[self.code], self.shape))
+        return "%s: %s" % (self.name, self.text)
 
     def address(self, array):
         """Of an array of this type. The buffer protocol is quick, but gives no pointer to what cannot be written."""
@@ -61,11 +62,10 @@ class Slot:
         return np.empty(self.shape, self.dtype)
 
     def check(self, dtype, shape):
-        expected = type_text(DTYPES[self.code], self.shape)
         if dtype != DTYPES[self.code]:
-            raise _errors.TypeError("%s: got %s, expected %s" % (self.name, type_text(dtype, shape), expected))
+            raise _errors.TypeError("%s: got %s, expected %s" % (self.name, type_text(dtype, shape), self.text))
         if shape != self.shape:
-            raise _errors.ShapeError("%s: got %s, expected %s" % (self.name, type_text(dtype, shape), expected))
+            raise _errors.ShapeError("%s: got %s, expected %s" % (self.name, type_text(dtype, shape), self.text))
 
     def _numbers(self, value):
         array = np.asarray(value)

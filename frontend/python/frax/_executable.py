@@ -120,15 +120,15 @@ class Executable:
     @property
     def inputs(self):
         """The types of the inputs by name, as text; params and outputs alike."""
-        return {s.name: repr(s).partition(": ")[2] for s in self._inputs}
+        return {s.name: s.text for s in self._inputs}
 
     @property
     def params(self):
-        return {s.name: repr(s).partition(": ")[2] for s in self._params}
+        return {s.name: s.text for s in self._params}
 
     @property
     def outputs(self):
-        return {s.name: repr(s).partition(": ")[2] for s in self._outputs}
+        return {s.name: s.text for s in self._outputs}
 
     @property
     def memory(self):

@@ -103,7 +103,7 @@ def _candidates():
     """Where libfrax may be: FRAX_LIBRARY alone if set; beside this file; in build/ of the checkout; the loader's path."""
     given = os.environ.get("FRAX_LIBRARY")
     if given:
-        return [given]
+        return [os.path.abspath(given) if os.path.exists(given) else given]
     here = os.path.dirname(os.path.abspath(__file__))
     build = os.path.join(here, "..", "..", "..", "build")
     files = [f for folder in (here, build) for f in sorted(glob.glob(os.path.join(folder, "libfrax.so*")))[:1]]

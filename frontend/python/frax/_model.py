@@ -63,7 +63,7 @@ class Model:
         self.name = lib.model_name(handle).decode()
         self.inputs, self.params, self.outputs = (self._types(role) for role in (INPUT, PARAM, OUTPUT))
         # Names and dtypes; the shapes are known with the sizes.
-        self._slots = [Slot(name, DTYPES.index(t.partition("[")[0]), ()) for name, t in self.inputs.items()]
+        self._slots = [Slot(name, DTYPES.index(t.partition("[")[0]), (), t) for name, t in self.inputs.items()]
 
     def _types(self, role):
         count = lib.model_count(self._handle, role)

@@ -84,7 +84,7 @@ class _Program:
         for slot, tensor in zip(inputs + params, tensors):
             if tensor.shape != slot.shape:
                 raise _errors.ShapeError("%s: got %s, expected %s"
-                                         % (slot.name, _text(tensor), type_text(DTYPES[slot.code], slot.shape)))
+                                         % (slot.name, _text(tensor), slot.text))
             dense.append(tensor.contiguous().resolve_neg())
         results = [torch.empty(slot.shape, dtype=TORCH_DTYPES[slot.code]) for slot in outputs]
         addresses = [tensor.data_ptr() for tensor in dense]
