@@ -12,7 +12,8 @@
 
 Tensors on the CPU are passed without a copy (one that is not contiguous is copied). Dtypes are those of the model. The
 gradients can be differentiated again, to any order (create_graph=True); torch.func.grad, vjp and vmap work as well, the
-last by one call after the other. Each set of shapes is compiled at its first call.
+last by one call after the other. Each set of shapes is compiled at its first call. A backward pass computes what it needs
+of the model again; nothing but the inputs and params is kept for it.
 """
 try:
     import torch
@@ -52,8 +53,9 @@ def _check_tensor(name, tensor, expected, code):
 def _outputs_type(names):
     """Outputs are a tree to torch.func."""
     kind = outputs_type(names)
-    torch.utils._pytree.register_pytree_node(
-        kind, lambda outputs: (list(outputs), None), lambda leaves, _: kind(leaves))
+    register = getattr(torch.utils._pytree, "register_pytree_node", None)  # from PyTorch 2.2 on
+    if register:
+        register(kind, lambda outputs: (list(outputs), None), lambda leaves, _: kind(leaves))
     return kind
 
 
