@@ -107,7 +107,7 @@ def _candidates():
     here = os.path.dirname(os.path.abspath(__file__))
     build = os.path.join(here, "..", "..", "..", "build")
     files = [f for folder in (here, build) for f in sorted(glob.glob(os.path.join(folder, "libfrax.so*")))[:1]]
-    return files + ["libfrax.so.0", "libfrax.so"]
+    return files + ["libfrax.so.0.1", "libfrax.so.0", "libfrax.so"]
 
 
 def _open():
