@@ -32,7 +32,7 @@ class Options(ctypes.Structure):
                 ("nsizes", ctypes.c_size_t), ("inputs", ctypes.c_void_p), ("threads", ctypes.c_int),
                 ("no_cache", ctypes.c_int), ("debug", ctypes.c_int), ("stream", ctypes.c_char_p),
                 ("chunk", ctypes.c_int64), ("progress", ctypes.c_void_p), ("log", ctypes.c_void_p),
-                ("context", ctypes.c_void_p)]
+                ("context", ctypes.c_void_p), ("order", ctypes.c_int), ("room", ctypes.c_char * 256)]  # for later fields
 
 
 class Library:

@@ -99,8 +99,11 @@ const char *frax_model_text(const FraxModel *model) {
 static FraxStatus check_options(const FraxOptions *options, FraxError *err) {
     if ((unsigned)options->target > FRAX_REFERENCE)
         return fail(err, FRAX_USAGE, "options.target is %d, which is no FraxTarget", (int)options->target);
-    if ((unsigned)options->mode > FRAX_HVP)
+    if ((unsigned)options->mode > FRAX_VJP)
         return fail(err, FRAX_USAGE, "options.mode is %d, which is no FraxMode", (int)options->mode);
+    if (options->order < 0 || (options->order > 1 && options->mode != FRAX_VJP))
+        return fail(err, FRAX_USAGE, "options.order is %d; expected 0 or 1, or more with FRAX_VJP",
+                    options->order);
     if (options->threads < 0)
         return fail(err, FRAX_USAGE, "options.threads is %d; expected 0 or more", options->threads);
     if ((options->nsizes && !options->sizes) || (options->nwrt && !options->wrt))
@@ -282,6 +285,7 @@ static Append *const appends[] = {
 
 static FraxStatus differentiate(Graph *g, const FraxOptions *options, FraxError *err) {
     if (options->mode == FRAX_FORWARD) return FRAX_OK;
+    if (options->mode == FRAX_VJP) return differentiate_outputs(g, options, err);
     Work w = {0};
     FraxStatus status = find_wrt(g, options, false, &w.wrt, &w.n, err);
     if (status) return status;

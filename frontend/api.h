@@ -49,7 +49,8 @@ FraxStatus find_wrt(const Graph *g, const FraxOptions *options, bool params_only
 static inline Watch watch_of(const FraxOptions *options) {
     return (Watch){options->progress, options->log, options->context};
 }
-
+/* FRAX_VJP: the outputs become gradients, with cotangents as further inputs (vjp.c). */
+FraxStatus differentiate_outputs(Graph *g, const FraxOptions *options, FraxError *err);
 /* Compiles g, which it takes over, with options->target and so on. */
 FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err);
 

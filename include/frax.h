@@ -153,7 +153,7 @@ FRAX_API FraxStatus frax_model_parse(const char *text, const char *file, const c
 FRAX_API void frax_model_destroy(FraxModel *model); /* NULL is fine */
 
 /* The roles that values play in a signature. A model has inputs, params and outputs; an executable has, by
-   its mode, tangents after its params, and gradients or products after its outputs. */
+   its mode, tangents or cotangents after its params, and gradients or products after its outputs. */
 typedef enum FraxRole { FRAX_INPUT, FRAX_PARAM, FRAX_OUTPUT } FraxRole;
 
 /* How many values of a role the model declares, the name of the i-th, and its type in the model's own symbols
@@ -242,8 +242,13 @@ typedef struct FraxExecutable FraxExecutable;
    FRAX_REVERSE adds grad.NAME for every name in `wrt`: the gradient of output `of`.
    FRAX_JVP takes tangent.NAME for every name in `wrt` as further inputs, and adds tangent.OUT for every
    floating output. FRAX_HVP takes tangent.NAME as well, and adds grad.NAME and hvp.NAME, the Hessian of `of`
-   times the tangents. */
-typedef enum FraxMode { FRAX_FORWARD, FRAX_REVERSE, FRAX_JVP, FRAX_HVP } FraxMode;
+   times the tangents.
+   FRAX_VJP takes cotangent.OUT for every floating output as further inputs, and computes grad.NAME for every
+   name in `wrt`, the sum over the outputs of their cotangents times the Jacobian, in place of the model's
+   outputs: what a framework's backward pass asks for. options.order = 2 does the same to the function so
+   made, for the backward pass of the backward pass: it takes cotangent.grad.NAME as well, and computes
+   grad2.NAME, and grad2.cotangent.OUT for the cotangents; and so on. */
+typedef enum FraxMode { FRAX_FORWARD, FRAX_REVERSE, FRAX_JVP, FRAX_HVP, FRAX_VJP } FraxMode;
 
 typedef struct FraxOptions {
     FraxTarget target;      /* FRAX_CPU */
@@ -269,6 +274,7 @@ typedef struct FraxOptions {
     /* Called with a line on what was done and why ("2 kernels, compiled in 31 ms"). May be NULL. */
     void (*log)(void *context, const char *message);
     void *context; /* for both; all three must stay valid as long as a trainer lives */
+    int order;          /* FRAX_VJP: how many times; 0 is once */
 } FraxOptions;
 
 FRAX_API FraxOptions frax_default_options(void);

@@ -32,26 +32,48 @@ static FraxStatus check_cotangent(const Graph *g, Value output, Value cotangent,
     return FRAX_OK;
 }
 
-FraxStatus gradient(Graph *g, Value output, Value cotangent, const Value *wrt, size_t nwrt, Value *grads,
-                    FraxError *err) {
-    if (g->failed) return graph_status(g, err);
-    FraxStatus status = check_cotangent(g, output, cotangent, err);
-    if (status || !nwrt) return status;
-    Value *holes = mem_alloc(nwrt * sizeof *holes), dy = NO_VALUE;
-    if (!holes) return fail_memory(err, "differentiating");
+static FraxStatus check_cotangents(const Graph *g, const Value *outputs, const Value *cotangents, size_t n,
+                                   FraxError *err) {
+    FraxStatus status = FRAX_OK;
+    for (size_t j = 0; j < n && !status; j++) status = check_cotangent(g, outputs[j], cotangents[j], err);
+    return status;
+}
+
+/* What the walk needs: a tangent and a cotangent for each output, a hole for each of wrt. */
+typedef struct Walk {
+    Value *dy, *ct, *holes;
+} Walk;
+
+static FraxStatus linearise(Graph *g, const Value *outputs, const Value *cotangents, size_t noutputs,
+                            const Value *wrt, size_t nwrt, const Walk *w, FraxError *err) {
     int64_t id = unused_hole(g);
-    for (size_t i = 0; i < nwrt && !g->failed; i++) {
-        holes[i] = g_hole(g, *graph_type(g, wrt[i]), id + (int64_t)i);
-        grads[i] = NO_VALUE;
-    }
-    status = graph_status(g, err);
-    if (!status) status = jvp(g, &output, 1, wrt, holes, nwrt, &dy, err);
-    if (!status && dy != NO_VALUE) {
-        Value ct = cotangent == NO_VALUE ? g_like(g, output, 1) : cotangent;
-        transpose_linear(g, dy, ct, holes, nwrt, grads);
-    }
+    for (size_t i = 0; i < nwrt && !g->failed; i++)
+        w->holes[i] = g_hole(g, *graph_type(g, wrt[i]), id + (int64_t)i);
+    FraxStatus status = graph_status(g, err);
+    if (!status) status = jvp(g, outputs, noutputs, wrt, w->holes, nwrt, w->dy, err);
+    for (size_t j = 0; j < noutputs && !status; j++)
+        w->ct[j] = cotangents[j] == NO_VALUE ? g_like(g, outputs[j], 1) : cotangents[j];
+    return status;
+}
+
+FraxStatus vjp(Graph *g, const Value *outputs, const Value *cotangents, size_t noutputs, const Value *wrt,
+               size_t nwrt, Value *grads, FraxError *err) {
+    if (g->failed) return graph_status(g, err);
+    FraxStatus status = check_cotangents(g, outputs, cotangents, noutputs, err);
+    if (status || !nwrt) return status;
+    Value *values = mem_alloc((2 * noutputs + nwrt) * sizeof *values);
+    if (!values) return fail_memory(err, "differentiating");
+    Walk w = {values, values + noutputs, values + 2 * noutputs};
+    for (size_t i = 0; i < nwrt; i++) grads[i] = NO_VALUE;
+    status = linearise(g, outputs, cotangents, noutputs, wrt, nwrt, &w, err);
+    if (!status && noutputs) transpose_linear(g, w.dy, w.ct, noutputs, w.holes, nwrt, grads);
     for (size_t i = 0; !status && i < nwrt; i++)
         if (grads[i] == NO_VALUE) grads[i] = g_like(g, wrt[i], 0);
-    mem_free(holes);
+    mem_free(values);
     return status ? status : graph_status(g, err);
+}
+
+FraxStatus gradient(Graph *g, Value output, Value cotangent, const Value *wrt, size_t nwrt, Value *grads,
+                    FraxError *err) {
+    return vjp(g, &output, &cotangent, 1, wrt, nwrt, grads, err);
 }

@@ -21,6 +21,9 @@ FraxStatus jvp(Graph *g, const Value *outputs, size_t noutputs, const Value *wrt
    floating scalar. */
 FraxStatus gradient(Graph *g, Value output, Value cotangent, const Value *wrt, size_t nwrt, Value *grads,
                     FraxError *err);
+/* The same for several outputs, each with its cotangent (or NO_VALUE, as above): grads[i] is the sum. */
+FraxStatus vjp(Graph *g, const Value *outputs, const Value *cotangents, size_t noutputs, const Value *wrt,
+               size_t nwrt, Value *grads, FraxError *err);
 
 /* ---- Optimizers: one step as nodes of the graph ---- */
 

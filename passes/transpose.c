@@ -1,11 +1,12 @@
 /* transpose.c — the transpose of a linear map that stands in the graph as the nodes that depend on some
  * holes.
  *
- * y = Σ Aᵢxᵢ is walked from y back to the holes xᵢ: the cotangent of a node, summed over its uses, gives
- * those of its operands by the rule of its op. Only LINEAR, BILINEAR and PARAMETRIC ops have rules; jvp.c
- * makes no others depend on a tangent. Cotangent nodes go to the end of the graph and depend on no hole.
+ * y = Σ Aᵢxᵢ (or several such) is walked from y back to the holes xᵢ: the cotangent of a node, summed over
+ * its uses, gives those of its operands by the rule of its op. Only LINEAR, BILINEAR and PARAMETRIC ops have
+ * rules; jvp.c makes no others depend on a tangent. Cotangent nodes go to the end of the graph and depend on
+ * no hole.
  *
- * Invariant: holes come before everything that depends on them, so marks cover [first hole, y] only.
+ * Invariant: holes come before everything that depends on them, so marks cover [first hole, last y] only.
  */
 #include "transpose.h"
 #include <string.h>
@@ -48,6 +49,11 @@ static bool mark_dependence(Span *span, Graph *g, Value y, const Value *x, size_
     return true;
 }
 
+static void add_cotangent(const Span *span, Value v, Value ct) {
+    Value *sum = &span->cotangent[v - span->first];
+    *sum = *sum == NO_VALUE ? ct : g_add(span->g, *sum, ct);
+}
+
 static void free_span(Span *span) {
     mem_free(span->depends);
     mem_free(span->cotangent);
@@ -71,8 +77,7 @@ static bool wanted(const Site *s, int i) {
 }
 
 static void accumulate(const Site *s, int i, Value ct) {
-    Value *sum = &s->span->cotangent[s->x[i] - s->span->first];
-    *sum = *sum == NO_VALUE ? ct : g_add(s->g, *sum, ct);
+    add_cotangent(s->span, s->x[i], ct);
 }
 
 static bool is_zero(const Graph *g, Value v) {
@@ -405,12 +410,17 @@ bool check_linear(Graph *g, Value y, const Value *x, size_t nx) {
 
 /* ---- The walk ---- */
 
-void transpose_linear(Graph *g, Value y, Value ct, const Value *x, size_t nx, Value *cotangents) {
+void transpose_linear(Graph *g, const Value *y, const Value *ct, size_t ny, const Value *x, size_t nx,
+                      Value *cotangents) {
     Span span;
     Loc loc = g->loc;
-    bool marked = mark_dependence(&span, g, y, x, nx);
-    if (marked && depends(&span, y)) span.cotangent[y - span.first] = ct;
-    for (Value v = y; marked && v >= span.first && !g->failed; v--) {
+    Value last = 0;
+    for (size_t j = 0; j < ny; j++)
+        if (y[j] != NO_VALUE) last = MAX(last, y[j]);
+    bool marked = mark_dependence(&span, g, last, x, nx);
+    for (size_t j = 0; marked && j < ny; j++)
+        if (y[j] != NO_VALUE && depends(&span, y[j])) add_cotangent(&span, y[j], ct[j]);
+    for (Value v = last; marked && v >= span.first && !g->failed; v--) {
         Site s = {.span = &span, .g = g, .node = *graph_node(g, v), .ct = span.cotangent[v - span.first]};
         if (s.ct == NO_VALUE || s.node.nargs == 0) continue;
         s.x = s.node.args;
@@ -422,6 +432,6 @@ void transpose_linear(Graph *g, Value y, Value ct, const Value *x, size_t nx, Va
     }
     g->loc = loc;
     for (size_t i = 0; i < nx; i++)
-        cotangents[i] = marked && x[i] <= y ? span.cotangent[x[i] - span.first] : NO_VALUE;
+        cotangents[i] = marked && x[i] <= last ? span.cotangent[x[i] - span.first] : NO_VALUE;
     free_span(&span);
 }

@@ -9,9 +9,11 @@
  * message that names the op that is not. */
 bool check_linear(Graph *g, Value y, const Value *x, size_t nx);
 
-/* y must be linear in the holes x. cotangents[i] becomes Aᵢᵀ·ct where y = Σ Aᵢxᵢ, or NO_VALUE where that is
-   zero because y does not depend on x[i]. Faults are left in the graph. */
-void transpose_linear(Graph *g, Value y, Value ct, const Value *x, size_t nx, Value *cotangents);
+/* Every y must be linear in the holes x, or NO_VALUE, which stands for zero. cotangents[i] becomes
+   Σⱼ Aⱼᵢᵀ·ct[j] where y[j] = Σᵢ Aⱼᵢ·x[i], or NO_VALUE where that is zero because no y depends on x[i]. Faults
+   are left in the graph. */
+void transpose_linear(Graph *g, const Value *y, const Value *ct, size_t ny, const Value *x, size_t nx,
+                      Value *cotangents);
 
 /* N/c_k over the spectrum of a signal of type x, with size 1 off the halved axis; c is 1 at DC and Nyquist,
    else 2 (the conjugate half stands for itself). */

@@ -181,6 +181,79 @@ static void test_hessian_vector_product(void **state) {
     frax_model_destroy(model);
 }
 
+/* Cotangents g of loss and h of y: grad.a = g a² Σx³ + Σ h x, grad.x = g a³ x² + a h. */
+static void test_cotangents(void **state) {
+    (void)state;
+    FraxModel *model = parse(cubic);
+    FraxOptions options = three();
+    options.mode = FRAX_VJP;
+    options.wrt = (const char *[]){"a", "x"};
+    options.nwrt = 2;
+    FraxExecutable *exe = compile(model, &options);
+    assert_int_equal(frax_executable_count(exe, FRAX_PARAM), 4); /* big is whole: it has no cotangent */
+    assert_string_equal(frax_executable_name(exe, FRAX_PARAM, 2), "cotangent.loss");
+    assert_string_equal(frax_executable_name(exe, FRAX_PARAM, 3), "cotangent.y");
+    assert_int_equal(frax_executable_count(exe, FRAX_OUTPUT), 2);
+    assert_string_equal(frax_executable_name(exe, FRAX_OUTPUT, 1), "grad.x");
+    double g = 3, h[3] = {1, -1, 4}, da, dx[3], expected = g * a * a * -6.875;
+    for (int i = 0; i < 3; i++) expected += h[i] * x[i];
+    assert_int_equal(frax_run(exe, inputs, (const void *[]){&a, &b, &g, h}, (void *[]){&da, dx}, NULL),
+                     FRAX_OK);
+    assert_true(fabs(da - expected) < 1e-12);
+    for (int i = 0; i < 3; i++) assert_true(fabs(dx[i] - (g * a * a * a * x[i] * x[i] + a * h[i])) < 1e-12);
+    frax_executable_destroy(exe);
+    frax_model_destroy(model);
+}
+
+/* That function of a, g and h again, by a alone and with cotangent u of grad.a: u times
+   ∂a = 2 g a Σx³, ∂g = a² Σx³, ∂h = x. */
+static void test_cotangents_of_cotangents(void **state) {
+    (void)state;
+    FraxModel *model = parse(cubic);
+    FraxOptions options = three();
+    options.mode = FRAX_VJP;
+    options.order = 2;
+    options.wrt = (const char *[]){"a"};
+    options.nwrt = 1;
+    FraxExecutable *exe = compile(model, &options);
+    assert_int_equal(frax_executable_count(exe, FRAX_PARAM), 5);
+    assert_string_equal(frax_executable_name(exe, FRAX_PARAM, 4), "cotangent.grad.a");
+    assert_int_equal(frax_executable_count(exe, FRAX_OUTPUT), 3);
+    assert_string_equal(frax_executable_name(exe, FRAX_OUTPUT, 0), "grad2.a");
+    assert_string_equal(frax_executable_name(exe, FRAX_OUTPUT, 2), "grad2.cotangent.y");
+    double g = 3, h[3] = {1, -1, 4}, u = -2, da, dg, dh[3];
+    assert_int_equal(
+        frax_run(exe, inputs, (const void *[]){&a, &b, &g, h, &u}, (void *[]){&da, &dg, dh}, NULL), FRAX_OK);
+    assert_true(fabs(da - u * 2 * g * a * -6.875) < 1e-12);
+    assert_true(fabs(dg - u * a * a * -6.875) < 1e-12);
+    for (int i = 0; i < 3; i++) assert_true(fabs(dh[i] - u * x[i]) < 1e-13);
+    frax_executable_destroy(exe);
+    frax_model_destroy(model);
+}
+
+static void test_refused_cotangents(void **state) {
+    (void)state;
+    FraxModel *model = parse(cubic);
+    FraxOptions options = three();
+    FraxExecutable *exe;
+    FraxError err;
+    options.order = 2;
+    assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_USAGE);
+    assert_non_null(strstr(err.message, "options.order is 2"));
+    options.mode = FRAX_VJP;
+    options.order = -1;
+    assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_USAGE);
+    options.order = 0;
+    options.of = "loss";
+    assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_USAGE);
+    assert_non_null(strstr(err.message, "options.of is loss"));
+    options.of = NULL;
+    options.stream = "N";
+    options.chunk = 1;
+    assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_UNSUPPORTED);
+    frax_model_destroy(model);
+}
+
 static void test_sizes_from_inputs(void **state) {
     (void)state;
     FraxModel *model = parse(cubic);
@@ -409,7 +482,7 @@ static FraxStatus live(FraxMode mode) {
 
 static void test_out_of_memory(void **state) {
     (void)state;
-    for (FraxMode mode = FRAX_FORWARD; mode <= FRAX_HVP; mode++) {
+    for (FraxMode mode = FRAX_FORWARD; mode <= FRAX_VJP; mode++) {
         FraxStatus status = FRAX_MEMORY;
         for (long n = 1; status; n++) {
             mem_fail_after(n);
@@ -428,6 +501,9 @@ int main(void) {
         cmocka_unit_test(test_reverse),
         cmocka_unit_test(test_forward_mode),
         cmocka_unit_test(test_hessian_vector_product),
+        cmocka_unit_test(test_cotangents),
+        cmocka_unit_test(test_cotangents_of_cotangents),
+        cmocka_unit_test(test_refused_cotangents),
         cmocka_unit_test(test_sizes_from_inputs),
         cmocka_unit_test(test_what_cannot_be_differentiated),
         cmocka_unit_test(test_bad_calls),

@@ -1,0 +1,187 @@
+"""Arrays for frax: their types, their pointers.
+
+NumPy arrays and all tensors with __dlpack__ in the host's memory are passed as they are. An array that is not
+C-contiguous or not aligned is copied where it is read, and refused where it is written. Dtypes and shapes must be those
+of the signature; only Python's numbers, NumPy's scalars and lists of them are converted.
+"""
+import ctypes
+import math
+
+import numpy as np
+
+from . import _errors
+from ._library import DTYPES
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:  # the bits, then
+    bfloat16 = np.uint16
+
+NUMPY_DTYPES = [np.dtype(d) for d in (np.float64, np.float32, bfloat16, np.float16, np.int32, np.bool_)]
+# The kinds of NumPy's dtypes whose numbers are converted to each dtype.
+_NUMBERS = ["biuf", "biuf", "" if bfloat16 is np.uint16 else "biuf", "biuf", "biu", "b"]
+# The code and the bits of DLDataType.
+_DLPACK_DTYPES = {(2, 64): "f64", (2, 32): "f32", (4, 16): "bf16", (2, 16): "f16", (0, 32): "i32", (6, 8): "bool"}
+_HOST = (1, 3, 11)  # kDLCPU, kDLCUDAHost, kDLROCMHost
+_NO_DTYPE = object()
+
+_from_buffer, _addressof = ctypes.c_char.from_buffer, ctypes.addressof
+
+
+def type_text(dtype, shape):
+    return "%s[%s]" % (dtype, ",".join(map(str, shape)))
+
+
+def dtype_text(dtype):
+    """By frax's name where it has one."""
+    return DTYPES[NUMPY_DTYPES.index(dtype)] if dtype in NUMPY_DTYPES and dtype != np.uint16 else str(dtype)
+
+
+class Slot:
+    """A place in a signature: a name and a type."""
+
+    __slots__ = ("name", "code", "dtype", "shape", "text", "nbytes", "fast")
+
+    def __init__(self, name, code, shape, text=None):
+        self.name, self.code, self.dtype, self.shape = name, code, NUMPY_DTYPES[code], tuple(shape)
+        self.text = text or type_text(DTYPES[code], self.shape)
+        self.nbytes = math.prod(self.shape) * self.dtype.itemsize
+        # The dtype for which the buffer protocol gives the pointer: it knows nothing of bfloat16.
+        self.fast = self.dtype if self.nbytes and DTYPES[code] != "bf16" else _NO_DTYPE
+
+    def __repr__(self):
+        return "%s: %s" % (self.name, self.text)
+
+    def address(self, array):
+        """Of an array of this type. The buffer protocol is quick, but gives no pointer to what cannot be written."""
+        if self.fast is self.dtype and array.flags.writeable:
+            return _addressof(_from_buffer(array))
+        return array.ctypes.data
+
+    def empty(self):
+        return np.empty(self.shape, self.dtype)
+
+    def check(self, dtype, shape):
+        if dtype != DTYPES[self.code]:
+            raise _errors.TypeError("%s: got %s, expected %s" % (self.name, type_text(dtype, shape), self.text))
+        if shape != self.shape:
+            raise _errors.ShapeError("%s: got %s, expected %s" % (self.name, type_text(dtype, shape), self.text))
+
+    def _numbers(self, value):
+        array = np.asarray(value)
+        if array.dtype.kind not in _NUMBERS[self.code]:
+            self.check(dtype_text(array.dtype), array.shape)
+        return array.astype(self.dtype, copy=False)
+
+    def pointer(self, value, write=False):
+        """The address of the value's elements, and an object that keeps them there."""
+        if not isinstance(value, np.ndarray):
+            if hasattr(value, "__dlpack__") and not isinstance(value, np.generic):
+                return self._tensor(value, write)
+            if write:
+                raise _errors.TypeError("%s: cannot write to %s; expected an array" % (self.name, type(value).__name__))
+            if value is None:
+                raise _errors.UsageError("%r is missing" % self)
+            value = self._numbers(value)
+        self.check(DTYPES[self.code] if value.dtype == self.dtype else dtype_text(value.dtype), value.shape)
+        flags = value.flags
+        if write and not (flags.writeable and flags.c_contiguous and flags.aligned):
+            raise _errors.UsageError("%s: the array to write to must be writeable, C-contiguous and aligned" % self.name)
+        if not (flags.c_contiguous and flags.aligned):
+            value = np.array(value, order="C")
+        return self.address(value), value
+
+    def _tensor(self, value, write):
+        tensor = Dlpack(value, self.name)
+        self.check(tensor.dtype, tensor.shape)
+        if write and (tensor.readonly or not tensor.contiguous):
+            raise _errors.UsageError("%s: the tensor to write to must be writeable and C-contiguous" % self.name)
+        if tensor.contiguous:
+            return tensor.pointer, tensor
+        return self.pointer(tensor.copy(self.dtype))
+
+
+def shape_of(value, slot):
+    """The shape of an argument for a slot of unknown shape, and the argument itself, as an array if it was numbers."""
+    if not isinstance(value, np.ndarray) and (isinstance(value, np.generic) or not hasattr(value, "__dlpack__")):
+        value = slot._numbers(value)
+    return tuple(value.shape), value
+
+
+def pointer_array(n):
+    return (ctypes.c_void_p * max(n, 1))()
+
+
+# ---- DLPack ----
+
+
+class _Tensor(ctypes.Structure):  # DLTensor
+    _fields_ = [
+        ("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
+
+
+class _Versioned(ctypes.Structure):  # DLManagedTensorVersioned
+    _fields_ = [
+        ("major", ctypes.c_uint32), ("minor", ctypes.c_uint32), ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p), ("flags", ctypes.c_uint64), ("tensor", _Tensor),
+    ]
+
+
+def _capsule_function(name, result, *arguments):
+    function = getattr(ctypes.pythonapi, name)
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+_is_valid = _capsule_function("PyCapsule_IsValid", ctypes.c_int, ctypes.py_object, ctypes.c_char_p)
+_get_pointer = _capsule_function("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
+
+
+class Dlpack:
+    """A look at what __dlpack__ exports. The capsule is not consumed: it frees the export when it goes."""
+
+    def __init__(self, value, name):
+        device = value.__dlpack_device__()
+        if device[0] not in _HOST:
+            raise _errors.UnsupportedError(
+                "%s: the tensor is on a device (DLPack type %d); frax runs on the CPU: copy it there first"
+                % (name, device[0]))
+        try:
+            self.capsule = value.__dlpack__(max_version=(1, 0))
+        except TypeError:  # made for DLPack before 1.0
+            self.capsule = value.__dlpack__()
+        self.readonly = False
+        if _is_valid(self.capsule, b"dltensor_versioned"):
+            managed = _Versioned.from_address(_get_pointer(self.capsule, b"dltensor_versioned"))
+            if managed.major != 1:
+                raise _errors.UnsupportedError("%s: DLPack version %d is not known here" % (name, managed.major))
+            self.readonly, t = bool(managed.flags & 1), managed.tensor
+        else:
+            t = _Tensor.from_address(_get_pointer(self.capsule, b"dltensor"))
+        self.shape = tuple(t.shape[: t.ndim])
+        self.strides = tuple(t.strides[: t.ndim]) if t.strides else None
+        self.pointer = (t.data or 0) + t.byte_offset
+        known = _DLPACK_DTYPES.get((t.code, t.bits)) if t.lanes == 1 else None
+        self.dtype = known or "DLPack dtype (%d, %d, %d)" % (t.code, t.bits, t.lanes)
+
+    @property
+    def contiguous(self):
+        step = 1
+        for n, stride in zip(reversed(self.shape), reversed(self.strides or ())):
+            if n != 1 and stride != step:
+                return False
+            step *= n
+        return True
+
+    def copy(self, dtype):
+        """Of a tensor with strides, as a dense array."""
+        last = sum((n - 1) * abs(s) for n, s in zip(self.shape, self.strides)) + 1
+        low = sum((n - 1) * s for n, s in zip(self.shape, self.strides) if s < 0)
+        data = (ctypes.c_char * (last * dtype.itemsize)).from_address(self.pointer + low * dtype.itemsize)
+        flat = np.frombuffer(data, np.dtype((np.void, dtype.itemsize)))[-low:]
+        strides = [s * dtype.itemsize for s in self.strides]
+        return np.array(np.lib.stride_tricks.as_strided(flat, self.shape, strides), order="C").view(dtype)
