@@ -19,6 +19,7 @@ _STATUSES = [
     ("MemoryError", builtins.MemoryError),
     ("UnsupportedError", builtins.NotImplementedError),
     ("InternalError", builtins.RuntimeError),
+    ("CancelledError", None),
 ]
 
 

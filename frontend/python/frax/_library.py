@@ -30,11 +30,16 @@ class Size(ctypes.Structure):
     _fields_ = [("name", c_char_p), ("value", c_int64)]
 
 
+CompileProgress = ctypes.CFUNCTYPE(c_int, c_void_p, c_char_p, c_int64, c_int64)
+Log = ctypes.CFUNCTYPE(None, c_void_p, c_char_p)
+
+
 class Options(ctypes.Structure):
     _fields_ = [
         ("target", c_int), ("mode", c_int), ("of", c_char_p), ("wrt", POINTER(c_char_p)), ("nwrt", c_size_t),
         ("sizes", POINTER(Size)), ("nsizes", c_size_t), ("inputs", POINTER(Tensor)), ("threads", c_int),
-        ("no_cache", c_int), ("debug", c_int), ("stream", c_char_p), ("chunk", c_int64), ("order", c_int), _ROOM,
+        ("no_cache", c_int), ("debug", c_int), ("stream", c_char_p), ("chunk", c_int64), ("progress", CompileProgress),
+        ("log", Log), ("context", c_void_p), ("order", c_int), _ROOM,
     ]
 
 

@@ -47,6 +47,19 @@ def integer(what, value, bits=64):
     return number
 
 
+def _guarded(function, raised, otherwise):
+    """A callback whose exceptions wait in `raised` until the call returns."""
+
+    def call(*arguments):
+        try:
+            return function(*arguments)
+        except BaseException as exception:
+            raised.append(exception)
+            return otherwise
+
+    return call
+
+
 def choice(what, value, choices):
     if value not in choices:
         raise _errors.ValueError("%s is %r; expected one of %s" % (what, value, ", ".join(choices)))
@@ -81,7 +94,7 @@ class Model:
     # ---- Compiling ----
 
     def compile(self, *examples, sizes=None, mode="forward", grad=False, of=None, wrt=None, order=0, threads=0,
-                target="cpu", cache=True, debug=False, stream=None, chunk=0, seed=0):
+                target="cpu", cache=True, debug=False, stream=None, chunk=0, seed=0, progress=None, log=None):
         """Machine code for one set of sizes: an Executable.
 
         examples: arrays whose shapes the inputs will have, in order (None: not given), or shapes as tuples.
@@ -93,13 +106,25 @@ class Model:
         threads: 0 for as many as there are processors. target: cpu, eager or reference. cache: of kernels on disk.
         stream, chunk: take the data along a size in chunks; see Executable.stream.
         seed: of random initial values.
+        progress: called as progress(stage, done, total) while compiling; a true result ends that with CancelledError.
+        log: called with a line on what was done and why.
         """
+        raised = []
         options = self._options(examples, sizes, of, wrt, threads, target, cache)
         options.mode = choice("mode", "reverse" if grad and mode == "forward" else mode, MODES)
         options.debug, options.order, options.chunk = bool(debug), integer("order", order, 32), integer("chunk", chunk)
         options.stream = encode("stream", stream)
+        if progress:
+            options.progress = _library.CompileProgress(_guarded(
+                lambda context, stage, done, total: bool(progress(stage.decode(), done, total)), raised, 1))
+        if log:
+            options.log = _library.Log(_guarded(lambda context, line: log(line.decode()), raised, None))
         handle = ctypes.c_void_p()
-        _errors.call(lib.compile, self._handle, options, handle)
+        try:
+            _errors.call(lib.compile, self._handle, options, handle)
+        finally:
+            if raised:
+                raise raised[0]
         return Executable(handle, self.name, seed)
 
     def _options(self, examples, sizes, of, wrt, threads, target, cache):

@@ -223,6 +223,15 @@ class Faults(unittest.TestCase):
             model.compile(X, target="tpu")
         self.assertTrue(issubclass(frax.ShapeError, (frax.Error, ValueError)))
 
+    def test_progress_of_compiling(self):
+        model, stages, lines = frax.parse(CUBIC), [], []
+        model.compile(X, progress=lambda *what: stages.append(what), log=lines.append)
+        self.assertTrue(stages and lines)
+        with self.assertRaises(frax.CancelledError):
+            model.compile(X, progress=lambda stage, done, total: True)
+        with self.assertRaises(KeyError):
+            model.compile(X, progress=lambda stage, done, total: {}[stage])
+
     def test_of_a_call(self):
         model = frax.parse(CUBIC)
         exe = model.compile(X)
