@@ -432,17 +432,17 @@ FraxMemory frax_executable_memory(const FraxExecutable *exe) {
 /* ---- Running ---- */
 
 /* Why a pointer of the caller's is refused: it is to be there, and at a multiple of its element's size. */
-static FraxStatus pointer_fail(const FraxExecutable *exe, FraxRole role, size_t i,
+static FraxStatus pointer_fail(const FraxExecutable *exe, const char *call, FraxRole role, size_t i,
                                const void *const *pointers, FraxError *err) {
     static const char *const words[] = {"input", "param", "output"};
     const char *name = frax_executable_name(exe, role, i);
     if (!pointers || !pointers[i])
-        return fail(err, FRAX_USAGE, "frax_run: the pointer to %s %s is NULL", words[role], name);
+        return fail(err, FRAX_USAGE, "%s: the pointer to %s %s is NULL", call, words[role], name);
     FraxDType dtype = frax_executable_type(exe, role, i).dtype;
     return fail(err, FRAX_USAGE,
-                "frax_run: %s %s is at address %p; an array of %s begins at a multiple of %zu bytes "
+                "%s: %s %s is at address %p; an array of %s begins at a multiple of %zu bytes "
                 "(frax_run_views copies others)",
-                words[role], name, pointers[i], frax_dtype_name(dtype), frax_dtype_size(dtype));
+                call, words[role], name, pointers[i], frax_dtype_name(dtype), frax_dtype_size(dtype));
 }
 
 static inline bool is_fit(const Graph *g, Value v, const void *const *pointers, size_t i) {
@@ -450,17 +450,27 @@ static inline bool is_fit(const Graph *g, Value v, const void *const *pointers, 
     return pointers && pointers[i] && ((uintptr_t)pointers[i] & (size - 1)) == 0;
 }
 
+FraxStatus check_inputs(const FraxExecutable *exe, const char *call, const void *const *inputs,
+                        FraxError *err) {
+    const Graph *g = executable_graph(exe->exe);
+    for (size_t i = 0; i < exe->counts[FRAX_INPUT]; i++)
+        if (!is_fit(g, g->inputs[i], inputs, i)) return pointer_fail(exe, call, FRAX_INPUT, i, inputs, err);
+    return FRAX_OK;
+}
+
+static const char run_call[] = "frax_run";
+
 /* The pointers in the order of the graph's inputs. */
 static FraxStatus gather(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                          const void **all, FraxError *err) {
     const Graph *g = executable_graph(exe->exe);
-    for (size_t i = 0; i < exe->counts[FRAX_INPUT]; i++) {
-        if (!is_fit(g, g->inputs[i], inputs, i)) return pointer_fail(exe, FRAX_INPUT, i, inputs, err);
-        all[i] = inputs[i];
-    }
+    FraxStatus status = check_inputs(exe, run_call, inputs, err);
+    if (status) return status;
+    for (size_t i = 0; i < exe->counts[FRAX_INPUT]; i++) all[i] = inputs[i];
     for (size_t i = 0; i < exe->counts[FRAX_PARAM]; i++) {
         size_t at = param_position(exe, i);
-        if (!is_fit(g, g->inputs[at], params, i)) return pointer_fail(exe, FRAX_PARAM, i, params, err);
+        if (!is_fit(g, g->inputs[at], params, i))
+            return pointer_fail(exe, run_call, FRAX_PARAM, i, params, err);
         all[at] = params[i];
     }
     return FRAX_OK;
@@ -471,7 +481,7 @@ static FraxStatus check_outputs(const FraxExecutable *exe, void *const *outputs,
     const void *const *pointers = (const void *const *)outputs;
     for (size_t i = 0; i < exe->counts[FRAX_OUTPUT]; i++)
         if (!is_fit(g, g->outputs[i].value, pointers, i))
-            return pointer_fail(exe, FRAX_OUTPUT, i, pointers, err);
+            return pointer_fail(exe, run_call, FRAX_OUTPUT, i, pointers, err);
     return FRAX_OK;
 }
 

@@ -30,6 +30,10 @@ static inline size_t param_position(const FraxExecutable *exe, size_t i) {
 /* The type at this place of the signature; NULL if there is none. */
 const Type *signature_type(const FraxExecutable *exe, FraxRole role, size_t i);
 
+/* The caller's pointers to the inputs: FRAX_USAGE where one is NULL or misaligned. */
+FraxStatus check_inputs(const FraxExecutable *exe, const char *call, const void *const *inputs,
+                        FraxError *err);
+
 /* The model's graph for these sizes, differentiated by options->mode and streamed by options->stream. The
    caller owns it. streams (may be NULL): gets inputs, outputs and nstates. */
 FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph **graph,

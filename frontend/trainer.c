@@ -475,17 +475,14 @@ void frax_trainer_destroy(FraxTrainer *t) {
 
 FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
     if (!handle_is(t, HANDLE_TRAINER)) return handle_fail(t, "frax_trainer_step", "trainer", err);
-    for (size_t i = 0; i < t->exe.counts[FRAX_INPUT]; i++) {
-        if (!inputs || !inputs[i])
-            return fail(err, FRAX_USAGE, "frax_trainer_step: the pointer to input %s is NULL",
-                        frax_executable_name(&t->exe, FRAX_INPUT, i));
-        t->inputs[i] = inputs[i];
-    }
+    FraxStatus status = check_inputs(&t->exe, "frax_trainer_step", inputs, err);
+    if (status) return status;
+    for (size_t i = 0; i < t->exe.counts[FRAX_INPUT]; i++) t->inputs[i] = inputs[i];
     if (has_ended(t)) {
         if (loss) *loss = t->loss;
         return FRAX_OK;
     }
-    FraxStatus status = watch_step(t, t->steps, err);
+    status = watch_step(t, t->steps, err);
     if (status) {
         t->outcome = stopped;
         return status;

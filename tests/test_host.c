@@ -172,6 +172,8 @@ static void test_cancelled_run(void **state) {
     FraxError err;
     how.steps = 10;
     assert_int_equal(frax_trainer_create(model, &options, &how, &trainer, NULL), FRAX_OK);
+    assert_int_equal(frax_trainer_step(trainer, (const void *[]){(char *)x + 1}, NULL, &err), FRAX_USAGE);
+    assert_non_null(strstr(err.message, "frax_trainer_step: input x is at address"));
     host.cancel_at = host.calls + 4;
     assert_int_equal(frax_trainer_run(trainer, (const void *[]){x}, NULL, &err), FRAX_CANCELLED);
     assert_int_equal(frax_trainer_steps(trainer), 3);
