@@ -331,8 +331,11 @@ FraxOptions frax_default_options(void) {
 }
 
 FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err) {
-    ExecutableOptions how = {options->target, options->threads, options->no_cache != 0, options->debug != 0,
-                             watch_of(options)};
+    ExecutableOptions how = {.target = options->target,
+                             .threads = options->threads,
+                             .no_cache = options->no_cache != 0,
+                             .debug = options->debug != 0,
+                             .watch = watch_of(options)};
     return executable_create(g, &how, exe, err);
 }
 
