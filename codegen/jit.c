@@ -102,8 +102,8 @@ FraxStatus named_target(const char *name, HostTarget *target, FraxError *err) {
     if (status || !strcmp(name, "native")) return status;
     size_t i = 0;
     for (; i < COUNT(named); i++) {
-        bool generic = !strcmp(name, "generic") && strncmp(target->triple, named[i].architecture,
-                                                           strlen(named[i].architecture)) == 0;
+        bool generic = !strcmp(name, "generic") &&
+                       strncmp(target->triple, named[i].architecture, strlen(named[i].architecture)) == 0;
         if (generic || !strcmp(name, named[i].name)) break;
     }
     host_target_free(target);

@@ -66,8 +66,8 @@ static LLVMValueRef declare(Entry *e, const char *name, LLVMTypeRef result, LLVM
 static void check_pointer(Entry *e, LLVMValueRef p, size_t alignment) {
     return_if(e, LLVMBuildIsNull(e->b, p, ""), OBJECT_NULL);
     if (alignment < 2) return;
-    LLVMValueRef low = LLVMBuildAnd(e->b, LLVMBuildPtrToInt(e->b, p, e->i64, ""),
-                                    number(e, (int64_t)alignment - 1), "");
+    LLVMValueRef low =
+        LLVMBuildAnd(e->b, LLVMBuildPtrToInt(e->b, p, e->i64, ""), number(e, (int64_t)alignment - 1), "");
     return_if(e, LLVMBuildICmp(e->b, LLVMIntNE, low, number(e, 0), ""), OBJECT_MISALIGNED);
 }
 
@@ -82,8 +82,7 @@ static void check_buffers(Entry *e) {
     if (e->spec->run_bytes) check_pointer(e, e->workspace, 64);
     for (size_t i = 0; i < g->ninputs; i++)
         check_buffer(e, e->args, e->spec->order[i], graph_type(g, g->inputs[i]));
-    for (size_t i = 0; i < g->noutputs; i++)
-        check_buffer(e, e->outs, i, graph_type(g, g->outputs[i].value));
+    for (size_t i = 0; i < g->noutputs; i++) check_buffer(e, e->outs, i, graph_type(g, g->outputs[i].value));
 }
 
 /* The inputs in the graph's order. */
@@ -154,8 +153,7 @@ static void check_value(Entry *e, size_t check) {
     go_on_at(e, next);
     LLVMValueRef more = LLVMBuildAdd(e->b, i, number(e, 1), "");
     LLVMAddIncoming(i, (LLVMValueRef[]){number(e, 0), more}, (LLVMBasicBlockRef[]){before, next}, 2);
-    LLVMValueRef again =
-        LLVMBuildICmp(e->b, LLVMIntSLT, more, number(e, shape_size(&type->shape)), "");
+    LLVMValueRef again = LLVMBuildICmp(e->b, LLVMIntSLT, more, number(e, shape_size(&type->shape)), "");
     LLVMBuildCondBr(e->b, again, loop, done);
     go_on_at(e, done);
 }
@@ -185,12 +183,10 @@ static LLVMValueRef make_context(Entry *e) {
     const struct {
         size_t offset;
         LLVMValueRef value;
-    } fields[] = {{offsetof(KernelContext, arena), e->workspace},
-                  {offsetof(KernelContext, statics), e->statics},
-                  {offsetof(KernelContext, workspace), workspace},
-                  {offsetof(KernelContext, inputs), e->args},
-                  {offsetof(KernelContext, outputs), e->outs},
-                  {offsetof(KernelContext, plans), none}};
+    } fields[] = {
+        {offsetof(KernelContext, arena), e->workspace},  {offsetof(KernelContext, statics), e->statics},
+        {offsetof(KernelContext, workspace), workspace}, {offsetof(KernelContext, inputs), e->args},
+        {offsetof(KernelContext, outputs), e->outs},     {offsetof(KernelContext, plans), none}};
     for (size_t i = 0; i < COUNT(fields); i++)
         LLVMBuildStore(e->b, fields[i].value, at_bytes(e, context, (int64_t)fields[i].offset));
     return context;
@@ -264,8 +260,7 @@ static void call_kernels(Entry *e, LLVMValueRef context) {
             call_team(e, i, workers, context, scratch);
         else
             call_kernel(e, i, "", context, scratch, number(e, 0), number(e, pk->kernel.blocks));
-        if (pk->kernel.workspace)
-            call_kernel(e, i, "_finish", context, scratch, number(e, 0), number(e, 0));
+        if (pk->kernel.workspace) call_kernel(e, i, "_finish", context, scratch, number(e, 0), number(e, 0));
     }
 }
 
@@ -374,9 +369,9 @@ FraxStatus object_emit_entry(LLVMContextRef context, LLVMModuleRef module, const
 /* ---- Several levels of one architecture ---- */
 
 static void set_attribute(LLVMContextRef context, LLVMValueRef f, const char *key, const char *value) {
-    LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex,
-                            LLVMCreateStringAttribute(context, key, (unsigned)strlen(key), value,
-                                                      (unsigned)strlen(value)));
+    LLVMAddAttributeAtIndex(
+        f, LLVMAttributeFunctionIndex,
+        LLVMCreateStringAttribute(context, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
 }
 
 /* Moves a module to another context; it is taken over, with its own. */

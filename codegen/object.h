@@ -16,17 +16,17 @@
 /* What PREFIX_run returns. */
 enum {
     OBJECT_OK = 0,
-    OBJECT_NULL = 1,       /* a pointer is NULL */
-    OBJECT_MISALIGNED = 2, /* a buffer is not aligned to its elements, or the workspace not to 64 bytes */
+    OBJECT_NULL = 1,        /* a pointer is NULL */
+    OBJECT_MISALIGNED = 2,  /* a buffer is not aligned to its elements, or the workspace not to 64 bytes */
     OBJECT_FIRST_CHECK = 16 /* + i: the graph's i-th guarded value is out of its range */
 };
 
 typedef struct ObjectEntry {
     const char *run, *workspace_bytes; /* names of the two functions; the latter NULL: not wanted */
-    const size_t *order; /* args[order[i]] is the graph's i-th input */
-    const char *statics; /* the program's static memory, program->static_bytes of it */
-    int threads;         /* 1: no calls of OpenMP's runtime */
-    size_t run_bytes;    /* of the workspace */
+    const size_t *order;               /* args[order[i]] is the graph's i-th input */
+    const char *statics;               /* the program's static memory, program->static_bytes of it */
+    int threads;                       /* 1: no calls of OpenMP's runtime */
+    size_t run_bytes;                  /* of the workspace */
 } ObjectEntry;
 
 /* Completes the module of program_emit. FRAX_UNSUPPORTED where a kernel calls what does not exist outside of

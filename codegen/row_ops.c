@@ -304,7 +304,8 @@ static Em plan_of(Rows *r, int row) {
                                    program_fft(r->program, r->k->rows[row].node) * (int64_t)sizeof(void *));
 }
 
-/* Generated code where the generator covers the length or no library may be called, else the runtime's plan. */
+/* Generated code where the generator covers the length or no library may be called, else the runtime's plan.
+ */
 static void call_transform(Rows *r, int row, bool inverse, int64_t real, int64_t spectrum) {
     FftShape shape = rows_fft_shape(r, row);
     Em x = scratch_at(r, real), s = scratch_at(r, spectrum);

@@ -36,33 +36,33 @@ typedef enum Verb {
 #define SIZED    (COMPILES | V(compile))
 
 #define CLI_OPTIONS(X)                                                                                       \
-    X(in, PAIRS, "NAME=FILE", SIZED,                                                                         \
-      "an input: FILE.npy, FILE.npz[:member] or FILE.safetensors[:member]")                                  \
-    X(size, PAIRS, "NAME=N", SIZED,    "what a size symbol stands for, where no input tells")                \
-    X(set, PAIRS, "PARAM=V[,V...]", RUNS | V(compile), "a parameter's value; one number fills it")                        \
-    X(load, WORD, "P.safetensors", RUNS | V(compile), "values of all parameters")                                         \
+    X(in, PAIRS, "NAME=FILE", SIZED, "an input: FILE.npy, FILE.npz[:member] or FILE.safetensors[:member]")   \
+    X(size, PAIRS, "NAME=N", SIZED, "what a size symbol stands for, where no input tells")                   \
+    X(set, PAIRS, "PARAM=V[,V...]", RUNS | V(compile), "a parameter's value; one number fills it")           \
+    X(load, WORD, "P.safetensors", RUNS | V(compile), "values of all parameters")                            \
     X(out, PAIRS, "NAME=FILE", V(run) | V(grad) | V(fit),                                                    \
       "write a result to FILE.npy, FILE.npz or FILE.safetensors")                                            \
-    X(stream, WORD, "SIZE[:CHUNK]", V(show) | V(run) | V(compile),                                                        \
-      "take the data along a size in chunks (run: from and to NPY files of any length)")                    \
+    X(stream, WORD, "SIZE[:CHUNK]", V(show) | V(run) | V(compile),                                           \
+      "take the data along a size in chunks (run: from and to NPY files of any length)")                     \
     X(target, WORD, "TARGET", V(run) | V(grad) | V(fit), "cpu (default), eager or reference")                \
-    X(threads, COUNT, "N", RUNS | V(compile),                                                                \
-      "threads to use (default: one per processor; compile: one)")                              \
-    X(seed, COUNT0, "N", RUNS | V(compile), "seed of initial parameters, mini-batches and noise (default 0)")             \
+    X(threads, COUNT, "N", RUNS | V(compile), "threads to use (default: one per processor; compile: one)")   \
+    X(seed, COUNT0, "N", RUNS | V(compile),                                                                  \
+      "seed of initial parameters, mini-batches and noise (default 0)")                                      \
     X(json, FLAG, "", V(check) | V(devices) | RUNS, "print one JSON object")                                 \
     X(no_cache, FLAG, "", COMPILES, "leave the kernel cache on disk alone")                                  \
     X(debug_jit, FLAG, "", RUNS, "make compiled code known to gdb and perf")                                 \
-    X(grad, FLAG, "", V(show) | V(bench) | V(compile), "with the gradients, not the forward computation alone")           \
-    X(of, WORD, "OUT", V(show) | V(grad) | V(fit) | V(bench) | V(compile),                                                \
+    X(grad, FLAG, "", V(show) | V(bench) | V(compile),                                                       \
+      "with the gradients, not the forward computation alone")                                               \
+    X(of, WORD, "OUT", V(show) | V(grad) | V(fit) | V(bench) | V(compile),                                   \
       "the scalar output to differentiate (default loss)")                                                   \
-    X(wrt, WORD, "NAME,NAME", V(show) | V(grad) | V(fit) | V(bench) | V(compile),                                         \
+    X(wrt, WORD, "NAME,NAME", V(show) | V(grad) | V(fit) | V(bench) | V(compile),                            \
       "params or inputs to differentiate by (default: all params)")                                          \
     X(mode, WORD, "MODE", V(grad), "forward, reverse (default) or hvp")                                      \
     X(tangent, PAIRS, "NAME=FILE|V", V(grad), "direction for forward and hvp (default: ones)")               \
     X(after, WORD, "PASS", V(show), "the graph after this pass")                                             \
     X(kernels, FLAG, "", V(show), "the kernels, and the memory of a run")                                    \
-    X(llvm, FLAG, "", V(show) | V(compile), "LLVM IR of the kernels (compile: as PREFIX.ll)")                                                     \
-    X(asm_, FLAG, "", V(show) | V(compile), "machine code of the kernels (compile: as PREFIX.s)")                                                \
+    X(llvm, FLAG, "", V(show) | V(compile), "LLVM IR of the kernels (compile: as PREFIX.ll)")                \
+    X(asm_, FLAG, "", V(show) | V(compile), "machine code of the kernels (compile: as PREFIX.s)")            \
     X(cuda, FLAG, "", V(show), "CUDA text of the kernels")                                                   \
     X(dot, FLAG, "", V(show), "the graph in Graphviz's language")                                            \
     X(output, WORD, "PREFIX", V(compile), "or -o PREFIX: write PREFIX.o and PREFIX.h (required)")            \
@@ -86,7 +86,7 @@ typedef enum Verb {
     X(tolerance, REAL, "X", V(fit),                                                                          \
       "lbfgs: end when the gradient is below it, relative to the loss (default 1e-9)")                       \
     X(save, WORD, "P.safetensors", V(fit) | V(compile),                                                      \
-      "write the fitted parameters (compile: the initial ones)")                                    \
+      "write the fitted parameters (compile: the initial ones)")                                             \
     X(repeat, COUNT, "N", V(bench),                                                                          \
       "runs of each kind; the median counts (default: about half a second's worth)")                         \
     X(plot, WORD, "F.svg", V(fit) | V(bench), "fit: series and loss against steps; bench: bar chart")        \

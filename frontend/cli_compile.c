@@ -27,7 +27,8 @@ static const char *base_name(const char *path) {
 }
 
 static FraxStatus check_usage(const Cli *cli, FraxError *err) {
-    if (!cli->output) return fail(err, FRAX_USAGE, "frax compile needs -o PREFIX: it writes PREFIX.o and PREFIX.h");
+    if (!cli->output)
+        return fail(err, FRAX_USAGE, "frax compile needs -o PREFIX: it writes PREFIX.o and PREFIX.h");
     if (!cli->grad && (cli->of || cli->wrt)) return fail(err, FRAX_USAGE, "--of and --wrt need --grad");
     if (cli->grad && cli->stream)
         return fail(err, FRAX_USAGE, "--grad and --stream exclude each other in frax compile");
@@ -44,8 +45,8 @@ static const char *path_of(Written *w, const char *prefix, const char *extension
     return arena_printf(&w->paths, "%s%s", prefix, extension);
 }
 
-static FraxStatus write_file(Written *w, const char *prefix, const char *extension, const char *data, size_t n,
-                             FraxError *err) {
+static FraxStatus write_file(Written *w, const char *prefix, const char *extension, const char *data,
+                             size_t n, FraxError *err) {
     const char *path = path_of(w, prefix, extension);
     if (!path) return fail_memory(err, "the files");
     FraxStatus status = file_replace(path, data, n, err);
@@ -70,14 +71,17 @@ static FraxStatus run_linker(char *const *command, FraxError *err) {
         execvp(command[0], command);
         _exit(127);
     }
-    while (waitpid(child, &result, 0) < 0 && errno == EINTR) {}
+    while (waitpid(child, &result, 0) < 0 && errno == EINTR) {
+    }
     if (WIFEXITED(result) && WEXITSTATUS(result) == 0) return FRAX_OK;
     if (WIFEXITED(result) && WEXITSTATUS(result) == 127)
-        return fail(err, FRAX_UNSUPPORTED,
-                    "--shared needs a C compiler as the linker, and there is no %s: install one, or name one in "
-                    "the environment variable CC",
-                    command[0]);
-    return fail(err, FRAX_FILE, "--shared: %s could not link the object; its own words stand above", command[0]);
+        return fail(
+            err, FRAX_UNSUPPORTED,
+            "--shared needs a C compiler as the linker, and there is no %s: install one, or name one in "
+            "the environment variable CC",
+            command[0]);
+    return fail(err, FRAX_FILE, "--shared: %s could not link the object; its own words stand above",
+                command[0]);
 }
 
 static FraxStatus link_shared(Written *w, const Cli *cli, const ObjectCode *code, FraxError *err) {
@@ -88,8 +92,14 @@ static FraxStatus link_shared(Written *w, const Cli *cli, const ObjectCode *code
 #if defined(__aarch64__)
     if (!getenv("CC")) cc = "cc";
 #endif
-    char *command[] = {(char *)cc,     "-shared",       "-o",  (char *)temporary,
-                       (char *)object, "-Wl,-z,defs", "-lm", cli->threads > 1 ? "-fopenmp" : NULL,
+    char *command[] = {(char *)cc,
+                       "-shared",
+                       "-o",
+                       (char *)temporary,
+                       (char *)object,
+                       "-Wl,-z,defs",
+                       "-lm",
+                       cli->threads > 1 ? "-fopenmp" : NULL,
                        NULL};
     FraxStatus status = run_linker(command, err);
     if (!status && rename(temporary, shared))

@@ -250,8 +250,8 @@ static FraxStatus parse_arguments(Cli *cli, int argc, char **argv, FraxError *er
         else if (!strncmp(argv[i], "--", 2) && argv[i][2])
             status = parse_option(cli, argv + i, argc - i, &used, err);
         else if (!strcmp(argv[i], "-o"))
-            status = parse_option(cli, (char *[]){"--output", i + 1 < argc ? argv[i + 1] : NULL}, argc - i, &used,
-                                  err);
+            status = parse_option(cli, (char *[]){"--output", i + 1 < argc ? argv[i + 1] : NULL}, argc - i,
+                                  &used, err);
         else if (argv[i][0] == '-' && argv[i][1])
             status = fail(err, FRAX_USAGE, "unknown option %s; options begin with --", argv[i]);
         else if (cli->operand || !*verb_operands[cli->verb])

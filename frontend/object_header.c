@@ -1,5 +1,5 @@
-/* object_header.c — see object_header.h. The header is the object's documentation: what it computes, what each
- * argument is, and what a run returns. */
+/* object_header.c — see object_header.h. The header is the object's documentation: what it computes, what
+ * each argument is, and what a run returns. */
 #include "object_header.h"
 #include "model.h"
 #include "object.h"
@@ -11,14 +11,14 @@ enum { NAME = 256 };
 /* ---- Names ---- */
 
 static const char *const reserved[] = {
-    "alignas",  "alignof",  "and",      "asm",      "auto",     "bool",      "break",    "case",     "catch",
-    "char",     "class",    "const",    "continue", "default",  "delete",    "do",       "double",   "else",
-    "enum",     "explicit", "export",   "extern",   "false",    "float",     "for",      "friend",   "goto",
-    "if",       "inline",   "int",      "long",     "mutable",  "namespace", "new",      "not",      "nullptr",
-    "operator", "or",       "private",  "protected", "public",  "register",  "restrict", "return",   "short",
-    "signed",   "sizeof",   "static",   "struct",   "switch",   "template",  "this",     "throw",    "true",
-    "try",      "typedef",  "typeid",   "typename", "union",    "unsigned",  "using",    "virtual",  "void",
-    "volatile", "while",    "xor",      "args",     "outs",     "workspace", "status"};
+    "alignas",  "alignof",  "and",     "asm",       "auto",    "bool",      "break",    "case",    "catch",
+    "char",     "class",    "const",   "continue",  "default", "delete",    "do",       "double",  "else",
+    "enum",     "explicit", "export",  "extern",    "false",   "float",     "for",      "friend",  "goto",
+    "if",       "inline",   "int",     "long",      "mutable", "namespace", "new",      "not",     "nullptr",
+    "operator", "or",       "private", "protected", "public",  "register",  "restrict", "return",  "short",
+    "signed",   "sizeof",   "static",  "struct",    "switch",  "template",  "this",     "throw",   "true",
+    "try",      "typedef",  "typeid",  "typename",  "union",   "unsigned",  "using",    "virtual", "void",
+    "volatile", "while",    "xor",     "args",      "outs",    "workspace", "states",   "status"};
 
 bool is_c_identifier(const char *s) {
     if (!isalpha((unsigned char)*s) && *s != '_') return false;
@@ -126,11 +126,16 @@ static bool list_arguments(const ObjectHeader *h, Arguments *list) {
     return list->items != NULL;
 }
 
+/* Of a stream: the last params and outputs. */
+static bool is_state(const ObjectHeader *h, const Argument *a) {
+    size_t count = frax_executable_count(h->exe, a->role), states = frax_executable_states(h->exe);
+    return a->role != FRAX_INPUT && a->i >= count - states;
+}
+
 static const char *meaning(const ObjectHeader *h, const Argument *a, char buffer[NAME]) {
-    size_t own = frax_model_count(h->model, a->role), count = frax_executable_count(h->exe, a->role),
-           states = frax_executable_states(h->exe);
+    size_t own = frax_model_count(h->model, a->role);
     if (a->role == FRAX_INPUT) return "input";
-    if (a->i >= count - states && a->i >= own)
+    if (is_state(h, a))
         return a->role == FRAX_PARAM ? "state before this chunk; zeros before the first one"
                                      : "state after this chunk; may be written over the state before it";
     if (a->role == FRAX_PARAM) return "parameter";
@@ -151,23 +156,49 @@ static void describe(const ObjectHeader *h, const Arguments *list, Text *out) {
     }
 }
 
+/* What frax.h says of streams. */
+static void describe_stream(const ObjectHeader *h, const Arguments *list, Text *out) {
+    for (size_t i = list->nargs; i < list->count; i++) {
+        const Argument *a = &list->items[i];
+        FraxStream stream = frax_executable_stream(h->exe, FRAX_OUTPUT, a->i);
+        if (is_state(h, a)) continue;
+        if (stream.axis < 0)
+            text_printf(out, " * %s is complete after the run that holds the last sample it needs.\n",
+                        a->c_name);
+        else if (stream.skip)
+            text_printf(
+                out, " * The first %lld elements of %s along axis %d, over all runs, are not part of it.\n",
+                (long long)stream.skip, a->c_name, stream.axis);
+    }
+    text_printf(out,
+                " * %s is the length of the whole signal: what a mean divides by, and how far the memory of "
+                "a sum of\n"
+                " * exponentials reaches. Results are exact for so many samples.\n",
+                h->stream);
+}
+
 /* ---- The text ---- */
 
 static void head(const ObjectHeader *h, const Arguments *list, Text *out) {
     const ObjectCode *code = h->code;
-    text_printf(out,
-                "/* %s.h — model %s, compiled ahead of time by frax %s for %s (%s).\n *\n"
-                " * The object needs libc and libm (with glibc, its vector part libmvec)%s. It holds no variables and\n"
-                " * allocates nothing: any number of threads may run it at once, each with a workspace of its own.\n"
-                " *\n * Arrays are dense and row-major, aligned to their elements; outputs overlap nothing.\n *\n",
-                h->prefix, frax_model_name(h->model), FRAX_VERSION, code->triple, code->cpu,
-                h->threads > 1 ? ", and an OpenMP runtime (link with -fopenmp)" : "");
+    text_printf(
+        out,
+        "/* %s.h — model %s, compiled ahead of time by frax %s for %s (%s).\n *\n"
+        " * The object needs libc and libm (with glibc, its vector part libmvec)%s. It holds no variables "
+        "and\n"
+        " * allocates nothing: any number of threads may run it at once, each with a workspace of its own.\n"
+        " *\n * Arrays are dense and row-major, aligned to their elements; outputs overlap nothing%s.\n *\n",
+        h->prefix, frax_model_name(h->model), FRAX_VERSION, code->triple, code->cpu,
+        h->threads > 1 ? ", and an OpenMP runtime (link with -fopenmp)" : "",
+        frax_executable_states(h->exe) ? " but the states that they replace" : "");
     describe(h, list, out);
     if (h->stream)
-        text_printf(out,
-                    " *\n * A run takes %lld samples along %s; runs one after the other filter a signal of any "
-                    "length, each given\n * the states that the one before it wrote.\n",
-                    (long long)h->chunk, h->stream);
+        text_printf(
+            out,
+            " *\n * A run takes %lld samples along %s; runs one after the other filter a signal of any "
+            "length, each given\n * the states that the one before it wrote.\n",
+            (long long)h->chunk, h->stream);
+    if (h->stream) describe_stream(h, list, out);
     text_printf(out, " */\n");
 }
 
@@ -189,22 +220,28 @@ static void quoted(const char *s, Text *out) {
 
 static void statuses(const ObjectHeader *h, const char *big, Text *out) {
     const Graph *g = h->code->graph;
-    text_printf(out,
-                "\n/* What a run returns. */\nenum {\n    %s_OK = %d,\n    %s_NULL = %d, /* a pointer is NULL */\n"
-                "    %s_MISALIGNED = %d, /* a buffer is not aligned to its elements, or the workspace to 64 "
-                "bytes */\n",
-                big, OBJECT_OK, big, OBJECT_NULL, big, OBJECT_MISALIGNED);
+    text_printf(
+        out,
+        "\n/* What a run returns. */\nenum {\n    %s_OK = %d,\n    %s_NULL = %d, /* a pointer is NULL */\n"
+        "    %s_MISALIGNED = %d, /* a buffer is not aligned to its elements, or the workspace to 64 "
+        "bytes */\n",
+        big, OBJECT_OK, big, OBJECT_NULL, big, OBJECT_MISALIGNED);
     if (g->nchecks)
-        text_printf(out, "    %s_OUT_OF_RANGE = %d, /* and above: which value, see %s_status_string; outputs are not "
-                         "defined */\n",
-                    big, OBJECT_FIRST_CHECK, h->prefix);
-    text_printf(out, "};\n\nstatic inline const char *%s_status_string(int status) {\n    switch (status) {\n",
-                h->prefix);
-    text_printf(out, "    case %s_OK: return \"done\";\n    case %s_NULL: return \"a pointer is NULL\";\n", big, big);
+        text_printf(
+            out,
+            "    %s_OUT_OF_RANGE = %d, /* and above: which value, see %s_status_string; outputs are not "
+            "defined */\n",
+            big, OBJECT_FIRST_CHECK, h->prefix);
     text_printf(out,
-                "    case %s_MISALIGNED: return \"a buffer is not aligned to its elements, or the workspace to 64 "
-                "bytes\";\n",
-                big);
+                "};\n\nstatic inline const char *%s_status_string(int status) {\n    switch (status) {\n",
+                h->prefix);
+    text_printf(out, "    case %s_OK: return \"done\";\n    case %s_NULL: return \"a pointer is NULL\";\n",
+                big, big);
+    text_printf(
+        out,
+        "    case %s_MISALIGNED: return \"a buffer is not aligned to its elements, or the workspace to 64 "
+        "bytes\";\n",
+        big);
     for (size_t i = 0; i < g->nchecks; i++) {
         const Attrs *at = graph_node(g, g->checks[i])->attrs;
         text_printf(out, "    case %d: return \"", OBJECT_FIRST_CHECK + (int)i);
@@ -232,20 +269,54 @@ static void list_of(const Arguments *list, size_t first, size_t end, const char 
                     Text *out) {
     text_printf(out, "    %s %s[] = {", type, name);
     if (first == end) text_printf(out, "NULL");
-    for (size_t i = first; i < end; i++) text_printf(out, "%s%s", i > first ? ", " : "", list->items[i].c_name);
+    for (size_t i = first; i < end; i++)
+        text_printf(out, "%s%s", i > first ? ", " : "", list->items[i].c_name);
     text_printf(out, "};\n");
 }
 
-static void wrapper(const ObjectHeader *h, const Arguments *list, Text *out) {
-    text_printf(out, "\n/* The same with named arguments. */\nstatic inline int %s_call(", h->prefix);
+/* Declared parameters; those of states, or not. */
+static void parameter_list(const ObjectHeader *h, const Arguments *list, bool states, Text *out) {
     for (size_t i = 0; i < list->count; i++) {
         const Argument *a = &list->items[i];
-        text_printf(out, "%s%s *%s, ", i < list->nargs ? "const " : "", c_type(a->type.dtype), a->c_name);
+        if (!states && is_state(h, a)) continue;
+        text_printf(out, "%s%s *%s,\n        ", i < list->nargs ? "const " : "", c_type(a->type.dtype),
+                    a->c_name);
     }
+}
+
+static void wrapper(const ObjectHeader *h, const Arguments *list, Text *out) {
+    text_printf(out, "\n/* The same with named arguments. */\nstatic inline int %s_call(\n        ",
+                h->prefix);
+    parameter_list(h, list, true, out);
     text_printf(out, "void *workspace) {\n");
     list_of(list, 0, list->nargs, "const void *const", "args", out);
     list_of(list, list->nargs, list->count, "void *const", "outs", out);
     text_printf(out, "    return %s_run(args, outs, workspace);\n}\n", h->prefix);
+}
+
+/* The states as one structure, and a call that replaces them. */
+static void stream_wrapper(const ObjectHeader *h, const Arguments *list, Text *out) {
+    size_t first = list->nargs - frax_executable_states(h->exe);
+    if (first == list->nargs) return;
+    text_printf(out,
+                "\n/* What is remembered of the past; all zeros before the first chunk. */\n"
+                "typedef struct %s_states {\n",
+                h->prefix);
+    for (size_t i = first; i < list->nargs; i++)
+        text_printf(out, "    %s %s[%lld];\n", c_type(list->items[i].type.dtype), list->items[i].c_name,
+                    (long long)MAX(elements(&list->items[i].type), 1));
+    text_printf(out, "} %s_states;\n\n/* The next chunk. */\nstatic inline int %s_next(\n        ", h->prefix,
+                h->prefix);
+    parameter_list(h, list, false, out);
+    text_printf(out, "%s_states *states, void *workspace) {\n    return %s_call(", h->prefix, h->prefix);
+    for (size_t i = 0, nth = 0; i < list->count; i++) {
+        if (i == list->nargs) nth = 0;
+        if (is_state(h, &list->items[i]))
+            text_printf(out, "states->%s, ", list->items[first + nth++].c_name);
+        else
+            text_printf(out, "%s, ", list->items[i].c_name);
+    }
+    text_printf(out, "workspace);\n}\n");
 }
 
 void object_header_text(const ObjectHeader *h, Text *out) {
@@ -262,14 +333,17 @@ void object_header_text(const ObjectHeader *h, Text *out) {
     statuses(h, big, out);
     text_printf(out, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     text_printf(out,
-                "/* Bytes of the workspace of a run; it is to be aligned to 64 bytes, and may be NULL if they are 0. */\n"
+                "/* Bytes of the workspace of a run; it is to be aligned to 64 bytes, and may be NULL if "
+                "they are 0. */\n"
                 "size_t %s_workspace_bytes(void);\n\n",
                 h->prefix);
-    text_printf(out, "/* Runs once; a pure function of args. Returns 0 or another status. */\n"
-                     "int %s_run(const void *const args[], void *const outs[], void *workspace);\n",
+    text_printf(out,
+                "/* Runs once; a pure function of args. Returns 0 or another status. */\n"
+                "int %s_run(const void *const args[], void *const outs[], void *workspace);\n",
                 h->prefix);
     initial_values(h, out);
     wrapper(h, &list, out);
+    stream_wrapper(h, &list, out);
     text_printf(out, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
     mem_free(list.items);
 }

@@ -274,7 +274,7 @@ typedef struct FraxOptions {
     /* Called with a line on what was done and why ("2 kernels, compiled in 31 ms"). May be NULL. */
     void (*log)(void *context, const char *message);
     void *context; /* for both; all three must stay valid as long as a trainer lives */
-    int order;          /* FRAX_VJP: how many times; 0 is once */
+    int order;     /* FRAX_VJP: how many times; 0 is once */
 } FraxOptions;
 
 FRAX_API FraxOptions frax_default_options(void);

@@ -248,7 +248,8 @@ static FraxStatus object_code(Executable *exe, const ExecutableOptions *options,
     LLVMContextRef context;
     LLVMModuleRef module;
     FraxStatus status = FRAX_OK;
-    bool keyed = !options->no_cache && !options->self_contained && !options->host && cache_key(&exe->program, host, &key);
+    bool keyed = !options->no_cache && !options->self_contained && !options->host &&
+                 cache_key(&exe->program, host, &key);
     exe->stats.from_cache = keyed && cache_load(&key, &exe->program, object, size);
     if (!exe->stats.from_cache) {
         exe->program.watch = &options->watch;

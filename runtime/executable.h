@@ -9,10 +9,10 @@
 
 typedef struct ExecutableOptions {
     FraxTarget target;
-    int threads;   /* 0: as many as OpenMP would use */
-    bool no_cache; /* neither read nor write the kernel cache on disk */
-    bool debug;    /* register JIT code with gdb and write a perf map */
-    Watch watch;   /* whoever waits */
+    int threads;         /* 0: as many as OpenMP would use */
+    bool no_cache;       /* neither read nor write the kernel cache on disk */
+    bool debug;          /* register JIT code with gdb and write a perf map */
+    Watch watch;         /* whoever waits */
     bool self_contained; /* code that calls no library but libm; not cached */
     /* What code is generated for, something that this machine can run; NULL: this machine. Not cached. */
     const struct HostTarget *host;
@@ -38,9 +38,9 @@ const Graph *executable_graph(const Executable *exe);
 
 struct HostTarget;
 
-/* The tables of a program that calls no library, as code for `target` arranges them; this machine must be able
-   to run such code. The graph has been through the passes and must outlive exe, which is good for nothing
-   else. */
+/* The tables of a program that calls no library, as code for `target` arranges them; this machine must be
+   able to run such code. The graph has been through the passes and must outlive exe, which is good for
+   nothing else. */
 FraxStatus executable_create_tables(const Graph *graph, const struct HostTarget *target, Executable **exe,
                                     FraxError *err);
 const char *executable_tables(const Executable *exe);

@@ -84,13 +84,13 @@ static FraxStatus make_levels(const Graph *graph, const ObjectOptions *options, 
         snprintf(name, sizeof name, "%s_v%d", run, level_numbers[done]);
         status = named_target(level_names[done], &targets[done], err);
         if (!status)
-            status = make_module(graph, &targets[done], options, name,
-                                 done == LEVELS - 1 ? workspace_bytes : NULL, run_bytes, &contexts[done],
-                                 &modules[done], err);
+            status =
+                make_module(graph, &targets[done], options, name, done == LEVELS - 1 ? workspace_bytes : NULL,
+                            run_bytes, &contexts[done], &modules[done], err);
     }
     if (!status)
-        status = object_merge_levels(contexts, modules, targets, level_numbers, LEVELS, run, context, module,
-                                     err);
+        status =
+            object_merge_levels(contexts, modules, targets, level_numbers, LEVELS, run, context, module, err);
     else
         for (int i = 0; i < done - 1; i++) {
             LLVMDisposeModule(modules[i]);
@@ -141,8 +141,8 @@ static FraxStatus create(Graph *graph, const ObjectOptions *options, ObjectCode 
     snprintf(code->cpu, sizeof code->cpu, "%s",
              options->multi_version ? "x86-64-v2, x86-64-v3 and x86-64-v4" : target.cpu);
     if (options->multi_version)
-        status = make_levels(graph, options, run, workspace_bytes, &code->workspace_bytes, &context, &module,
-                             err);
+        status =
+            make_levels(graph, options, run, workspace_bytes, &code->workspace_bytes, &context, &module, err);
     else
         status = make_module(graph, &target, options, run, workspace_bytes, &code->workspace_bytes, &context,
                              &module, err);

@@ -13,11 +13,11 @@ typedef struct ObjectConstant {
 } ObjectConstant;
 
 typedef struct ObjectOptions {
-    const char *cpu;     /* a name that named_target knows */
-    bool multi_version;  /* variants for x86-64-v2, -v3 and -v4 instead; cpu is not looked at */
-    int threads;         /* 1 or more */
-    const char *prefix;  /* of the functions; an identifier of C */
-    const size_t *order; /* args[order[i]] of the object is the graph's i-th input */
+    const char *cpu;                 /* a name that named_target knows */
+    bool multi_version;              /* variants for x86-64-v2, -v3 and -v4 instead; cpu is not looked at */
+    int threads;                     /* 1 or more */
+    const char *prefix;              /* of the functions; an identifier of C */
+    const size_t *order;             /* args[order[i]] of the object is the graph's i-th input */
     const ObjectConstant *constants; /* further data, seen from outside */
     size_t nconstants;
     bool wanted[OBJECT_FORMS];
@@ -31,9 +31,9 @@ typedef struct ObjectCode {
     Graph *graph; /* after all passes: its checks are what the statuses of the object are numbered by */
 } ObjectCode;
 
-/* Compiles `graph` (differentiated as wanted, not yet passed through the passes) and takes it over, on failure
-   too. FRAX_VALUE, FRAX_UNSUPPORTED: the cpu; FRAX_UNSUPPORTED: the model needs a library; FRAX_VALUE: a
-   guarded constant is out of its range. */
+/* Compiles `graph` (differentiated as wanted, not yet passed through the passes) and takes it over, on
+   failure too. FRAX_VALUE, FRAX_UNSUPPORTED: the cpu; FRAX_UNSUPPORTED: the model needs a library;
+   FRAX_VALUE: a guarded constant is out of its range. */
 FraxStatus object_create(Graph *graph, const ObjectOptions *options, ObjectCode *code, FraxError *err);
 void object_free(ObjectCode *code);
 

@@ -101,8 +101,8 @@ static void open_signature(Signature *s, const char *path, const FraxSize *sizes
         s->outs[i] = calloc(1, bytes + 1);
         s->expected[i] = calloc(1, bytes + 1);
     }
-    if (frax_run(s->exe, (const void *const *)s->args, (const void *const *)(s->args + s->inputs), s->expected,
-                 &err))
+    if (frax_run(s->exe, (const void *const *)s->args, (const void *const *)(s->args + s->inputs),
+                 s->expected, &err))
         fail_msg("%s", err.message);
 }
 
@@ -158,22 +158,50 @@ static const struct Case {
     {"robust.frax", {{"T", 60}}, 1, true},
     /* rows in pairs, one order for each, prepared filters, lengths of all kinds */
     {"model m(x: f32[B, N]) {\n param p: f32 = 0.4\n y = frac(x, p, kind=weyl)\n loss = mean(y^2)\n"
-     " return loss, y\n}\n", {{"B", 5}, {"N", 512}}, 2, true},
+     " return loss, y\n}\n",
+     {{"B", 5}, {"N", 512}},
+     2,
+     true},
     {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz) + frac(x, 0.7, kind=weyl)\n return y\n}\n",
-     {{"B", 6}, {"N", 96}}, 2, false},
-    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz)\n return y\n}\n", {{"B", 33}, {"N", 15}}, 2, false},
-    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz)\n return y\n}\n", {{"B", 2}, {"N", 509}}, 2, false},
-    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz)\n return y\n}\n", {{"B", 40}, {"N", 31}}, 2, false},
+     {{"B", 6}, {"N", 96}},
+     2,
+     false},
+    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz)\n return y\n}\n",
+     {{"B", 33}, {"N", 15}},
+     2,
+     false},
+    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz)\n return y\n}\n",
+     {{"B", 2}, {"N", 509}},
+     2,
+     false},
+    {"model m(x: f64[B, N]) {\n y = frac(x, 0.4, kind=riesz)\n return y\n}\n",
+     {{"B", 40}, {"N", 31}},
+     2,
+     false},
     {"model m(x: f32[B, N]) {\n param a: f32 = 0.5\n y = frac(x, a, kind=caputo, step=0.1)\n"
-     " loss = mean(y^2)\n return loss, y\n}\n", {{"B", 3}, {"N", 700}}, 2, true},
-    {"model m(x: f64[T]) {\n y = frac(x, 0.5, kind=grunwald, engine=soe)\n return y\n}\n", {{"T", 3000}}, 1, false},
+     " loss = mean(y^2)\n return loss, y\n}\n",
+     {{"B", 3}, {"N", 700}},
+     2,
+     true},
+    {"model m(x: f64[T]) {\n y = frac(x, 0.5, kind=grunwald, engine=soe)\n return y\n}\n",
+     {{"T", 3000}},
+     1,
+     false},
     /* special functions that the object carries with it */
     {"model m(x: f64[N]) {\n param a: f64 = 0.7\n y = mittag_leffler(a, 1, -x) + lgamma(x)\n"
-     " loss = sum(y)\n return loss, y\n}\n", {{"N", 37}}, 1, true},
+     " loss = sum(y)\n return loss, y\n}\n",
+     {{"N", 37}},
+     1,
+     true},
     /* products that go to CBLAS otherwise; outputs that are inputs; tables; integers and bools */
     {"model m(x: f64[N, N], i: i32[N]) {\n y = transpose(x) @ transpose(x) + x @ x\n z = i * 2\n"
-     " b = x > 0.6\n return y, z, b, x, i\n}\n", {{"N", 130}}, 1, false},
-    {"model m(x: bf16[B, N]) {\n y = softmax(x)\n h = layer_norm(x)\n return y, h\n}\n", {{"B", 4}, {"N", 50}}, 2,
+     " b = x > 0.6\n return y, z, b, x, i\n}\n",
+     {{"N", 130}},
+     1,
+     false},
+    {"model m(x: bf16[B, N]) {\n y = softmax(x)\n h = layer_norm(x)\n return y, h\n}\n",
+     {{"B", 4}, {"N", 50}},
+     2,
      false},
     {"model m(x: f64[2]) {\n return x\n}\n", {{0}}, 0, false},
 };
@@ -216,8 +244,8 @@ static void test_native(void **state) {
     for (size_t i = 0; i < COUNT(cases); i++) compare(&cases[i], "");
 }
 
-static const char *const levels[] = {" --cpu generic", " --cpu x86-64-v2", " --cpu x86-64-v3", " --cpu x86-64-v4",
-                                     " --multi-version"};
+static const char *const levels[] = {" --cpu generic", " --cpu x86-64-v2", " --cpu x86-64-v3",
+                                     " --cpu x86-64-v4", " --multi-version"};
 
 static bool runs_here(size_t level) {
 #if defined(__x86_64__)
@@ -336,7 +364,8 @@ static void test_statuses(void **state) {
 static void test_header(void **state) {
     (void)state;
     char command[4 * PATH_MAX];
-    succeeds("compile frontend/examples/nile.frax --size T=100 --grad --params --seed 3 --set d=0.25 -o @/nile");
+    succeeds(
+        "compile frontend/examples/nile.frax --size T=100 --grad --params --seed 3 --set d=0.25 -o @/nile");
     write_model("main.c", "#include \"nile.h\"\n#include <stdalign.h>\n#include <stdio.h>\n"
                           "int main(void) {\n static double x[NILE_T], e[NILE_T]; double loss, g;\n"
                           " alignas(64) static char workspace[NILE_WORKSPACE_BYTES];\n"
@@ -344,11 +373,13 @@ static void test_header(void **state) {
                           " int status = nile_call(x, nile_initial_d, &loss, e, &g, workspace);\n"
                           " printf(\"%s %.3f %d\\n\", nile_status_string(status), nile_initial_d[0],\n"
                           "  nile_workspace_bytes() == NILE_WORKSPACE_BYTES);\n return status;\n}\n");
-    snprintf(command, sizeof command,
-             "cd %s && ${CC:-cc} -std=c11 -Wall -Wextra -pedantic -Werror main.c nile.o -lm -o main && ./main >said "
-             "&& if command -v g++ >/dev/null; then cp main.c main.cc && g++ -std=c++17 -Wall -Wextra -pedantic "
-             "-Werror main.cc nile.o -lm -o main && ./main >said; fi",
-             folder);
+    snprintf(
+        command, sizeof command,
+        "cd %s && ${CC:-cc} -std=c11 -Wall -Wextra -pedantic -Werror main.c nile.o -lm -o main && ./main "
+        ">said "
+        "&& if command -v g++ >/dev/null; then cp main.c main.cc && g++ -std=c++17 -Wall -Wextra -pedantic "
+        "-Werror main.cc nile.o -lm -o main && ./main >said; fi",
+        folder);
     assert_int_equal(system(command), 0);
     char *said = read_all("said");
     assert_string_equal(said, "done 0.250 1\n");
@@ -362,7 +393,8 @@ static void test_stands_alone(void **state) {
     succeeds("compile frontend/examples/classifier.frax:deep --size B=16 --size N=128 --grad -o @/deep");
     snprintf(command, sizeof command,
              "cd %s && nm -u deep.o | awk '{print $2}' | grep -vE "
-             "'^(_ZGV[a-z]N[0-9]+vv?_)?(exp|log|sin|cos|pow|tanh|erf|expm1|log1p|atan2)f?$|^mem(cpy|set|move)$' >left; "
+             "'^(_ZGV[a-z]N[0-9]+vv?_)?(exp|log|sin|cos|pow|tanh|erf|expm1|log1p|atan2)f?$|^mem(cpy|set|move)"
+             "$' >left; "
              "nm deep.o | awk '$2 ~ /^[BbDd]$/' >>left; test ! -s left",
              folder);
     if (system(command)) {
@@ -388,15 +420,18 @@ static void test_bad_usage(void **state) {
     size_t files = count_files();
     fails("compile frontend/examples/nile.frax --size T=100", 2, "needs -o PREFIX");
     fails("compile frontend/examples/nile.frax --size T=100 -o", 2, "--output needs a value");
-    fails("compile frontend/examples/nile.frax --size T=100 -o @/3d", 2, "'3d' begins the names of the functions");
+    fails("compile frontend/examples/nile.frax --size T=100 -o @/3d", 2,
+          "'3d' begins the names of the functions");
     fails("compile frontend/examples/nile.frax --size T=100 -o @/int", 2, "'int' begins the names");
     fails("compile frontend/examples/nile.frax -o @/nile", 1, "T");
-    fails("compile frontend/examples/nile.frax --size T=100 --of e -o @/nile", 2, "--of and --wrt need --grad");
+    fails("compile frontend/examples/nile.frax --size T=100 --of e -o @/nile", 2,
+          "--of and --wrt need --grad");
     fails("compile frontend/examples/nile.frax --size T=100 --cpu z80 -o @/nile", 1, "unknown cpu z80");
     fails("compile frontend/examples/nile.frax --size T=100 --cpu native --multi-version -o @/nile", 2,
           "exclude each other");
     fails("compile frontend/examples/nile.frax --size T=100 -o @/no/such/nile", 1, "cannot write");
-    fails("compile frontend/examples/nile.frax --size T=100 --save @/no/such.safetensors -o @/nile", 1, "no/such");
+    fails("compile frontend/examples/nile.frax --size T=100 --save @/no/such.safetensors -o @/nile", 1,
+          "no/such");
     write_model("m.frax", "model m(x: f64[N]) {\n y = frac(x, 0.5, kind=weyl)\n return y\n}\n");
     fails("compile @/m.frax --size N=1048577 -o @/nile", 3, "1048577 samples");
     write_model("g.frax", "model g(x: f64[N]) {\n y = lgamma(x)\n return y\n}\n");
@@ -422,9 +457,11 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_usage), cmocka_unit_test(test_native),       cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_stream),       cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_header),    cmocka_unit_test(test_stands_alone), cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_bad_usage), cmocka_unit_test(test_native),
+        cmocka_unit_test(test_levels),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_stream),    cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_header),    cmocka_unit_test(test_stands_alone),
+        cmocka_unit_test(test_cross),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

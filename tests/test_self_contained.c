@@ -2,8 +2,8 @@
  * for pairs leave to FFTW otherwise, and matrix products that would go to CBLAS, against the reference, with
  * gradients.
  *
- * Relative L2 errors: 4e-16·log2 n in f64 and 4e-7·log2 n in f32 for a transform and its inverse; gradients and
- * products, which sum over rows besides, get four times as much.
+ * Relative L2 errors: 4e-16·log2 n in f64 and 4e-7·log2 n in f32 for a transform and its inverse; gradients
+ * and products, which sum over rows besides, get four times as much.
  */
 #include "api.h"
 #include "half.h"
@@ -37,7 +37,8 @@ static Graph *lower(const char *text, const int64_t *sizes, FraxMode mode) {
 
 static void fill(const Type *type, void *data, double shift) {
     for (int64_t i = 0; i < shape_size(&type->shape); i++)
-        element_set(data, type->dtype, i, 0.6 + 0.3 * sin(12.9898 * (double)i * (double)(i % 11 + 1) + shift));
+        element_set(data, type->dtype, i,
+                    0.6 + 0.3 * sin(12.9898 * (double)i * (double)(i % 11 + 1) + shift));
 }
 
 static void **run(const Graph *g, FraxTarget target, bool self_contained) {
@@ -53,7 +54,8 @@ static void **run(const Graph *g, FraxTarget target, bool self_contained) {
         in[i] = malloc(type_bytes(graph_type(g, g->inputs[i])) + 1);
         fill(graph_type(g, g->inputs[i]), in[i], (double)i);
     }
-    for (size_t i = 0; i < g->noutputs; i++) out[i] = malloc(type_bytes(graph_type(g, g->outputs[i].value)) + 1);
+    for (size_t i = 0; i < g->noutputs; i++)
+        out[i] = malloc(type_bytes(graph_type(g, g->outputs[i].value)) + 1);
     if (executable_run(exe, (const void *const *)in, out, &err)) fail_msg("%s", err.message);
     executable_destroy(exe);
     for (size_t i = 0; i < g->ninputs; i++) free(in[i]);
@@ -66,7 +68,8 @@ static void compare(const char *text, const int64_t *sizes, FraxMode mode, doubl
     void **expected = run(g, is_long ? FRAX_EAGER : FRAX_REFERENCE, false), **got = run(g, FRAX_CPU, true);
     for (size_t i = 0; i < g->noutputs; i++) {
         const Type *type = graph_type(g, g->outputs[i].value);
-        double unit = type->dtype == FRAX_F64 ? 4e-16 : 4e-7, bound = unit * fmax(log2(points), 1), e = 0, s = 0;
+        double unit = type->dtype == FRAX_F64 ? 4e-16 : 4e-7, bound = unit * fmax(log2(points), 1), e = 0,
+               s = 0;
         for (int64_t k = 0; k < shape_size(&type->shape); k++) {
             double a = element_get(expected[i], type->dtype, k), b = element_get(got[i], type->dtype, k);
             e += (a - b) * (a - b);
@@ -100,8 +103,9 @@ static void test_rows_of_any_length(void **state) {
     static const int64_t lengths[] = {11, 13, 22, 26, 37, 121, 127, 251, 254, 509, 1021, 1430, 4099};
     for (size_t i = 0; i < COUNT(lengths); i++) {
         int64_t sizes[3] = {1 + (int64_t)(i % 3), 1, lengths[i]};
-        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=weyl)\n return y\n}\n",
-                   sizes, FRAX_FORWARD, (double)lengths[i]);
+        each_dtype(
+            "model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=weyl)\n return y\n}\n",
+            sizes, FRAX_FORWARD, (double)lengths[i]);
     }
 }
 
@@ -111,14 +115,16 @@ static void test_long_rows(void **state) {
     static const int64_t lengths[] = {65537, 131071, 196608};
     for (size_t i = 0; i < COUNT(lengths); i++) {
         int64_t sizes[3] = {1, 1, lengths[i]};
-        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=riesz)\n return y\n}\n",
-                   sizes, FRAX_FORWARD, (double)lengths[i]);
+        each_dtype(
+            "model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=riesz)\n return y\n}\n",
+            sizes, FRAX_FORWARD, (double)lengths[i]);
     }
 }
 
 static void test_boxes(void **state) {
     (void)state;
-    static const int64_t sizes[][3] = {{3, 4, 5}, {8, 8, 8}, {11, 6, 10}, {5, 13, 22}, {1, 17, 3}, {2, 11, 11}};
+    static const int64_t sizes[][3] = {{3, 4, 5},   {8, 8, 8},  {11, 6, 10},
+                                       {5, 13, 22}, {1, 17, 3}, {2, 11, 11}};
     for (size_t i = 0; i < COUNT(sizes); i++) {
         double points = (double)(sizes[i][0] * sizes[i][1] * sizes[i][2]);
         each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n"
@@ -137,9 +143,10 @@ static void test_gradients(void **state) {
         each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=weyl)\n"
                    " loss = mean(y * sin(y))\n return loss, y\n}\n",
                    sizes[i], FRAX_REVERSE, (double)sizes[i][2]);
-        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n"
-                   " y = frac(x, p, kind=grunwald, engine=fft)\n loss = mean(y * sin(y))\n return loss, y\n}\n",
-                   sizes[i], FRAX_REVERSE, 2 * (double)sizes[i][2]);
+        each_dtype(
+            "model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n"
+            " y = frac(x, p, kind=grunwald, engine=fft)\n loss = mean(y * sin(y))\n return loss, y\n}\n",
+            sizes[i], FRAX_REVERSE, 2 * (double)sizes[i][2]);
     }
 }
 
@@ -172,9 +179,12 @@ static void test_too_long(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows_of_any_length), cmocka_unit_test(test_long_rows),
-        cmocka_unit_test(test_boxes),              cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_products),           cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_rows_of_any_length),
+        cmocka_unit_test(test_long_rows),
+        cmocka_unit_test(test_boxes),
+        cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_products),
+        cmocka_unit_test(test_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

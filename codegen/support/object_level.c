@@ -22,7 +22,8 @@ int frax_kernel_cpu_level(void) {
     if (!has(c, bit_AVX | bit_F16C | bit_FMA | bit_MOVBE) || !has(ebx7, bit_AVX2 | bit_BMI | bit_BMI2) ||
         !has(extended, bit_LZCNT) || !has(saved, 0x6))
         return 2;
-    if (!has(ebx7, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL) || !has(saved, 0xe6))
+    if (!has(ebx7, bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL) ||
+        !has(saved, 0xe6))
         return 3;
     return 4;
 }

@@ -47,15 +47,12 @@ static int hook_works(void) {
 
 /* ---- The filter: all its memory, set aside before the first chunk ---- */
 
-/* The states, which start at zero: 31 and 32 recent samples and the modes, as pink.h lists them, rounded up.
- */
-static _Alignas(64) unsigned char states[3][4096];
+static pink_states states; /* zeros */
 static _Alignas(64) unsigned char workspace[PINK_WORKSPACE_BYTES];
 
-/* A chunk in, a chunk out. The states are written over themselves: the next call carries on from here. */
+/* A chunk in, a chunk out. The states are replaced: the next call carries on from here. */
 static int filter(const float *x, float *y) {
-    void *s0 = states[0], *s1 = states[1], *s2 = states[2];
-    return pink_call(x, pink_initial_gain, s0, s1, s2, y, s0, s1, s2, workspace);
+    return pink_next(x, pink_initial_gain, y, &states, workspace);
 }
 
 /* ---- The loop ---- */
