@@ -33,6 +33,7 @@ typedef struct Files {
 static FraxStatus run_all(Suite *s, const Files *files) {
     FraxStatus status = run_spectral(s);
     if (!status) status = run_suite(s);
+    if (!status) status = run_object(s);
     if (!status) status = run_compiling(s);
     if (!status && files->json) status = write_json(files->json, s, &s->err);
     if (!status && files->plot) status = write_ratios(files->plot, s, &s->err);
