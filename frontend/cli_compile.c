@@ -13,17 +13,25 @@
 
 enum { MOST_FILES = 6 };
 
-/* Files written so far, to be removed after a failure. */
 typedef struct Written {
     Arena paths;
-    const char *path[MOST_FILES];
-    size_t bytes[MOST_FILES];
+    const char *path[MOST_FILES], *new_path[MOST_FILES];
     int count;
 } Written;
 
 static const char *base_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
+}
+
+static const char *const extensions[] = {".o", ".h", ".so", ".ll", ".s"};
+
+/* May --save write there? */
+static bool is_output(const char *path, const char *prefix) {
+    size_t n = strlen(prefix);
+    for (size_t i = 0; i < COUNT(extensions); i++)
+        if (!strncmp(path, prefix, n) && !strcmp(path + n, extensions[i])) return true;
+    return false;
 }
 
 static FraxStatus check_usage(const Cli *cli, FraxError *err) {
@@ -34,31 +42,45 @@ static FraxStatus check_usage(const Cli *cli, FraxError *err) {
         return fail(err, FRAX_USAGE, "--grad and --stream exclude each other in frax compile");
     if (cli->cpu && cli->multi_version)
         return fail(err, FRAX_USAGE, "--cpu and --multi-version exclude each other");
+    if (!cli->params && !cli->save && (cli->set.count || cli->load || cli->seed))
+        return fail(err, FRAX_USAGE,
+                    "--set, --load and --seed give initial parameters: they need --params or --save");
+    if (cli->save && is_output(cli->save, cli->output))
+        return fail(err, FRAX_USAGE, "--save %s: frax compile writes another file there", cli->save);
     if (is_c_identifier(base_name(cli->output))) return FRAX_OK;
     return fail(err, FRAX_USAGE, "-o %s: '%s' begins the names of the functions, so it must be a name in C",
                 cli->output, base_name(cli->output));
 }
 
-/* ---- Files ---- */
+/* ---- Files: written beside their places, and moved there together ---- */
 
-static const char *path_of(Written *w, const char *prefix, const char *extension) {
-    return arena_printf(&w->paths, "%s%s", prefix, extension);
+#define NEW ".new"
+
+/* The place of the next file; NULL when out of memory. The new file is not there yet. */
+static const char *add_file(Written *w, const char *prefix, const char *extension) {
+    const char *path = arena_printf(&w->paths, "%s%s", prefix, extension);
+    const char *new = arena_printf(&w->paths, "%s%s" NEW, prefix, extension);
+    if (!path || !new) return NULL;
+    w->path[w->count] = path;
+    w->new_path[w->count++] = new;
+    return new;
 }
 
 static FraxStatus write_file(Written *w, const char *prefix, const char *extension, const char *data,
                              size_t n, FraxError *err) {
-    const char *path = path_of(w, prefix, extension);
-    if (!path) return fail_memory(err, "the files");
-    FraxStatus status = file_replace(path, data, n, err);
-    if (status) return status;
-    w->bytes[w->count] = n;
-    w->path[w->count++] = path;
+    const char *path = add_file(w, prefix, extension);
+    return path ? file_replace(path, data, n, err) : fail_memory(err, "the files");
+}
+
+static FraxStatus move_files(Written *w, FraxError *err) {
+    for (int i = 0; i < w->count; i++)
+        if (rename(w->new_path[i], w->path[i]))
+            return fail(err, FRAX_FILE, "cannot write '%s': %s", w->path[i], strerror(errno));
     return FRAX_OK;
 }
 
-static void remove_written(Written *w) {
-    for (int i = 0; i < w->count; i++) unlink(w->path[i]);
-    w->count = 0;
+static void drop_files(Written *w) {
+    for (int i = 0; i < w->count; i++) unlink(w->new_path[i]);
 }
 
 /* ---- The shared object: the linker is the C compiler's ---- */
@@ -84,31 +106,39 @@ static FraxStatus run_linker(char *const *command, FraxError *err) {
                 command[0]);
 }
 
+/* The compiler's words (CC may hold options), then `rest`. */
+static FraxStatus linker_command(const char *cc, char **command, const char *const *rest, Arena *strings,
+                                 FraxError *err) {
+    enum { MOST_WORDS = 16 };
+    int n = 0;
+    for (cc += strspn(cc, " "); *cc && n < MOST_WORDS; cc += strspn(cc, " ")) {
+        size_t length = strcspn(cc, " ");
+        command[n] = arena_strndup(strings, cc, length);
+        if (!command[n++]) return fail_memory(err, "the linker's command");
+        cc += length;
+    }
+    for (; *rest; rest++) command[n++] = (char *)*rest;
+    command[n] = NULL;
+    return FRAX_OK;
+}
+
 static FraxStatus link_shared(Written *w, const Cli *cli, const ObjectCode *code, FraxError *err) {
-    const char *cc = getenv("CC"), *object = path_of(w, cli->output, ".o"),
-               *shared = path_of(w, cli->output, ".so"), *temporary = path_of(w, cli->output, ".so.tmp");
-    if (!object || !shared || !temporary) return fail_memory(err, "the files");
-    if (!cc || !*cc) cc = strncmp(code->triple, "aarch64", 7) ? "cc" : "aarch64-linux-gnu-gcc";
+    enum { MOST = 32 };
+    char *command[MOST];
+    const char *cc = getenv("CC"), *object = w->new_path[0], *shared = add_file(w, cli->output, ".so");
+    if (!shared) return fail_memory(err, "the files");
 #if defined(__aarch64__)
-    if (!getenv("CC")) cc = "cc";
+    bool cross = false;
+#else
+    bool cross = !strncmp(code->triple, "aarch64", 7);
 #endif
-    char *command[] = {(char *)cc,
-                       "-shared",
-                       "-o",
-                       (char *)temporary,
-                       (char *)object,
-                       "-Wl,-z,defs",
-                       "-lm",
-                       cli->threads > 1 ? "-fopenmp" : NULL,
-                       NULL};
-    FraxStatus status = run_linker(command, err);
-    if (!status && rename(temporary, shared))
-        status = fail(err, FRAX_FILE, "cannot write '%s': %s", shared, strerror(errno));
-    if (status)
-        unlink(temporary);
-    else
-        w->path[w->count++] = shared;
-    return status;
+    if (!cc || !cc[strspn(cc, " ")]) cc = cross ? "aarch64-linux-gnu-gcc" : "cc";
+    const char *rest[] = {"-shared",     "-o",   shared,
+                          "-x",          "none", object,
+                          "-Wl,-z,defs", "-lm",  cli->threads > 1 ? "-fopenmp" : NULL,
+                          NULL};
+    FraxStatus status = linker_command(cc, command, rest, &w->paths, err);
+    return status ? status : run_linker(command, err);
 }
 
 /* ---- Compiling ---- */
@@ -188,15 +218,16 @@ static FraxStatus header_text(const Session *s, const Cli *cli, const ObjectCode
 
 static FraxStatus write_all(const Session *s, const Cli *cli, const ObjectCode *code, Written *w,
                             FraxError *err) {
-    static const char *const extensions[OBJECT_FORMS] = {".o", ".ll", ".s"};
+    static const char *const by_form[OBJECT_FORMS] = {".o", ".ll", ".s"};
     Text header = {0};
     FraxStatus status = header_text(s, cli, code, &header, err);
     for (int form = 0; form < OBJECT_FORMS && !status; form++)
         if (code->data[form])
-            status = write_file(w, cli->output, extensions[form], code->data[form], code->bytes[form], err);
+            status = write_file(w, cli->output, by_form[form], code->data[form], code->bytes[form], err);
     if (!status) status = write_file(w, cli->output, ".h", header.data, header.len, err);
     if (!status && cli->shared) status = link_shared(w, cli, code, err);
     if (!status && cli->save) status = session_save_params(s, cli->save, err);
+    if (!status) status = move_files(w, err);
     text_free(&header);
     return status;
 }
@@ -213,8 +244,8 @@ FraxStatus cli_compile(Cli *cli, FraxError *err) {
     if (!status) status = session_prepare(&s, err);
     if (!status) status = compile_object(&s, cli, &code, err);
     if (!status) status = write_all(&s, cli, &code, &w, err);
-    if (status) remove_written(&w);
-    for (int i = 0; i < w.count; i++) text_printf(&cli->text, "%s\n", w.path[i]);
+    if (status) drop_files(&w);
+    for (int i = 0; i < w.count && !status; i++) text_printf(&cli->text, "%s\n", w.path[i]);
     arena_free(&w.paths);
     object_free(&code);
     session_close(&s);

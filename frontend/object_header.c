@@ -10,31 +10,49 @@ enum { NAME = 256 };
 
 /* ---- Names ---- */
 
-static const char *const reserved[] = {
-    "alignas",  "alignof",  "and",     "asm",       "auto",    "bool",      "break",    "case",    "catch",
-    "char",     "class",    "const",   "continue",  "default", "delete",    "do",       "double",  "else",
-    "enum",     "explicit", "export",  "extern",    "false",   "float",     "for",      "friend",  "goto",
-    "if",       "inline",   "int",     "long",      "mutable", "namespace", "new",      "not",     "nullptr",
-    "operator", "or",       "private", "protected", "public",  "register",  "restrict", "return",  "short",
-    "signed",   "sizeof",   "static",  "struct",    "switch",  "template",  "this",     "throw",   "true",
-    "try",      "typedef",  "typeid",  "typename",  "union",   "unsigned",  "using",    "virtual", "void",
-    "volatile", "while",    "xor",     "args",      "outs",    "workspace", "states",   "status"};
+/* Words of C and C++, what their compilers and headers define, and what the header's functions call their
+ * own. */
+static const char reserved[] =
+    " alignas alignof and and_eq args asm assert auto bitand bitor bool break case catch char class co_await "
+    "co_return co_yield compl complex concept const const_cast consteval constexpr constinit continue "
+    "decltype "
+    "default delete do double dynamic_cast else enum errno explicit export extern false float for friend "
+    "goto if "
+    "imaginary inline int linux long mutable namespace new noexcept noreturn not not_eq nullptr offsetof "
+    "operator "
+    "or or_eq outs private protected public register reinterpret_cast requires restrict return short signed "
+    "sizeof static static_assert static_cast states status stderr stdin stdout struct switch template this "
+    "thread_local throw true try typedef typeid typename typeof union unix unsigned using va_arg va_end "
+    "va_list "
+    "va_start virtual void volatile while workspace xor xor_eq ";
 
 bool is_c_identifier(const char *s) {
     if (!isalpha((unsigned char)*s) && *s != '_') return false;
     for (const char *c = s; *c; c++)
         if (!isalnum((unsigned char)*c) && *c != '_') return false;
-    for (size_t i = 0; i < COUNT(reserved); i++)
-        if (!strcmp(reserved[i], s)) return false;
     return strlen(s) < 100;
 }
 
-/* grad.d becomes grad_d; a word that C keeps for itself gets an underscore. */
-static void identifier(const char *name, char out[NAME]) {
-    size_t n = 0;
+static bool is_reserved(const char *name) {
+    char word[NAME + 2];
+    snprintf(word, sizeof word, " %s ", name);
+    return strstr(reserved, word) != NULL;
+}
+
+/* Names without a small letter are macros in many headers, those on _t types. */
+static bool looks_defined(const char *name) {
+    size_t n = strlen(name), small = 0;
+    for (const char *c = name; *c; c++) small += islower((unsigned char)*c) != 0;
+    return !small || name[0] == '_' || (n > 2 && !strcmp(name + n - 2, "_t"));
+}
+
+/* grad.d becomes grad_d; a name that may mean something else already gets an underscore. */
+static void identifier(const char *prefix, const char *name, char out[NAME]) {
+    size_t n = 0, own = strlen(prefix);
     for (; name[n] && n < NAME - 2; n++) out[n] = isalnum((unsigned char)name[n]) ? name[n] : '_';
     out[n] = 0;
-    if (!is_c_identifier(out)) memcpy(out + n, "_", 2);
+    bool is_own = !strncmp(out, prefix, own) && out[own] == '_';
+    if (is_reserved(out) || looks_defined(out) || is_own) memcpy(out + n, "_", 2);
 }
 
 static void upper(const char *name, char out[NAME]) {
@@ -45,7 +63,7 @@ static void upper(const char *name, char out[NAME]) {
 
 void object_constant_name(const char *prefix, const char *param, char name[NAME]) {
     char own[NAME];
-    identifier(param, own);
+    identifier(prefix, param, own);
     snprintf(name, NAME, "%s_initial_%.100s", prefix, own);
 }
 
@@ -112,7 +130,7 @@ static bool list_arguments(const ObjectHeader *h, Arguments *list) {
             const char *name = frax_executable_name(h->exe, roles[r], i);
             Argument a = {.role = roles[r], .i = i, .name = name};
             a.type = frax_executable_type(h->exe, roles[r], i);
-            identifier(name, a.c_name);
+            identifier(h->prefix, name, a.c_name);
             if (roles[r] == FRAX_OUTPUT && is_taken(list, a.c_name)) {
                 char again[NAME];
                 snprintf(again, sizeof again, "new_%.200s", a.c_name);
@@ -202,9 +220,19 @@ static void head(const ObjectHeader *h, const Arguments *list, Text *out) {
     text_printf(out, " */\n");
 }
 
+/* The header's own constants go before sizes of the same name. */
+static const char *own_constant(const char *size) {
+    static const char *const own[] = {"CHUNK", "WORKSPACE_BYTES", "OK", "NULL", "MISALIGNED", "OUT_OF_RANGE"};
+    for (size_t i = 0; i < COUNT(own); i++)
+        if (!strcmp(own[i], size)) return "_SIZE";
+    return "";
+}
+
 static void size_constants(const ObjectHeader *h, const char *big, Text *out) {
-    for (size_t i = 0; i < model_size_count(h->model); i++)
-        text_printf(out, "#define %s_%s %lld\n", big, model_size_name(h->model, i), (long long)h->sizes[i]);
+    for (size_t i = 0; i < model_size_count(h->model); i++) {
+        const char *name = model_size_name(h->model, i);
+        text_printf(out, "#define %s_%s%s %lld\n", big, name, own_constant(name), (long long)h->sizes[i]);
+    }
     if (h->stream) text_printf(out, "#define %s_CHUNK %lld\n", big, (long long)h->chunk);
     text_printf(out, "#define %s_WORKSPACE_BYTES %zu\n", big, h->code->workspace_bytes);
 }
@@ -328,7 +356,9 @@ void object_header_text(const ObjectHeader *h, Text *out) {
         return;
     }
     head(h, &list, out);
-    text_printf(out, "#ifndef %s_H\n#define %s_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n", big, big);
+    text_printf(
+        out, "#ifndef FRAX_OBJECT_%s\n#define FRAX_OBJECT_%s\n\n#include <stddef.h>\n#include <stdint.h>\n\n",
+        big, big);
     size_constants(h, big, out);
     statuses(h, big, out);
     text_printf(out, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");

@@ -18,7 +18,7 @@ typedef struct ObjectHeader {
 
 /* The name of the constant with the initial value of a parameter. */
 void object_constant_name(const char *prefix, const char *param, char name[256]);
-/* Is `s` usable as the prefix of names in C and C++? */
+/* Letters, digits and _: can names in C begin with it? */
 bool is_c_identifier(const char *s);
 void object_header_text(const ObjectHeader *header, Text *out);
 

@@ -422,10 +422,13 @@ static void test_bad_usage(void **state) {
     fails("compile frontend/examples/nile.frax --size T=100 -o", 2, "--output needs a value");
     fails("compile frontend/examples/nile.frax --size T=100 -o @/3d", 2,
           "'3d' begins the names of the functions");
-    fails("compile frontend/examples/nile.frax --size T=100 -o @/int", 2, "'int' begins the names");
     fails("compile frontend/examples/nile.frax -o @/nile", 1, "T");
     fails("compile frontend/examples/nile.frax --size T=100 --of e -o @/nile", 2,
           "--of and --wrt need --grad");
+    fails("compile frontend/examples/nile.frax --size T=100 --set d=1 -o @/nile", 2,
+          "need --params or --save");
+    fails("compile frontend/examples/nile.frax --size T=100 --save @/nile.o -o @/nile", 2,
+          "another file there");
     fails("compile frontend/examples/nile.frax --size T=100 --cpu z80 -o @/nile", 1, "unknown cpu z80");
     fails("compile frontend/examples/nile.frax --size T=100 --cpu native --multi-version -o @/nile", 2,
           "exclude each other");
@@ -445,6 +448,74 @@ static void test_bad_usage(void **state) {
     assert_true(count_files() <= files); /* nothing of what failed stays */
 }
 
+/* What an earlier compilation wrote stays when a later one fails. */
+static void test_failure_leaves_files(void **state) {
+    (void)state;
+    succeeds("compile frontend/examples/nile.frax --size T=100 -o @/kept");
+    char *header = read_all("kept.h");
+    size_t files = count_files();
+    setenv("CC", "false", 1);
+    assert_int_equal(frax("compile frontend/examples/nile.frax --size T=50 --shared -o @/kept"), 1);
+    unsetenv("CC");
+    fails("compile frontend/examples/nile.frax --size T=50 --save @/no/such.safetensors -o @/kept", 1,
+          "no/such");
+    char *again = read_all("kept.h");
+    assert_string_equal(header, again);
+    assert_int_equal(count_files(), files);
+    free(header);
+    free(again);
+}
+
+/* Sizes and arguments called as C, C++, their headers or this one call other things. */
+static void test_names(void **state) {
+    (void)state;
+    static const char *const names[] = {"class",
+                                        "new",
+                                        "I",
+                                        "NULL",
+                                        "uint8_t",
+                                        "_Bool",
+                                        "out_run",
+                                        "OUT_T",
+                                        "complex",
+                                        "constexpr",
+                                        "INT_MAX",
+                                        "wchar_t",
+                                        "workspace",
+                                        "args",
+                                        "OUT_OK",
+                                        "states",
+                                        "linux",
+                                        "typeof",
+                                        "concept",
+                                        "__FILE__",
+                                        "int",
+                                        "errno",
+                                        "out_status_string",
+                                        "static_assert"};
+    char command[4 * PATH_MAX];
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char model[512];
+        snprintf(model, sizeof model,
+                 "model m(%s: f64[T, H, OK, WORKSPACE_BYTES]) {\n param p: f64 = 1\n y = p * %s\n"
+                 " loss = sum(y)\n return loss, y\n}\n",
+                 names[i], names[i]);
+        write_model("m.frax", model);
+        succeeds("compile @/m.frax --size T=2 --size H=1 --size OK=1 --size WORKSPACE_BYTES=1 --grad "
+                 "--params -o @/out");
+        write_model("use.c",
+                    "#include <assert.h>\n#include <complex.h>\n#include <errno.h>\n#include <limits.h>\n"
+                    "#include \"out.h\"\n#include \"out.h\"\nint main(void) { return OUT_T - 2; }\n");
+        write_model("use.cc", "#include <cerrno>\n#include \"out.h\"\nint main() { return OUT_H - 1; }\n");
+        snprintf(command, sizeof command,
+                 "cd %s && ${CC:-cc} -std=c11 -Wall -Wextra -pedantic -Werror -fsyntax-only use.c && "
+                 "${CC:-cc} -Wall -Wextra -Werror -fsyntax-only use.c && if command -v g++ >/dev/null; then "
+                 "g++ -std=c++20 -Wall -Wextra -pedantic -Werror -fsyntax-only use.cc; fi",
+                 folder);
+        if (system(command)) fail_msg("an input called %s", names[i]);
+    }
+}
+
 static int set_up(void **state) {
     (void)state;
     return make_folder();
@@ -457,7 +528,8 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_usage), cmocka_unit_test(test_native),
+        cmocka_unit_test(test_bad_usage), cmocka_unit_test(test_failure_leaves_files),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_native),
         cmocka_unit_test(test_levels),    cmocka_unit_test(test_threads),
         cmocka_unit_test(test_stream),    cmocka_unit_test(test_statuses),
         cmocka_unit_test(test_header),    cmocka_unit_test(test_stands_alone),

@@ -5,7 +5,7 @@ set -euo pipefail
 library=${FRAX_LIBRARY:?the built libfrax.so}
 skip() { echo "skipped: $*"; exit 77; }
 
-if nm -D "$library" | grep -qE ' (__asan_init|__tsan_init)$'; then
+if [ "$(nm -D "$library" | grep -cE ' (__asan_init|__tsan_init)$')" -gt 0 ]; then
     skip "the library is built for a sanitizer, which Python would have to load first"
 fi
 for candidate in ${FRAX_PYTHON:-python3 /usr/bin/python3}; do
