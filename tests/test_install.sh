@@ -96,7 +96,7 @@ flags() { pkg-config --cflags --libs "$@" frax; }
         quietly c++ -std=c++17 "$scratch/user/user.cpp" $(flags) -Wl,-rpath,"$library" -o "$scratch/shared_cpp"
 }
 for program in "$scratch"/{shared,static}_c*; do quietly "$program"; done
-if readelf -d "$scratch/static_c" | grep -q libfrax; then echo "the static program needs libfrax.so"; exit 1; fi
+if [ "$(readelf -d "$scratch/static_c" | grep -c libfrax)" -gt 0 ]; then echo "the static program needs libfrax.so"; exit 1; fi
 
 # The manual has a page for each verb, which renders without a warning.
 for verb in "" $("$root/bin/frax" --help | sed -n 's/^  frax \([a-z]*\) .*/-\1/p'); do
