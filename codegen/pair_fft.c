@@ -249,8 +249,8 @@ static void rotate(Pair *t, int radix, const Em *f, Complex *z, bool conjugate) 
     }
 }
 
-/* Factors by tangents, w = c·(1 + i·t), which merge the cosines into the butterfly. Not of slot r/2, whose
-   angles come to a right one, where there is no tangent: it has c and s. The factors are c_1, s_1 | t_1, c_2,
+/* Factors by tangents, w = c·(1 + i·t), which merge the cosines into butterflies of radix 4 and 8. Not of slot
+   r/2, whose angles come to a right one, where there is no tangent: it has c and s. The factors are t_1, c_2,
    s_2, c_1 | t_1, t_2, t_3, c_4, s_4, c_2, c_3/c_1, c_1, √½·c_1. */
 static int tangent_factors(int radix, long double angle, double *f) {
     long double c[5], s[5];
@@ -264,7 +264,7 @@ static int tangent_factors(int radix, long double angle, double *f) {
     f[count++] = (double)s[half];
     if (radix == 8) f[count++] = (double)c[2];
     if (radix == 8) f[count++] = (double)(c[3] / c[1]);
-    if (radix >= 4) f[count++] = (double)c[1];
+    f[count++] = (double)c[1];
     if (radix == 8) f[count++] = (double)(c[1] * sqrtl(0.5L));
     return count;
 }
@@ -291,12 +291,6 @@ static Complex plus_i_times(Pair *t, Complex a, Em f, Complex b) {
 
 static Complex minus_i_times(Pair *t, Complex a, Em f, Complex b) {
     return (Complex){t->e->ops->fma(t->e, f, b.im, a.re), t->e->ops->fnma(t->e, f, b.re, a.im)};
-}
-
-static void sheared_butterfly_2(Pair *t, const Em *f, Complex *z) {
-    Complex u = rotated(t, z[1], (Complex){f[0], f[1]}, false);
-    z[1] = complex_sub(t, z[0], u);
-    z[0] = complex_add(t, z[0], u);
 }
 
 static void sheared_butterfly_4(Pair *t, const Em *f, Complex *z) {
@@ -345,7 +339,7 @@ static void sheared_butterfly_8(Pair *t, const Em *f, Complex *z) {
 
 /* In blocks of 8m elements slot 3 comes to a right angle where 3 divides m. */
 static bool is_sheared(int radix, int64_t m, bool inverse) {
-    return inverse && (radix == 2 || radix == 4 || (radix == 8 && m % 3));
+    return inverse && (radix == 4 || (radix == 8 && m % 3));
 }
 
 static int factor_count(int radix, int64_t m, bool inverse) {
@@ -382,7 +376,6 @@ static void twiddled_butterfly(Pair *t, int radix, int64_t m, Em table, Em j, Co
     for (int i = 0; i < count; i++) f[i] = load_shared(t, table, plus(t, place, (int64_t)i * lanes));
     if (is_sheared(radix, m, inverse)) {
         exchange_parts(z, radix);
-        if (radix == 2) sheared_butterfly_2(t, f, z);
         if (radix == 4) sheared_butterfly_4(t, f, z);
         if (radix == 8) sheared_butterfly_8(t, f, z);
         exchange_parts(z, radix);

@@ -1,6 +1,7 @@
 /* object_header.c — see object_header.h. The header is the object's documentation: what it computes, what
  * each argument is, and what a run returns. */
 #include "object_header.h"
+#include "files.h"
 #include "model.h"
 #include "object.h"
 #include <ctype.h>
@@ -91,12 +92,6 @@ static const char *type_remark(FraxDType dtype) {
 static void shape(const FraxTensor *t, Text *out) {
     if (!t->rank) text_printf(out, "[1]");
     for (int i = 0; i < t->rank; i++) text_printf(out, "[%lld]", (long long)t->dims[i]);
-}
-
-static int64_t elements(const FraxTensor *t) {
-    int64_t n = 1;
-    for (int i = 0; i < t->rank; i++) n *= t->dims[i];
-    return n;
 }
 
 /* ---- The arguments, in the order of args or outs ---- */
@@ -289,7 +284,7 @@ static void initial_values(const ObjectHeader *h, Text *out) {
         FraxTensor type = frax_executable_type(h->exe, FRAX_PARAM, i);
         object_constant_name(h->prefix, frax_executable_name(h->exe, FRAX_PARAM, i), name);
         text_printf(out, "extern const %s %s[%lld];\n", c_type(type.dtype), name,
-                    (long long)MAX(elements(&type), 1));
+                    (long long)MAX(tensor_count(&type), 1));
     }
 }
 
@@ -332,7 +327,7 @@ static void stream_wrapper(const ObjectHeader *h, const Arguments *list, Text *o
                 h->prefix);
     for (size_t i = first; i < list->nargs; i++)
         text_printf(out, "    %s %s[%lld];\n", c_type(list->items[i].type.dtype), list->items[i].c_name,
-                    (long long)MAX(elements(&list->items[i].type), 1));
+                    (long long)MAX(tensor_count(&list->items[i].type), 1));
     text_printf(out, "} %s_states;\n\n/* The next chunk. */\nstatic inline int %s_next(\n        ", h->prefix,
                 h->prefix);
     parameter_list(h, list, false, out);
