@@ -317,6 +317,7 @@ Graph *graph_rewrite(const Graph *from, GraphRewrite *rewrite, void *context, Fr
         graph_live(from, live);
         copy_notes(to, from);
         to->self_contained = from->self_contained;
+        to->gpu = from->gpu;
         rewrite_nodes(to, from, live, map, rewrite, context);
         status = graph_status(to, err);
     } else {

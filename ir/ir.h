@@ -202,6 +202,7 @@ typedef struct Graph {
     size_t nbuckets;
     Loc loc; /* stamped on the nodes that are built next */
     bool self_contained; /* its program may call no library but libm */
+    bool gpu;            /* its program is CUDA C, which calls nothing; self_contained holds too */
     bool failed;
     FraxError error;
 } Graph;

@@ -1,0 +1,43 @@
+/* cuda_program.h — a fused and planned graph as CUDA C: one source text with all kernels, and the list of what
+ * to launch. The text compiles with NVRTC; it includes nothing.
+ *
+ * The kernels are those of the CPU's templates: a warp is the vector (cuda_emitter.c), a block of a kernel's
+ * schedule is the work of one warp. Each warp has scratch of its own, in shared memory where it fits and in
+ * the run's memory otherwise.
+ */
+#ifndef FRAX_CUDA_PROGRAM_H
+#define FRAX_CUDA_PROGRAM_H
+
+#include "program.h"
+
+/* When a launch has its turn. */
+typedef enum CudaMoment {
+    CUDA_STATIC, /* once, when the executable is made: tables that depend on no input, then filters from them */
+    CUDA_RUN     /* in every run */
+} CudaMoment;
+
+/* extern "C" __global__ void name(KernelContext context, char *scratch): context holds device addresses;
+   scratch: CudaProgram.scratch_bytes, 256-byte aligned. Launches of one moment go in the order of the list. */
+typedef struct CudaLaunch {
+    char name[48];
+    int kernel; /* of Program.kernels */
+    CudaMoment moment;
+    unsigned grid, threads; /* blocks in x; threads of a block in x */
+    size_t shared;          /* bytes of dynamic shared memory; above 48 KiB the kernel must opt in */
+    size_t scratch;         /* bytes that it uses of the run's scratch */
+} CudaLaunch;
+
+typedef struct CudaProgram {
+    Program program; /* of a graph whose target is a GPU (Graph.gpu) */
+    Text source;
+    CudaLaunch *launches;
+    size_t nlaunches, launches_capacity;
+    size_t scratch_bytes; /* the most that a launch uses */
+} CudaProgram;
+
+/* From a graph after all passes, which must outlive the program; passes must have known that it is for a GPU
+   (Graph.gpu). watch may be NULL. */
+FraxStatus cuda_program_create(const Graph *graph, const Watch *watch, CudaProgram *out, FraxError *err);
+void cuda_program_destroy(CudaProgram *program);
+
+#endif
