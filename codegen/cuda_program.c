@@ -1,10 +1,191 @@
-/* cuda_program.c — see cuda_program.h. */
+/* cuda_program.c — see cuda_program.h: the prelude, the launches, and how blocks of the schedule are shared
+ * out to warps. */
 #include "cuda_program.h"
+#include "cuda_emitter.h"
 
-FraxStatus cuda_program_create(const Graph *graph, const Watch *watch, CudaProgram *out, FraxError *err) {
-    (void)watch;
-    *out = (CudaProgram){0};
-    return fail(err, FRAX_UNSUPPORTED, "%s: this build emits no CUDA code", graph->name);
+enum {
+    WARPS = 4,              /* of a block of threads */
+    MOST_SHARED = 48 << 10, /* bytes of shared memory that any device gives a block */
+    MOST_BLOCKS = 1 << 12   /* of threads in a launch: warps take further blocks of the schedule in turn */
+};
+
+/* Types, constants and conversions that the emitted text uses. 16-bit floats round to nearest even. */
+static const char prelude[] = "#ifdef __cplusplus\n"
+                              "#define KERNEL extern \"C\" __global__ void\n"
+                              "#define INLINE inline __device__\n"
+                              "#pragma nv_diag_suppress 177\n" /* a name that nothing reads */
+                              "#else\n"
+                              "#define KERNEL __global__ void\n"
+                              "#define INLINE static inline\n"
+                              "#endif\n"
+                              "#define FULL_WARP 0xffffffffu\n"
+                              "#define LANE ((int)(threadIdx.x & 31))\n"
+                              "#define INF64 __longlong_as_double(0x7ff0000000000000ll)\n"
+                              "#define NAN64 __longlong_as_double(0x7ff8000000000000ll)\n"
+                              "\n"
+                              "typedef struct KernelContext {\n"
+                              "    char *arena, *statics, *workspace;\n"
+                              "    const void *const *inputs;\n"
+                              "    void *const *outputs;\n"
+                              "    const void *const *plans;\n"
+                              "} KernelContext;\n"
+                              "\n"
+                              "INLINE int f32_to_i32(float x) {\n"
+                              "    return x != x ? 0 : x >= 2147483648.0f ? 2147483647 : x <= -2147483648.0f "
+                              "? -2147483647 - 1 : (int)x;\n"
+                              "}\n"
+                              "INLINE int f64_to_i32(double x) {\n"
+                              "    return x != x ? 0 : x >= 2147483647.0 ? 2147483647 : x <= -2147483648.0 ? "
+                              "-2147483647 - 1 : (int)x;\n"
+                              "}\n";
+
+static const char prelude_16_bits[] =
+    "INLINE float bf16_to_f32(unsigned short h) {\n"
+    "    return __uint_as_float((unsigned)h << 16);\n"
+    "}\n"
+    "INLINE unsigned short f32_to_bf16(float x) {\n"
+    "    const unsigned bits = __float_as_uint(x);\n"
+    "    if (x != x) return (unsigned short)((bits | 0x400000u) >> 16);\n"
+    "    return (unsigned short)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);\n"
+    "}\n"
+    "INLINE float f16_to_f32(unsigned short h) {\n"
+    "    const unsigned sign = (unsigned)(h & 0x8000) << 16, magnitude = h & 0x7fffu;\n"
+    "    if (magnitude >= 0x7c00u) return __uint_as_float(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);\n"
+    "    const float x = __uint_as_float(magnitude << 13) * 5.192296858534828e33f; /* 2^112 */\n"
+    "    return __uint_as_float(sign | __float_as_uint(x));\n"
+    "}\n"
+    "INLINE unsigned short f32_to_f16(float x) {\n"
+    "    const unsigned bits = __float_as_uint(x), magnitude = bits & 0x7fffffffu;\n"
+    "    const unsigned short sign = (unsigned short)(bits >> 16 & 0x8000u);\n"
+    "    if (magnitude > 0x7f800000u) return (unsigned short)(sign | 0x7e00u | (magnitude >> 13 & 0x3ffu));\n"
+    "    if (magnitude >= 0x477ff000u) return (unsigned short)(sign | 0x7c00u);\n"
+    "    if (magnitude < 0x38800000u) /* below 2^-14 the last place is 2^-24: adding 1/2 rounds there */\n"
+    "        return (unsigned short)(sign | (__float_as_uint(__uint_as_float(magnitude) + 0.5f) - "
+    "0x3f000000u));\n"
+    "    return (unsigned short)(sign | ((magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> "
+    "13));\n"
+    "}\n";
+
+/* ---- Sizes ---- */
+
+static bool fits_i32(double bytes) {
+    return bytes < INT32_MAX;
+}
+
+/* Places are counted in 32 bits where all of them fit: divisions of 64 bits take a hundred instructions. */
+static bool needs_wide_index(const Program *p) {
+    bool narrow = fits_i32((double)p->arena_bytes) && fits_i32((double)p->static_bytes) &&
+                  fits_i32((double)p->workspace_bytes);
+    for (size_t v = 0; v < p->graph->count; v++)
+        narrow = narrow && fits_i32((double)type_bytes(graph_type(p->graph, (Value)v)));
+    for (int i = 0; i < p->nkernels; i++) narrow = narrow && fits_i32((double)p->kernels[i].scratch);
+    return !narrow;
+}
+
+/* ---- Launches ---- */
+
+static CudaLaunch *add_launch(CudaProgram *p, int kernel, const char *suffix, CudaMoment moment) {
+    if (!mem_grow(&p->launches, &p->launches_capacity, p->nlaunches + 1, sizeof *p->launches)) return NULL;
+    CudaLaunch *l = &p->launches[p->nlaunches++];
+    *l = (CudaLaunch){.kernel = kernel, .moment = moment, .grid = 1, .threads = WARP};
+    snprintf(l->name, sizeof l->name, "k%d%s", kernel, suffix);
+    return l;
+}
+
+/* Scratch of each warp, in shared memory if that leaves room for all of a block's. */
+static void place_scratch(CudaProgram *p, CudaLaunch *l, size_t scratch) {
+    size_t warps = l->threads / WARP;
+    scratch = (scratch + 127) / 128 * 128;
+    if (scratch * warps <= MOST_SHARED)
+        l->shared = scratch * warps;
+    else
+        l->scratch = scratch * warps * l->grid;
+    p->scratch_bytes = MAX(p->scratch_bytes, l->scratch);
+}
+
+/* The function that a launch starts: each warp takes blocks of the schedule in turn. */
+static void print_launch(CudaProgram *p, const CudaLaunch *l, const char *suffix, int64_t blocks) {
+    size_t each = l->shared ? l->shared / (l->threads / WARP) : l->scratch / l->grid / (l->threads / WARP);
+    text_printf(&p->source,
+                "\nKERNEL __launch_bounds__(%u) %s(const __grid_constant__ KernelContext "
+                "context, char *scratch) {\n",
+                l->threads, l->name);
+    if (l->shared) text_printf(&p->source, "    extern __shared__ __align__(128) char shared[];\n");
+    text_printf(&p->source,
+                "    const int warp = (int)(blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);\n");
+    text_printf(&p->source, "    char *const own = %s + (long long)%s * %zu;\n",
+                l->shared ? "shared" : "scratch", l->shared ? "(threadIdx.x / 32)" : "warp", each);
+    if (!*suffix)
+        text_printf(
+            &p->source,
+            "    for (long long b = warp; b < %lld; b += %lld) frax_k%d((char *)&context, own, (idx)b, "
+            "(idx)b + 1);\n}\n",
+            (long long)blocks, (long long)l->grid * (l->threads / WARP), l->kernel);
+    else
+        text_printf(&p->source, "    frax_k%d%s((char *)&context, own, 0, 0);\n}\n", l->kernel, suffix);
+}
+
+static bool launch_main(CudaProgram *p, int kernel) {
+    const ProgramKernel *pk = &p->program.kernels[kernel];
+    int64_t blocks = pk->kernel.blocks, warps = MIN(blocks, WARPS);
+    CudaLaunch *l = add_launch(p, kernel, "", pk->kernel.is_static ? CUDA_STATIC : CUDA_RUN);
+    if (!l) return false;
+    l->threads = (unsigned)warps * WARP;
+    l->grid = (unsigned)MIN((blocks + warps - 1) / warps, MOST_BLOCKS);
+    place_scratch(p, l, pk->scratch);
+    print_launch(p, l, "", blocks);
+    return true;
+}
+
+static bool launch_once(CudaProgram *p, int kernel, const char *suffix, CudaMoment moment) {
+    CudaLaunch *l = add_launch(p, kernel, suffix, moment);
+    if (!l) return false;
+    place_scratch(p, l, p->program.kernels[kernel].scratch);
+    print_launch(p, l, suffix, 1);
+    return true;
+}
+
+/* In the order of the kernels; filters are prepared when all tables are there. */
+static bool list_launches(CudaProgram *p) {
+    bool ok = true;
+    for (int i = 0; i < p->program.nkernels && ok; i++) {
+        const ProgramKernel *pk = &p->program.kernels[i];
+        CudaMoment moment = pk->kernel.is_static ? CUDA_STATIC : CUDA_RUN;
+        if (!pk->kernel.blocks) continue;
+        ok = launch_main(p, i) && (!pk->has_finish || launch_once(p, i, "_finish", moment));
+    }
+    for (int i = 0; i < p->program.nkernels && ok; i++)
+        if (p->program.kernels[i].kernel.blocks && p->program.kernels[i].prepared)
+            ok = launch_once(p, i, "_prepare", CUDA_STATIC);
+    return ok;
+}
+
+/* ---- The program ---- */
+
+static FraxStatus emit(CudaProgram *p, FraxError *err) {
+    CudaEmitter *c = cuda_emitter_create();
+    if (!c) return fail_memory(err, "emitting CUDA code");
+    FraxStatus status = program_emit_kernels(&p->program, &c->base, err);
+    if (!status) {
+        const char *index = needs_wide_index(&p->program) ? "long long" : "int";
+        text_printf(&p->source, "/* %s, by frax %s */\n%s\ntypedef %s idx;\ntypedef unsigned %s uidx;\n\n%s",
+                    p->program.graph->name, FRAX_VERSION, prelude, index, index, prelude_16_bits);
+        text_printf(&p->source, "\n");
+        if (!cuda_emitter_text(c, &p->source) || !list_launches(p) || p->source.failed)
+            status = fail_memory(err, "emitting CUDA code");
+    }
+    cuda_emitter_destroy(c);
+    return status;
+}
+
+FraxStatus cuda_program_create(const Graph *graph, const Watch *watch, CudaProgram *p, FraxError *err) {
+    *p = (CudaProgram){0};
+    FraxStatus status = program_create(graph, &p->program, err);
+    p->program.watch = watch;
+    if (!status) status = emit(p, err);
+    p->program.watch = NULL;
+    if (status) cuda_program_destroy(p);
+    return status;
 }
 
 void cuda_program_destroy(CudaProgram *p) {

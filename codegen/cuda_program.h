@@ -1,5 +1,5 @@
-/* cuda_program.h — a fused and planned graph as CUDA C: one source text with all kernels, and the list of what
- * to launch. The text compiles with NVRTC; it includes nothing.
+/* cuda_program.h — a fused and planned graph as CUDA C: one source text with all kernels, and the list of
+ * what to launch. The text compiles with NVRTC; it includes nothing.
  *
  * The kernels are those of the CPU's templates: a warp is the vector (cuda_emitter.c), a block of a kernel's
  * schedule is the work of one warp. Each warp has scratch of its own, in shared memory where it fits and in
@@ -12,12 +12,14 @@
 
 /* When a launch has its turn. */
 typedef enum CudaMoment {
-    CUDA_STATIC, /* once, when the executable is made: tables that depend on no input, then filters from them */
+    CUDA_STATIC, /* once, when the executable is made: tables that depend on no input, then filters from them
+                  */
     CUDA_RUN     /* in every run */
 } CudaMoment;
 
 /* extern "C" __global__ void name(KernelContext context, char *scratch): context holds device addresses;
-   scratch: CudaProgram.scratch_bytes, 256-byte aligned. Launches of one moment go in the order of the list. */
+   scratch: CudaProgram.scratch_bytes, 256-byte aligned. Launches of one moment go in the order of the list.
+ */
 typedef struct CudaLaunch {
     char name[48];
     int kernel; /* of Program.kernels */

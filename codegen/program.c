@@ -143,34 +143,39 @@ static bool emit_transforms(Emitter *e, const Program *p) {
     return !p->graph->self_contained || emit_general_lengths(e, p);
 }
 
-FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *context, LLVMModuleRef *module,
-                        FraxError *err) {
-    LlvmEmitter *emitter = llvm_emitter_create(target);
-    if (!emitter) return fail_memory(err, "emitting code");
-    const FftShape *long_one = NULL;
+/* A transform that code without libraries cannot do. */
+static FraxStatus check_transforms(const Program *p, FraxError *err) {
+    for (size_t i = 0; i < p->nffts && p->graph->self_contained; i++) {
+        const FftShape *shape = &p->ffts[i];
+        if (!fft_is_generated(shape) && !general_fft_fits(shape))
+            return fail(err, FRAX_UNSUPPORTED,
+                        "a transform over %lld samples needs a library; code that stands by itself has axes "
+                        "of at most %d",
+                        (long long)shape->dims[shape->rank - 1], LONGEST_GENERAL);
+    }
+    return FRAX_OK;
+}
+
+FraxStatus program_emit_kernels(Program *p, Emitter *e, FraxError *err) {
     bool ok = true;
     FraxStatus status = FRAX_OK;
     for (int i = 0; ok && !status && i < p->nkernels; i++) {
         const Kernel *k = &p->kernels[i].kernel;
         status = watch_stage(p->watch, "emitting code", i, p->nkernels, err);
         if (status || !k->blocks || k->kind == KERNEL_GEMM) continue;
-        if (k->kind == KERNEL_ROWS)
-            ok = emit_rows(llvm_emitter_base(emitter), p, i);
-        else
-            ok = emit_matmul(llvm_emitter_base(emitter), p, i);
+        ok = k->kind == KERNEL_ROWS ? emit_rows(e, p, i) : emit_matmul(e, p, i);
     }
-    for (size_t i = 0; i < p->nffts && p->graph->self_contained; i++)
-        if (!fft_is_generated(&p->ffts[i]) && !general_fft_fits(&p->ffts[i])) long_one = &p->ffts[i];
-    if (ok && !status && !long_one) ok = emit_transforms(llvm_emitter_base(emitter), p);
-    if (!ok)
-        status = fail_memory(err, "emitting code");
-    else if (!status && long_one)
-        status = fail(err, FRAX_UNSUPPORTED,
-                      "a transform over %lld samples needs a library; code that stands by itself has axes of "
-                      "at most %d",
-                      (long long)long_one->dims[long_one->rank - 1], LONGEST_GENERAL);
-    else if (!status)
-        status = llvm_emitter_finish(emitter, context, module, err);
+    if (ok && !status) status = check_transforms(p, err);
+    if (ok && !status) ok = emit_transforms(e, p);
+    return ok ? status : fail_memory(err, "emitting code");
+}
+
+FraxStatus program_emit(Program *p, const HostTarget *target, LLVMContextRef *context, LLVMModuleRef *module,
+                        FraxError *err) {
+    LlvmEmitter *emitter = llvm_emitter_create(target);
+    if (!emitter) return fail_memory(err, "emitting code");
+    FraxStatus status = program_emit_kernels(p, llvm_emitter_base(emitter), err);
+    if (!status) status = llvm_emitter_finish(emitter, context, module, err);
     llvm_emitter_destroy(emitter);
     return status;
 }

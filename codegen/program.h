@@ -49,6 +49,8 @@ void program_destroy(Program *program);
 void program_prepare(Program *program, int kernel, size_t bytes);
 
 /* Emits all kernels but library products: functions frax_k0, frax_k0_finish, frax_k0_prepare, … */
+FraxStatus program_emit_kernels(Program *program, Emitter *emitter, FraxError *err);
+/* The same as a module for the CPU. */
 FraxStatus program_emit(Program *program, const HostTarget *target, LLVMContextRef *context,
                         LLVMModuleRef *module, FraxError *err);
 

@@ -2,6 +2,7 @@
  * drawing. */
 #include "cli.h"
 #include "api.h"
+#include "cuda_program.h"
 #include "executable.h"
 #include "passes.h"
 #include <string.h>
@@ -45,6 +46,17 @@ static FraxStatus print_listing(const Session *s, Graph **g, Listing listing, Fr
     return status;
 }
 
+/* What a GPU is given, from a graph that knows it is for one. */
+static FraxStatus print_cuda(Graph **g, Text *out, FraxError *err) {
+    CudaProgram program = {0};
+    (*g)->gpu = (*g)->self_contained = true;
+    FraxStatus status = run_passes(g, NULL, err);
+    if (!status) status = cuda_program_create(*g, NULL, &program, err);
+    if (!status) text_append(out, program.source.data, program.source.len);
+    if (!status) cuda_program_destroy(&program);
+    return status;
+}
+
 /* The text form, then what was decided by itself, as comments. */
 static void print_graph(Graph *g, Text *out) {
     note_engines(g);
@@ -65,6 +77,8 @@ static FraxStatus show(Session *s, Cli *cli, FraxError *err) {
         status = print_listing(s, &g, LISTING_LLVM, err);
     } else if (cli->asm_) {
         status = print_listing(s, &g, LISTING_ASM, err);
+    } else if (cli->cuda) {
+        status = print_cuda(&g, &cli->text, err);
     } else if (cli->dot) {
         status = print_dot(g, &cli->text, err);
     } else {
@@ -80,8 +94,6 @@ FraxStatus cli_show(Cli *cli, FraxError *err) {
         return fail(err, FRAX_USAGE,
                     "--after, --kernels, --llvm, --asm, --cuda and --dot exclude each other");
     if (!cli->grad && (cli->of || cli->wrt)) return fail(err, FRAX_USAGE, "--of and --wrt need --grad");
-    if (cli->cuda)
-        return fail(err, FRAX_UNSUPPORTED, "--cuda: this build has no CUDA target; see frax devices");
     FraxStatus status = cli->after ? find_pass(cli->after, err) : FRAX_OK;
     if (status) return status;
     status = session_open(&s, cli, err);

@@ -200,7 +200,7 @@ typedef struct Graph {
     size_t nnotes, notes_capacity;
     Value *buckets; /* hash-consing */
     size_t nbuckets;
-    Loc loc; /* stamped on the nodes that are built next */
+    Loc loc;             /* stamped on the nodes that are built next */
     bool self_contained; /* its program may call no library but libm */
     bool gpu;            /* its program is CUDA C, which calls nothing; self_contained holds too */
     bool failed;

@@ -1,0 +1,411 @@
+/* cuda_emitter.c — emitter.h as CUDA C text: values, control flow, functions. See cuda_emitter.h. */
+#include "cuda_emitter.h"
+#include "program.h"
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+/* ---- Text ---- */
+
+const char *cuda_type(EmType type) {
+    switch (type) {
+    case EM_F64: return "double";
+    case EM_F32: return "float";
+    case EM_I32: return "int";
+    case EM_BOOL: return "bool";
+    case EM_INDEX: return "idx";
+    default: return "char *";
+    }
+}
+
+void cuda_line(CudaEmitter *c, const char *fmt, ...) {
+    char line[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    text_printf(&c->body, "%*s%s\n", 4 * c->depth, "", line);
+}
+
+static const char *keep_text(CudaEmitter *c, const char *text) {
+    if (text) return text;
+    c->out_of_memory = true; /* reported at the end; until then emission goes on */
+    return "0";
+}
+
+static CudaValue *new_value(CudaEmitter *c) {
+    static CudaValue spare;
+    CudaValue *v = arena_alloc(&c->arena, sizeof *v);
+    if (v) return v;
+    c->out_of_memory = true;
+    return &spare;
+}
+
+const char *cuda_register(CudaEmitter *c, Em value, int r) {
+    const CudaValue *v = value.ref;
+    if (!v->is_named || cuda_registers(value.lanes) == 1) return v->text;
+    return keep_text(c, arena_printf(&c->arena, "%s_%d", v->text, r));
+}
+
+const char *cuda_lane(CudaEmitter *c, int lanes, int r) {
+    if (lanes == WARP || (lanes > WARP && r == 0)) return "lane";
+    if (lanes > WARP) return keep_text(c, arena_printf(&c->arena, "(lane + %d)", r * WARP));
+    return keep_text(c, arena_printf(&c->arena, "(lane & %d)", lanes - 1));
+}
+
+/* An expression: `fmt` with its placeholders replaced. */
+static void expand(CudaEmitter *c, const char *fmt, const Em *operands, int lanes, int r) {
+    for (; *fmt; fmt++) {
+        if (*fmt != '$')
+            text_append(&c->body, fmt, 1);
+        else if (*++fmt == 'l')
+            text_printf(&c->body, "%s", cuda_lane(c, lanes, r));
+        else
+            text_printf(&c->body, "%s", cuda_register(c, operands[*fmt - 'a'], r));
+    }
+}
+
+Em cuda_declare(CudaEmitter *c, EmType type, int lanes) {
+    CudaValue *v = new_value(c);
+    snprintf(v->text, sizeof v->text, "v%d", c->names++);
+    v->is_named = true;
+    return (Em){v, type, lanes};
+}
+
+Em cuda_define(CudaEmitter *c, EmType type, int lanes, const char *fmt, const Em *operands) {
+    Em value = cuda_declare(c, type, lanes);
+    const char *spelling = type == EM_POINTER ? "char *const" : cuda_type(type);
+    for (int r = 0; r < cuda_registers(lanes); r++) {
+        text_printf(&c->body, "%*s%s%s %s = ", 4 * c->depth, "", type == EM_POINTER ? "" : "const ", spelling,
+                    cuda_register(c, value, r));
+        expand(c, fmt, operands, lanes, r);
+        text_append(&c->body, ";\n", 2);
+    }
+    return value;
+}
+
+static Em literal(CudaEmitter *c, EmType type, const char *text) {
+    CudaValue *v = new_value(c);
+    snprintf(v->text, sizeof v->text, "%s", text);
+    return (Em){v, type, 1};
+}
+
+/* ---- Constants ---- */
+
+static void float_text(double value, bool is_f32, char text[40]) {
+    char digits[32];
+    if (is_f32) value = (double)(float)value;
+    double_text(fabs(value), digits);
+    const char *point = strpbrk(digits, ".e") ? "" : ".0", *sign = signbit(value) ? "-" : "";
+    if (isfinite(value))
+        snprintf(text, 40, signbit(value) ? "(%s%s%s%s)" : "%s%s%s%s", sign, digits, point,
+                 is_f32 ? "f" : "");
+    else
+        snprintf(text, 40, "%s(%s%s)", is_f32 ? "(float)" : "", sign, isnan(value) ? "NAN64" : "INF64");
+}
+
+static Em em_constant(Emitter *e, EmType type, double value) {
+    char text[40];
+    if (type == EM_F64 || type == EM_F32)
+        float_text(value, type == EM_F32, text);
+    else if (value == INT32_MIN)
+        snprintf(text, sizeof text, "(-%d - 1)", INT32_MAX);
+    else
+        snprintf(text, sizeof text, value < 0 ? "(%lld)" : "%lld", (long long)value);
+    return literal(cuda_self(e), type, text);
+}
+
+static Em em_index(Emitter *e, int64_t value) {
+    char text[40];
+    snprintf(text, sizeof text, value < 0 ? "(%lld%s)" : "%lld%s", (long long)value,
+             value > INT32_MAX || value < -INT32_MAX ? "ll" : "");
+    Em index = literal(cuda_self(e), EM_INDEX, text);
+    ((CudaValue *)index.ref)->is_number = true;
+    ((CudaValue *)index.ref)->number = value;
+    return index;
+}
+
+/* ---- Places ---- */
+
+/* A place known now. */
+static bool is_known(Em a, int64_t *value) {
+    const CudaValue *v = a.ref;
+    *value = v->number;
+    return !v->is_named && v->is_number;
+}
+
+static Em em_index_op(Emitter *e, IndexOp op, Em a, Em b) {
+    static const char *const forms[] = {
+        [INDEX_ADD] = "$a + $b",
+        [INDEX_SUB] = "$a - $b",
+        [INDEX_MUL] = "$a * $b",
+        [INDEX_DIV] = "(idx)((uidx)$a / (uidx)$b)",
+        [INDEX_REM] = "(idx)((uidx)$a % (uidx)$b)",
+        [INDEX_MIN] = "$a < $b ? $a : $b",
+    };
+    int64_t x, y;
+    bool known_a = is_known(a, &x), known_b = is_known(b, &y);
+    if (known_a && known_b && x >= 0 && y >= 0) switch (op) {
+        case INDEX_ADD: return em_index(e, x + y);
+        case INDEX_SUB: return em_index(e, x - y);
+        case INDEX_MUL: return em_index(e, x * y);
+        case INDEX_DIV: return em_index(e, x / MAX(y, 1));
+        case INDEX_REM: return em_index(e, x % MAX(y, 1));
+        case INDEX_MIN: return em_index(e, MIN(x, y));
+        }
+    bool keeps = op == INDEX_MUL || op == INDEX_DIV ? y == 1 : y == 0;
+    if (known_b && keeps && op != INDEX_REM && op != INDEX_MIN) return a;
+    if (known_b && y == 1 && op == INDEX_REM) return em_index(e, 0);
+    if (known_a && x == 0 && op == INDEX_ADD) return b;
+    return cuda_define(cuda_self(e), EM_INDEX, 1, forms[op], (Em[]){a, b});
+}
+
+static Em em_index_less(Emitter *e, Em a, Em b) {
+    int64_t x, y;
+    if (is_known(a, &x) && is_known(b, &y)) return em_constant(e, EM_BOOL, (uint64_t)x < (uint64_t)y);
+    return cuda_define(cuda_self(e), EM_BOOL, MAX(a.lanes, b.lanes), "(uidx)$a < (uidx)$b", (Em[]){a, b});
+}
+
+static Em em_index_lanes(Emitter *e, Em first, int64_t step, int lanes) {
+    if (lanes == 1) return first;
+    if (step == 1) return cuda_define(cuda_self(e), EM_INDEX, lanes, "$a + $l", &first);
+    return cuda_define(cuda_self(e), EM_INDEX, lanes, "$a + $b * $l", (Em[]){first, em_index(e, step)});
+}
+
+/* ---- Lanes ---- */
+
+/* A uniform value is in all threads already; what is written in lanes may be a constant. */
+static Em em_splat(Emitter *e, Em v, int lanes) {
+    if (v.lanes == lanes) return v;
+    if (cuda_registers(lanes) == 1 || !((CudaValue *)v.ref)->is_named) return (Em){v.ref, v.type, lanes};
+    return cuda_define(cuda_self(e), v.type, lanes, "$a", &v);
+}
+
+static Em em_fma(Emitter *e, Em a, Em b, Em c) {
+    int lanes = MAX(MAX(a.lanes, b.lanes), c.lanes);
+    return cuda_define(cuda_self(e), a.type, lanes, a.type == EM_F64 ? "fma($a, $b, $c)" : "fmaf($a, $b, $c)",
+                       (Em[]){a, b, c});
+}
+
+static Em em_fnma(Emitter *e, Em a, Em b, Em c) {
+    int lanes = MAX(MAX(a.lanes, b.lanes), c.lanes);
+    return cuda_define(cuda_self(e), a.type, lanes,
+                       a.type == EM_F64 ? "fma(-$a, $b, $c)" : "fmaf(-$a, $b, $c)", (Em[]){a, b, c});
+}
+
+static Em em_select(Emitter *e, Em condition, Em yes, Em no) {
+    int lanes = MAX(MAX(yes.lanes, no.lanes), condition.lanes);
+    return cuda_define(cuda_self(e), yes.type, lanes, "$a ? $b : $c", (Em[]){condition, yes, no});
+}
+
+/* ---- Variables ---- */
+
+static Em em_variable(Emitter *e, EmType type, int lanes) {
+    CudaEmitter *c = cuda_self(e);
+    Em cell = cuda_declare(c, type, lanes);
+    for (int r = 0; r < cuda_registers(lanes); r++)
+        text_printf(&c->variables, "    %s%s%s;\n", cuda_type(type), type == EM_POINTER ? "" : " ",
+                    cuda_register(c, cell, r));
+    return cell;
+}
+
+static Em em_get(Emitter *e, Em variable, EmType type, int lanes) {
+    return cuda_define(cuda_self(e), type, lanes, "$a", &variable);
+}
+
+static void em_set(Emitter *e, Em variable, Em value) {
+    CudaEmitter *c = cuda_self(e);
+    for (int r = 0; r < cuda_registers(variable.lanes); r++)
+        cuda_line(c, "%s = %s;", cuda_register(c, variable, r), cuda_register(c, value, r));
+}
+
+/* ---- Control flow: the same in all threads ---- */
+
+void cuda_sync(CudaEmitter *c) {
+    if (c->reads || c->writes) cuda_line(c, "__syncwarp();");
+    c->reads = c->writes = c->loads = false;
+}
+
+static void enter(CudaEmitter *c) {
+    cuda_sync(c);
+    c->depth++;
+}
+
+static EmLoop em_loop_begin(Emitter *e, Em first, Em end, int64_t step) {
+    CudaEmitter *c = cuda_self(e);
+    cuda_sync(c);
+    Em index = cuda_declare(c, EM_INDEX, 1);
+    const char *i = cuda_register(c, index, 0);
+    cuda_line(c, "for (idx %s = %s; %s < %s; %s += %lld) {", i, cuda_register(c, first, 0), i,
+              cuda_register(c, end, 0), i, (long long)step);
+    c->depth++;
+    return (EmLoop){.index = index, .step = em_index(e, step)};
+}
+
+static void leave(CudaEmitter *c, const char *end) {
+    c->depth--;
+    cuda_line(c, "%s", end);
+}
+
+/* The next round must not meet this one's. */
+static void em_loop_end(Emitter *e, EmLoop *loop) {
+    (void)loop;
+    cuda_sync(cuda_self(e));
+    leave(cuda_self(e), "}");
+}
+
+static void *em_repeat_begin(Emitter *e) {
+    CudaEmitter *c = cuda_self(e);
+    Em again = em_variable(e, EM_BOOL, 1);
+    enter(c);
+    c->depth--;
+    cuda_line(c, "do {");
+    c->depth++;
+    return again.ref;
+}
+
+static void em_repeat_end(Emitter *e, void *repeat, Em again) {
+    CudaEmitter *c = cuda_self(e);
+    const char *cell = ((CudaValue *)repeat)->text;
+    cuda_line(c, "%s = %s;", cell, cuda_register(c, again, 0));
+    cuda_sync(c);
+    c->depth--;
+    cuda_line(c, "} while (%s);", cell);
+}
+
+static EmIf em_if_begin(Emitter *e, Em condition) {
+    CudaEmitter *c = cuda_self(e);
+    cuda_sync(c);
+    cuda_line(c, "if (%s) {", cuda_register(c, condition, 0));
+    c->depth++;
+    return (EmIf){0};
+}
+
+static void em_if_end(Emitter *e, EmIf *branch) {
+    (void)branch;
+    leave(cuda_self(e), "}");
+}
+
+/* ---- Functions ---- */
+
+static void signature(Text *out, const char *name, const EmType *types, int count, const Em *params) {
+    text_printf(out, "static __device__ void %s(", name);
+    for (int i = 0; i < count; i++)
+        text_printf(out, "%s%s%s%s", i ? ", " : "", cuda_type(types[i]), types[i] == EM_POINTER ? "" : " ",
+                    params ? ((CudaValue *)params[i].ref)->text : "");
+    text_printf(out, ")");
+}
+
+static void em_call(Emitter *e, const char *name, const Em *args, int nargs) {
+    CudaEmitter *c = cuda_self(e);
+    cuda_sync(c);
+    text_printf(&c->body, "%*s%s(", 4 * c->depth, "", name);
+    for (int i = 0; i < nargs; i++)
+        text_printf(&c->body, "%s%s", i ? ", " : "", cuda_register(c, args[i], 0));
+    text_printf(&c->body, ");\n");
+}
+
+/* The first parameter of a kernel is its context; all other pointers are to memory that lanes share. */
+static void em_function_begin(Emitter *e, const char *name, const EmType *types, int count, Em *params) {
+    CudaEmitter *c = cuda_self(e);
+    bool is_kernel = count == 4 && types[3] == EM_INDEX;
+    static const char *const kernel_names[] = {"context", "scratch", "begin", "end"};
+    char text[16];
+    for (int i = 0; i < count; i++) {
+        snprintf(text, sizeof text, "p%d", i);
+        params[i] = literal(c, types[i], is_kernel ? kernel_names[i] : text);
+        CudaValue *v = params[i].ref;
+        v->is_context = is_kernel && i == 0;
+        v->is_shared = types[i] == EM_POINTER && !v->is_context;
+    }
+    size_t length = strlen(name);
+    c->is_prepare = length > 8 && !strcmp(name + length - 8, "_prepare");
+    signature(&c->prototypes, name, types, count, NULL);
+    text_printf(&c->prototypes, ";\n");
+    text_printf(&c->functions, "\n");
+    signature(&c->functions, name, types, count, params);
+    c->variables.len = c->body.len = 0;
+    c->loads = c->reads = c->writes = false;
+    c->depth = 1;
+}
+
+static void em_function_end(Emitter *e) {
+    CudaEmitter *c = cuda_self(e);
+    cuda_sync(c);
+    text_printf(&c->functions, " {\n    const int lane = LANE;\n");
+    text_append(&c->functions, c->variables.data, c->variables.len);
+    text_append(&c->functions, c->body.data, c->body.len);
+    text_printf(&c->functions, "    (void)lane;\n}\n");
+}
+
+/* ---- The emitter ---- */
+
+static const EmitterOps cuda_ops = {
+    .function_begin = em_function_begin,
+    .function_end = em_function_end,
+    .constant = em_constant,
+    .index = em_index,
+    .index_op = em_index_op,
+    .index_less = em_index_less,
+    .index_lanes = em_index_lanes,
+    .convert = cuda_convert,
+    .pointwise = cuda_pointwise,
+    .arith = cuda_arith,
+    .fma = em_fma,
+    .fnma = em_fnma,
+    .select = em_select,
+    .splat = em_splat,
+    .reduce = cuda_reduce,
+    .sum_lanes = cuda_sum_lanes,
+    .interleave = cuda_interleave,
+    .reverse = cuda_reverse,
+    .transpose = cuda_transpose,
+    .table = cuda_table,
+    .pointer = cuda_pointer,
+    .load_pointer = cuda_load_pointer,
+    .load = cuda_load,
+    .store = cuda_store,
+    .prefetch = cuda_prefetch,
+    .load_complex = cuda_load_complex,
+    .store_complex = cuda_store_complex,
+    .variable = em_variable,
+    .get = em_get,
+    .set = em_set,
+    .loop_begin = em_loop_begin,
+    .loop_end = em_loop_end,
+    .repeat_begin = em_repeat_begin,
+    .repeat_end = em_repeat_end,
+    .if_begin = em_if_begin,
+    .if_end = em_if_end,
+    .call = em_call,
+};
+
+CudaEmitter *cuda_emitter_create(void) {
+    CudaEmitter *c = mem_calloc(1, sizeof *c);
+    if (!c) return NULL;
+    c->base.ops = &cuda_ops;
+    c->base.vector_bytes = CUDA_VECTOR_BYTES;
+    return c;
+}
+
+void cuda_emitter_destroy(CudaEmitter *c) {
+    if (!c) return;
+    arena_free(&c->arena);
+    text_free(&c->prototypes);
+    text_free(&c->tables);
+    text_free(&c->functions);
+    text_free(&c->variables);
+    text_free(&c->body);
+    mem_free(c->constants);
+    mem_free(c);
+}
+
+bool cuda_emitter_text(const CudaEmitter *c, Text *out) {
+    const Text *parts[] = {&c->tables, &c->prototypes, &c->functions};
+    bool ok = !c->out_of_memory && !c->variables.failed && !c->body.failed;
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        ok = ok && !parts[i]->failed;
+        if (parts[i]->len) text_append(out, parts[i]->data, parts[i]->len);
+    }
+    return ok && !out->failed;
+}

@@ -1,0 +1,206 @@
+/* cuda_memory.c — loads, stores and tables of the CUDA emitter.
+ *
+ * Hazards. The lanes of a warp see each other's writes only across __syncwarp(). Scratch, workspace and
+ * whatever a function is handed by pointer is shared between lanes: there a load waits for writes before it,
+ * a store for reads. The buffers of values are not: a lane that overwrites an element in place has read it
+ * itself. But where threads repeat a lane, or a value is uniform, one thread stores, and all must have loaded
+ * before. Loops and branches begin, and rounds end, with nothing pending, so that the text from one
+ * __syncwarp() to the next is straight.
+ */
+#include "cuda_emitter.h"
+#include "program.h"
+#include <math.h>
+#include <string.h>
+
+const char *cuda_memory_type(FraxDType dtype) {
+    switch (dtype) {
+    case FRAX_F64: return "double";
+    case FRAX_F32: return "float";
+    case FRAX_I32: return "int";
+    case FRAX_BOOL: return "unsigned char";
+    default: return "unsigned short";
+    }
+}
+
+static const CudaValue *pointer_value(Em base) {
+    return base.ref;
+}
+
+/* ---- Hazards ---- */
+
+static void before_load(CudaEmitter *c, Em base) {
+    bool shared = pointer_value(base)->is_shared;
+    if (shared && c->writes) cuda_sync(c);
+    c->loads = true;
+    c->reads |= shared;
+}
+
+static void before_store(CudaEmitter *c, Em base, bool one_of_many) {
+    bool shared = pointer_value(base)->is_shared;
+    if (shared && c->reads) cuda_sync(c);
+    if (one_of_many && c->loads) {
+        c->reads = true;
+        cuda_sync(c);
+    }
+    c->writes |= shared;
+}
+
+/* ---- Addresses ---- */
+
+Em cuda_pointer(Emitter *e, Em base, Em bytes) {
+    Em at = cuda_define(cuda_self(e), EM_POINTER, 1, "$a + $b", (Em[]){base, bytes});
+    ((CudaValue *)at.ref)->is_shared = pointer_value(base)->is_shared;
+    return at;
+}
+
+/* Fields of the context: the workspace holds what warps of later launches read, and this one's lanes. */
+Em cuda_load_pointer(Emitter *e, Em base, int64_t bytes) {
+    CudaEmitter *c = cuda_self(e);
+    Em at = cuda_define(c, EM_POINTER, 1, "*(char *const *)($a + $b)", (Em[]){base, e->ops->index(e, bytes)});
+    bool is_workspace = bytes == offsetof(KernelContext, workspace);
+    bool is_static = bytes == offsetof(KernelContext, statics) && c->is_prepare;
+    ((CudaValue *)at.ref)->is_shared = pointer_value(base)->is_context && (is_workspace || is_static);
+    return at;
+}
+
+/* ---- Tables ---- */
+
+typedef struct CudaTable {
+    uint64_t hash;
+    int64_t count;
+    FraxDType dtype;
+    int name;
+} CudaTable;
+
+static void print_table(CudaEmitter *c, const CudaTable *table, const double *values) {
+    char text[32];
+    text_printf(&c->tables, "static __device__ const %s table%d[%lld] = {", cuda_memory_type(table->dtype),
+                table->name, (long long)table->count);
+    for (int64_t i = 0; i < table->count; i++) {
+        const char *after = i + 1 < table->count ? ", " : "";
+        if (i % 8 == 0) text_printf(&c->tables, "\n    ");
+        bool is_f32 = table->dtype == FRAX_F32;
+        double v = is_f32 ? (double)(float)values[i] : values[i];
+        double_text(v, text);
+        if (table->dtype == FRAX_I32)
+            text_printf(&c->tables, "%d%s", (int)v, after);
+        else if (isfinite(v))
+            text_printf(&c->tables, "%s%s%s%s", text, strpbrk(text, ".e") ? "" : ".0", is_f32 ? "f" : "",
+                        after);
+        else
+            text_printf(&c->tables, "%s%s", isnan(v) ? "NAN64" : v > 0 ? "INF64" : "-INF64", after);
+    }
+    text_printf(&c->tables, "\n};\n");
+}
+
+/* Equal tables are one. */
+Em cuda_table(Emitter *e, FraxDType dtype, const double *values, int64_t count) {
+    CudaEmitter *c = cuda_self(e);
+    uint64_t hash = hash_bytes(17, values, (size_t)count * sizeof *values);
+    CudaTable *found = NULL;
+    for (size_t i = 0; i < c->nconstants && !found; i++)
+        if (c->constants[i].hash == hash && c->constants[i].count == count && c->constants[i].dtype == dtype)
+            found = &c->constants[i];
+    if (!found && mem_grow(&c->constants, &c->constants_capacity, c->nconstants + 1, sizeof *c->constants)) {
+        found = &c->constants[c->nconstants];
+        *found = (CudaTable){hash, count, dtype, (int)c->nconstants++};
+        print_table(c, found, values);
+    }
+    Em at = cuda_declare(c, EM_POINTER, 1);
+    CudaValue *v = at.ref;
+    v->is_named = false;
+    c->out_of_memory |= !found;
+    snprintf(v->text, sizeof v->text, "((char *)table%d)", found ? found->name : 0);
+    return at;
+}
+
+/* ---- Elements ---- */
+
+/* As C reads it from memory. */
+static const char *from_memory(FraxDType dtype) {
+    switch (dtype) {
+    case FRAX_BF16: return "bf16_to_f32";
+    case FRAX_F16: return "f16_to_f32";
+    case FRAX_BOOL: return "0 != ";
+    default: return "";
+    }
+}
+
+static const char *to_memory(FraxDType dtype) {
+    switch (dtype) {
+    case FRAX_BF16: return "f32_to_bf16";
+    case FRAX_F16: return "f32_to_f16";
+    default: return "";
+    }
+}
+
+/* Element `at` of lane 0, in register r. */
+static void place_text(CudaEmitter *c, Em at, int64_t stride, int lanes, int r, char text[160]) {
+    const char *first = cuda_register(c, at, 0);
+    if (lanes == 1 || stride == 0)
+        snprintf(text, 160, "%s", first);
+    else if (stride == 1)
+        snprintf(text, 160, "%s + %s", first, cuda_lane(c, lanes, r));
+    else
+        snprintf(text, 160, "%s + %lld * %s", first, (long long)stride, cuda_lane(c, lanes, r));
+}
+
+Em cuda_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int lanes, Em mask) {
+    CudaEmitter *c = cuda_self(e);
+    before_load(c, base);
+    Em value = cuda_declare(c, em_type_of(dtype), lanes);
+    for (int r = 0; r < cuda_registers(lanes); r++) {
+        char place[160];
+        place_text(c, at, stride, lanes, r, place);
+        cuda_line(c, "const %s %s = %s%s%s(((const %s *)%s)[%s])%s;", cuda_type(value.type),
+                  cuda_register(c, value, r), mask.ref ? cuda_register(c, mask, r) : "",
+                  mask.ref ? " ? " : "", from_memory(dtype), cuda_memory_type(dtype),
+                  pointer_value(base)->text, place, mask.ref ? " : 0" : "");
+    }
+    return value;
+}
+
+/* Which threads write register r of a value: those whose mask is true, each lane once. */
+static void store_condition(CudaEmitter *c, Em value, Em mask, int r, char text[80]) {
+    char own[24] = "";
+    if (value.lanes == 1) snprintf(own, sizeof own, "lane == 0");
+    if (value.lanes > 1 && value.lanes < WARP) snprintf(own, sizeof own, "lane < %d", value.lanes);
+    const char *m = mask.ref ? cuda_register(c, mask, r) : "";
+    if (!*m && !*own)
+        text[0] = '\0';
+    else
+        snprintf(text, 80, "if (%s%s%s) ", own, *m && *own ? " && " : "", m);
+}
+
+void cuda_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, Em value, Em mask) {
+    CudaEmitter *c = cuda_self(e);
+    before_store(c, base, value.lanes < WARP);
+    for (int r = 0; r < cuda_registers(value.lanes); r++) {
+        char place[160], condition[80];
+        place_text(c, at, stride, value.lanes, r, place);
+        store_condition(c, value, mask, r, condition);
+        cuda_line(c, "%s((%s *)%s)[%s] = %s(%s);", condition, cuda_memory_type(dtype),
+                  pointer_value(base)->text, place, to_memory(dtype), cuda_register(c, value, r));
+    }
+}
+
+void cuda_prefetch(Emitter *e, Em base, FraxDType dtype, Em at, bool write) {
+    (void)e, (void)base, (void)dtype, (void)at, (void)write; /* other warps hide the latency */
+}
+
+/* ---- Complex elements, interleaved in memory ---- */
+
+void cuda_load_complex(Emitter *e, Em base, FraxDType dtype, Em at, int lanes, Em *re, Em *im) {
+    Em first = e->ops->index_op(e, INDEX_MUL, at, e->ops->index(e, 2));
+    Em second = e->ops->index_op(e, INDEX_ADD, first, e->ops->index(e, 1));
+    *re = cuda_load(e, base, dtype, first, 2, lanes, (Em){0});
+    *im = cuda_load(e, base, dtype, second, 2, lanes, (Em){0});
+}
+
+void cuda_store_complex(Emitter *e, Em base, FraxDType dtype, Em at, Em re, Em im) {
+    Em first = e->ops->index_op(e, INDEX_MUL, at, e->ops->index(e, 2));
+    Em second = e->ops->index_op(e, INDEX_ADD, first, e->ops->index(e, 1));
+    int lanes = MAX(re.lanes, im.lanes);
+    cuda_store(e, base, dtype, first, 2, e->ops->splat(e, re, lanes), (Em){0});
+    cuda_store(e, base, dtype, second, 2, e->ops->splat(e, im, lanes), (Em){0});
+}
