@@ -8,7 +8,10 @@ enum { MOST_REGISTERS = 16 };
 /* The value of the thread whose number differs in the bits of `bits`; a bool goes as an int. */
 static Em exchanged(CudaEmitter *c, Em v, int bits) {
     Em operands[] = {v, c->base.ops->index(&c->base, bits)};
-    return cuda_define(c, v.type, v.lanes, "__shfl_xor_sync(FULL_WARP, $a, (int)$b)", operands);
+    return cuda_define(c, v.type, v.lanes,
+                       v.type == EM_BOOL ? "0 != __shfl_xor_sync(FULL_WARP, (int)$a, $b)"
+                                         : "__shfl_xor_sync(FULL_WARP, $a, $b)",
+                       operands);
 }
 
 /* Registers [first, first + count) of v as a value of fewer lanes. */
@@ -35,7 +38,7 @@ Em cuda_reduce(Emitter *e, Op op, Em v) {
 /* Lanes whose number has the bit `unit`. */
 static Em has_bit(CudaEmitter *c, int lanes, int unit) {
     Em bit = c->base.ops->index(&c->base, unit);
-    return cuda_define(c, EM_BOOL, lanes, "0 != ($l & (int)$a)", &bit);
+    return cuda_define(c, EM_BOOL, lanes, "0 != ($l & $a)", &bit);
 }
 
 /* Exchanges the odd units of a with the even units of b. */
