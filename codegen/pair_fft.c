@@ -338,7 +338,8 @@ static Complex filtered(Pair *t, Em at, Complex z) {
     if (io->bins)
         io->bins(io->context, at, &z.re, &z.im);
     else if (t->kind == PAIR_FILTER)
-        z = rotated(&t->unit, z, (Complex){load_shared(t, io->k_re, at), load_shared(t, io->k_im, at)}, false);
+        z = rotated(&t->unit, z, (Complex){load_shared(t, io->k_re, at), load_shared(t, io->k_im, at)},
+                    false);
     return z;
 }
 
@@ -432,6 +433,7 @@ static bool make_tables(Pair *t) {
 }
 
 bool emit_pair_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io) {
+    if (plan->registers) return emit_team_transform(e, plan, kind, io);
     Pair t = {.e = e, .plan = plan, .kind = kind, .io = io};
     t.unit = (ButterflyUnit){e, em_type_of(plan->dtype), pair_fft_width(plan)};
     t.length = io->length ? io->length : plan->n;
