@@ -43,20 +43,28 @@ static Em lane_place(const Team *t, const char *form) {
     return cuda_define(cuda_self(t->e), EM_INDEX, t->plan->lanes, form, NULL);
 }
 
-/* Where register s of each lane is exchanged before pass p. */
+static Em with_way(const Team *t, Em place, long long way) {
+    char form[40];
+    snprintf(form, sizeof form, "$a + %lld", way);
+    return way ? cuda_define(cuda_self(t->e), EM_INDEX, t->plan->lanes, form, &place) : place;
+}
+
+/* Where register s of each lane is exchanged before pass p. The place of the lane's first register and the
+   way from there to register s add up, with their padding too where that way is a multiple of its unit. */
 static Em exchange_place(const Team *t, int pass, int s) {
     const PairPlan *p = t->plan;
-    int groups = p->registers / p->radices[pass];
     long long length = block_length(p, pass), m = length / p->radices[pass];
-    long long first = (long long)p->lanes * (s % groups), slot = s / groups * m;
-    char butterfly[48], form[200];
-    snprintf(butterfly, sizeof butterfly, first ? "($l + %lld)" : "$l", first);
-    snprintf(form, sizeof form, "%s / %lld * %lld + %s %% %lld + %lld", butterfly, m, length, butterfly, m,
-             slot);
+    long long way = team_element(p, pass, s, 0);
+    char form[128];
+    snprintf(form, sizeof form, m < p->lanes ? "$l / %lld * %lld + $l %% %lld" : "$l", m, length, m);
     Em element = lane_place(t, form);
-    if (!p->pad_shift) return element;
-    snprintf(form, sizeof form, "$a + ($a >> %d)", p->pad_shift);
-    return cuda_define(cuda_self(t->e), EM_INDEX, p->lanes, form, &element);
+    bool apart = way % (1 << p->pad_shift) == 0;
+    if (!apart) element = with_way(t, element, way);
+    if (p->pad_shift) {
+        snprintf(form, sizeof form, "$a + ($a >> %d)", p->pad_shift);
+        element = cuda_define(cuda_self(t->e), EM_INDEX, p->lanes, form, &element);
+    }
+    return apart ? with_way(t, element, team_place(p, way)) : element;
 }
 
 /* ---- Factors ---- */
@@ -90,8 +98,8 @@ static void read_factors(const Team *t, int pass, int first, Complex *w) {
     int radix = p->radices[pass];
     long long m = block_length(p, pass) / radix;
     char form[64];
-    snprintf(form, sizeof form, "($l + %lld) %% %lld", (long long)p->lanes * first, m);
-    Em j = lane_place(t, form);
+    snprintf(form, sizeof form, m < p->lanes ? "$l %% %lld" : "$l", m);
+    Em j = with_way(t, lane_place(t, form), (long long)p->lanes * first % m);
     for (int i = 0; i < power_count(radix); i++)
         w[1 << i] = (Complex){cuda_gather(t->e, t->powers[pass][i][0], p->dtype, j),
                               cuda_gather(t->e, t->powers[pass][i][1], p->dtype, j)};
@@ -126,21 +134,18 @@ static Em *part_of(Complex *z, int part) {
 /* From the places before one pass to those before another. */
 static void exchange(Team *t, int from, int to) {
     const PairPlan *p = t->plan;
-    Em places[2][TEAM_MAX_RADIX];
     bool together = team_exchange_apart(p) > 0;
-    for (int s = 0; s < p->registers; s++) {
-        t->z[s] = materialised(&t->unit, t->z[s]);
-        places[0][s] = exchange_place(t, from, s);
-        places[1][s] = exchange_place(t, to, s);
-    }
+    for (int s = 0; s < p->registers; s++) t->z[s] = materialised(&t->unit, t->z[s]);
     for (int first = 0; first < 2; first += together ? 2 : 1) {
         int end = together ? 2 : first + 1;
         for (int part = first; part < end; part++)
             for (int s = 0; s < p->registers; s++)
-                cuda_scatter(t->e, t->exchange[part], p->dtype, places[0][s], *part_of(&t->z[s], part));
+                cuda_scatter(t->e, t->exchange[part], p->dtype, exchange_place(t, from, s),
+                             *part_of(&t->z[s], part));
         for (int part = first; part < end; part++)
             for (int s = 0; s < p->registers; s++)
-                *part_of(&t->z[s], part) = cuda_gather(t->e, t->exchange[part], p->dtype, places[1][s]);
+                *part_of(&t->z[s], part) =
+                    cuda_gather(t->e, t->exchange[part], p->dtype, exchange_place(t, to, s));
     }
 }
 
