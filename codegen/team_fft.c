@@ -11,9 +11,6 @@
 #include "butterfly.h"
 #include "cuda_emitter.h"
 #include "pair_fft.h"
-#include <math.h>
-
-enum { MOST_POWERS = 4 /* w, w², w⁴, w⁸ are read; the others are their products */ };
 
 typedef struct Team {
     ButterflyUnit unit;
@@ -22,7 +19,6 @@ typedef struct Team {
     const PairIo *io;
     int64_t length; /* of the signal */
     Em exchange[2]; /* of real and imaginary parts; the same where memory is short */
-    Em powers[PAIR_MAX_PASSES][MOST_POWERS][2];
     Complex z[TEAM_MAX_RADIX];
 } Team;
 
@@ -69,43 +65,34 @@ static Em exchange_place(const Team *t, int pass, int s) {
 
 /* ---- Factors ---- */
 
-static int power_count(int radix) {
-    return radix > 8 ? 4 : radix > 4 ? 3 : radix > 2 ? 2 : 1;
+/* e^{−2πi·turns·j}, exactly rounded or nearly so. */
+static Complex root_of_unity(const Team *t, Em j, double turns) {
+    CudaEmitter *c = cuda_self(t->e);
+    Complex w = {cuda_declare(c, t->unit.type, t->plan->lanes),
+                 cuda_declare(c, t->unit.type, t->plan->lanes)};
+    const char *re = cuda_register(c, w.re, 0), *im = cuda_register(c, w.im, 0);
+    bool is_f64 = t->unit.type == EM_F64;
+    cuda_line(c, "%s %s, %s;", cuda_type(t->unit.type), re, im);
+    cuda_line(c, "sincospi%s(%s * %s, &%s, &%s);", is_f64 ? "" : "f", cuda_register(c, j, 0),
+              cuda_register(c, t->e->ops->constant(t->e, t->unit.type, -2 * turns), 0), im, re);
+    return w;
 }
 
-/* w_L^{j·2^i} for j < m: every factor of the pass is a product of at most four of them. */
-static bool make_powers(Team *t, int pass) {
-    const PairPlan *p = t->plan;
-    int64_t length = block_length(p, pass), m = length / p->radices[pass];
-    double *values = mem_alloc((size_t)m * sizeof *values);
-    if (!values) return false;
-    for (int i = 0; i < power_count(p->radices[pass]); i++)
-        for (int part = 0; part < 2; part++) {
-            for (int64_t j = 0; j < m; j++) {
-                long double turn = (long double)((j << i) % length) / (long double)length;
-                long double angle = -2 * 3.14159265358979323846264338327950288L * turn;
-                values[j] = (double)(part ? sinl(angle) : cosl(angle));
-            }
-            t->powers[pass][i][part] = t->e->ops->table(t->e, p->dtype, values, m);
-        }
-    mem_free(values);
-    return true;
-}
-
-/* w^k for k = 1 … radix − 1, at element j of each lane. */
-static void read_factors(const Team *t, int pass, int first, Complex *w) {
+/* w^k for k = 1 … radix − 1, w = w_L^j, at element j of each lane; w and w⁴ as they are, the others as
+   products of at most three of them. */
+static void make_factors(const Team *t, int pass, int first, Complex *w) {
     const PairPlan *p = t->plan;
     int radix = p->radices[pass];
-    long long m = block_length(p, pass) / radix;
+    long long length = block_length(p, pass), m = length / radix;
     char form[64];
     snprintf(form, sizeof form, m < p->lanes ? "$l %% %lld" : "$l", m);
     Em j = with_way(t, lane_place(t, form), (long long)p->lanes * first % m);
-    for (int i = 0; i < power_count(radix); i++)
-        w[1 << i] = (Complex){cuda_gather(t->e, t->powers[pass][i][0], p->dtype, j),
-                              cuda_gather(t->e, t->powers[pass][i][1], p->dtype, j)};
-    for (int k = 3; k < radix; k++) {
-        int high = k & 8 ? 8 : k & 4 ? 4 : 2;
-        if (k != high) w[k] = rotated(&t->unit, w[high], w[k - high], false);
+    w[1] = root_of_unity(t, j, 1 / (double)length);
+    for (int k = 2; k < radix; k++) {
+        int high = k >= 8 ? 8 : k >= 4 ? 4 : 2;
+        w[k] = k == 4      ? root_of_unity(t, j, 4 / (double)length)
+               : k == high ? rotated(&t->unit, w[k / 2], w[k / 2], false)
+                           : rotated(&t->unit, w[high], w[k - high], false);
     }
 }
 
@@ -118,7 +105,7 @@ static void pass_in_registers(Team *t, int pass, bool inverse) {
     bool turns = block_length(p, pass) > radix;
     for (int i = 0; i < groups; i++) {
         Complex w[TEAM_MAX_RADIX], z[TEAM_MAX_RADIX];
-        if (turns) read_factors(t, pass, i, w);
+        if (turns) make_factors(t, pass, i, w);
         for (int q = 0; q < radix; q++) z[q] = t->z[i + q * groups];
         for (int q = 1; q < radix && turns && inverse; q++) z[q] = rotated(&t->unit, z[q], w[q], true);
         butterfly(&t->unit, radix, z, inverse);
@@ -223,8 +210,6 @@ bool emit_team_transform(Emitter *e, const PairPlan *plan, PairKind kind, const 
     Team t = {.unit = {e, em_type_of(plan->dtype), plan->lanes}, .e = e, .plan = plan, .io = io};
     t.length = io->length ? io->length : plan->n;
     cuda_exchange_memory(e, team_exchange_bytes(plan), team_exchange_apart(plan), t.exchange);
-    for (int pass = 0; pass < plan->npasses; pass++)
-        if (block_length(plan, pass) > plan->radices[pass] && !make_powers(&t, pass)) return false;
     if (kind == PAIR_INVERSE)
         load_spectrum(&t);
     else
