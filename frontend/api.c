@@ -106,7 +106,8 @@ static FraxStatus check_options(const FraxOptions *options, FraxError *err) {
                     options->order);
     if (options->threads < 0)
         return fail(err, FRAX_USAGE, "options.threads is %d; expected 0 or more", options->threads);
-    if ((options->nsizes && !options->sizes) || (options->nwrt && !options->wrt))
+    if ((options->nsizes && !options->sizes) || (options->nwrt && !options->wrt) ||
+        (options->nlayouts && !options->layouts))
         return fail(err, FRAX_USAGE, "options: a list is NULL, but its count is not 0");
     return FRAX_OK;
 }
@@ -357,7 +358,11 @@ FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, Frax
         made->nparams = model_count(model, FRAX_PARAM);
         made->nfurther = made->counts[FRAX_PARAM] - made->nparams;
         made->counts[FRAX_OUTPUT] = graph->noutputs;
-        status = compile_graph(graph, options, &made->exe, err);
+        status = apply_layouts(made, graph, options, err);
+        if (status)
+            graph_destroy(graph);
+        else
+            status = compile_graph(graph, options, &made->exe, err);
     }
     if (status)
         frax_executable_destroy(made);
@@ -381,9 +386,7 @@ size_t frax_executable_count(const FraxExecutable *exe, FraxRole role) {
 /* The graph's value at this place of the signature. */
 static Value signature_value(const FraxExecutable *exe, FraxRole role, size_t i) {
     if (i >= frax_executable_count(exe, role)) return NO_VALUE;
-    const Graph *g = executable_graph(exe->exe);
-    if (role == FRAX_OUTPUT) return g->outputs[i].value;
-    return g->inputs[role == FRAX_PARAM ? param_position(exe, i) : i];
+    return graph_value(exe, executable_graph(exe->exe), role, i);
 }
 
 const Type *signature_type(const FraxExecutable *exe, FraxRole role, size_t i) {
