@@ -1,6 +1,7 @@
 /* bench.h — the benchmark suite. main.c runs the parts: suite.c (models, operators, training), spectral.c
  * (the sweep over lengths and batches, beside fftw.c, the same by hand on FFTW), object.c (a
- * call of an object), compile.c (compiling, memory, the start of the library). measure.c times the cases, report.c tells the results, chart.c draws them.
+ * call of an object), compile.c (compiling, memory, the start of the library). measure.c times the cases,
+ * report.c tells the results, chart.c draws them.
  *
  * All runs of a case happen in one process, on the same seeded noise, in turn, so that a change of the
  * machine's speed hits all of them; medians count, of samples that no other program interrupted. Before

@@ -249,9 +249,9 @@ static void rotate(Pair *t, int radix, const Em *f, Complex *z, bool conjugate) 
     }
 }
 
-/* Factors by tangents, w = c·(1 + i·t), which merge the cosines into butterflies of radix 4 and 8. Not of slot
-   r/2, whose angles come to a right one, where there is no tangent: it has c and s. The factors are t_1, c_2,
-   s_2, c_1 | t_1, t_2, t_3, c_4, s_4, c_2, c_3/c_1, c_1, √½·c_1. */
+/* Factors by tangents, w = c·(1 + i·t), which merge the cosines into butterflies of radix 4 and 8. Not of
+   slot r/2, whose angles come to a right one, where there is no tangent: it has c and s. The factors are t_1,
+   c_2, s_2, c_1 | t_1, t_2, t_3, c_4, s_4, c_2, c_3/c_1, c_1, √½·c_1. */
 static int tangent_factors(int radix, long double angle, double *f) {
     long double c[5], s[5];
     int count = 0, half = radix / 2;

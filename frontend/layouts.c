@@ -25,8 +25,9 @@ static FraxStatus unknown_name(const FraxExecutable *exe, const Graph *g, const 
     size_t n = exe->counts[layout->role];
     for (FraxRole role = FRAX_INPUT; role <= FRAX_OUTPUT; role++)
         if (find_name(exe, g, role, layout->name) < exe->counts[role])
-            return fail(err, FRAX_NAME, "options.layouts: model %s has no %s %s, but an %s of that name", g->name,
-                        words[layout->role], layout->name, words[role]);
+            return fail(err, FRAX_NAME, "options.layouts: model %s has no %s %s, but a%s %s of that name",
+                        g->name, words[layout->role], layout->name, role == FRAX_PARAM ? "" : "n",
+                        words[role]);
     const char **names = mem_calloc(MAX(n, 1), sizeof *names);
     if (!names) return fail_memory(err, "names");
     for (size_t i = 0; i < n; i++) names[i] = value_name(exe, g, layout->role, i);
@@ -44,10 +45,11 @@ static FraxStatus whole_elements(const FraxLayout *layout, const Type *type, int
     for (int axis = 0; axis < type->shape.rank; axis++) {
         bool counts = type->shape.dims[axis] > 1;
         if (counts && layout->strides[axis] % size)
-            return fail(err, FRAX_VALUE,
-                        "options.layouts: %s %s: %lld bytes along axis %d are not a multiple of the %lld of %s",
-                        words[layout->role], layout->name, (long long)layout->strides[axis], axis,
-                        (long long)size, frax_dtype_name(type->dtype));
+            return fail(
+                err, FRAX_VALUE,
+                "options.layouts: %s %s: %lld bytes along axis %d are not a multiple of the %lld of %s",
+                words[layout->role], layout->name, (long long)layout->strides[axis], axis, (long long)size,
+                frax_dtype_name(type->dtype));
         strides[axis] = counts ? layout->strides[axis] / size : 0;
     }
     return FRAX_OK;
@@ -66,10 +68,11 @@ static FraxStatus read_strides(const FraxLayout *layout, const Type *type, int64
                     "options.layouts: %s %s: its strides reach beyond the address space; they count bytes",
                     word, name);
     if (layout->role == FRAX_OUTPUT && strides_overlap(&type->shape, strides))
-        return fail(err, FRAX_VALUE,
-                    "options.layouts: output %s: its elements may lie over each other; each axis of an output "
-                    "has to step over all that axes of smaller strides span",
-                    name);
+        return fail(
+            err, FRAX_VALUE,
+            "options.layouts: output %s: its elements may lie over each other; each axis of an output "
+            "has to step over all that axes of smaller strides span",
+            name);
     return FRAX_OK;
 }
 

@@ -38,8 +38,8 @@ FraxStatus model_size_axis(const FraxModel *model, size_t size, size_t input, in
     if (!why) return FRAX_OK;
     FraxError local;
     err = err ? err : &local;
-    fail(err, FRAX_SHAPE, "streaming %s: input %s is %s, with %s %s; expected %s alone on one axis",
-         symbol, decl->name.text, model->types[FRAX_INPUT][input], symbol, why, symbol);
+    fail(err, FRAX_SHAPE, "streaming %s: input %s is %s, with %s %s; expected %s alone on one axis", symbol,
+         decl->name.text, model->types[FRAX_INPUT][input], symbol, why, symbol);
     err->line = decl->name.loc.line;
     err->column = decl->name.loc.column;
     return model_locate(model, err);

@@ -120,7 +120,8 @@ static Residue residue_of(const Operand *o, int64_t period) {
     return (Residue){((uintptr_t)o->view->data + (uintptr_t)before) % (uintptr_t)period, size};
 }
 
-/* Arrays woven into each other by steps of `period`: the columns of a matrix, the parts of complex numbers. */
+/* Arrays woven into each other by steps of `period`: the columns of a matrix, the parts of complex numbers.
+ */
 static bool apart_modulo(const Operand *a, const Operand *b, int64_t period) {
     Residue x = residue_of(a, period), y = residue_of(b, period);
     if (period < 0 || x.size > period || y.size > period) return false;
@@ -186,12 +187,14 @@ static FraxStatus find_room(const FraxExecutable *exe, const Operand *o, size_t 
                          "it was compiled for strides that lay its elements over each other, which this view "
                          "has not; give it those, or compile it for others");
     strides_bytes(o->type, o->strides, strides);
-    if (o->bytes && !find_reach(o->type, strides, &low, &high)) return fail_memory(err, "copying views");
+    if (!find_reach(o->type, strides, &low, &high)) return fail_memory(err, "copying views");
     *before = (size_t)-low;
-    *room = MAX(((size_t)high + *before + BUFFER_ALIGNMENT - 1) / BUFFER_ALIGNMENT, (size_t)1) *
-            BUFFER_ALIGNMENT;
+    *room = ((size_t)high + *before + BUFFER_ALIGNMENT - 1) / BUFFER_ALIGNMENT * BUFFER_ALIGNMENT;
     return FRAX_OK;
 }
+
+/* Where arrays without elements lie, whose data may be NULL. */
+static const double nothing[1];
 
 /* What each run is given: the view's own memory, or a place in *buffer. */
 static FraxStatus place(const FraxExecutable *exe, Operand *operands, size_t n, char **buffer,
@@ -199,9 +202,9 @@ static FraxStatus place(const FraxExecutable *exe, Operand *operands, size_t n, 
     size_t bytes = 0, before = 0, room = 0;
     for (size_t i = 0; i < n; i++) {
         Operand *o = &operands[i];
-        o->data = o->view->data;
-        o->copied = o->bytes == 0 || !lies_as_compiled(o) || !is_aligned(o->view) ||
-                    (o->role == FRAX_OUTPUT && shares_memory(exe, operands, n, o));
+        o->data = o->bytes ? o->view->data : (void *)(uintptr_t)nothing;
+        o->copied = o->bytes && (!lies_as_compiled(o) || !is_aligned(o->view) ||
+                                 (o->role == FRAX_OUTPUT && shares_memory(exe, operands, n, o)));
         if (!o->copied) continue;
         FraxStatus status = find_room(exe, o, &before, &room, err);
         if (status) return status;
@@ -220,7 +223,7 @@ static FraxStatus place(const FraxExecutable *exe, Operand *operands, size_t n, 
 /* Between the view and its copy. */
 static void copy_operand(const Operand *o, bool to_view) {
     int64_t strides[MAX_RANK];
-    if (!o->copied || !o->bytes) return;
+    if (!o->copied) return;
     strides_bytes(o->type, o->strides, strides);
     if (to_view)
         strides_copy(o->type, o->view->data, o->view->strides, o->data, strides);

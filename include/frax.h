@@ -14,9 +14,9 @@
  * what was wrong, what was got and what was expected. The library never prints, exits or aborts on user
  * input. In builds with assertions a handle that was destroyed is FRAX_USAGE too.
  *
- * Arrays are dense and row-major, unless options.layouts says how else they lie. `inputs`, `params` and `outputs` are arrays of pointers in the order of the
- * signature (frax_executable_type); the caller owns all buffers. An executable is immutable: any number of
- * threads may run one at the same time.
+ * Arrays are dense and row-major, unless options.layouts says how else they lie. `inputs`, `params` and
+ * `outputs` are arrays of pointers in the order of the signature (frax_executable_type); the caller owns all
+ * buffers. An executable is immutable: any number of threads may run one at the same time.
  */
 #ifndef FRAX_H
 #define FRAX_H
@@ -296,8 +296,8 @@ typedef struct FraxOptions {
     int (*progress)(void *context, const char *stage, int64_t done, int64_t total);
     /* Called with a line on what was done and why ("2 kernels, compiled in 31 ms"). May be NULL. */
     void (*log)(void *context, const char *message);
-    void *context; /* for both; all three must stay valid as long as a trainer lives */
-    int order;     /* FRAX_VJP: how many times; 0 is once */
+    void *context;             /* for both; all three must stay valid as long as a trainer lives */
+    int order;                 /* FRAX_VJP: how many times; 0 is once */
     const FraxLayout *layouts; /* arrays that are not dense; a trainer takes none */
     size_t nlayouts;
 } FraxOptions;

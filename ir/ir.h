@@ -174,7 +174,7 @@ typedef struct Node {
 typedef struct Output {
     const char *name;
     Value value;
-    Value donated; /* an input or param whose buffer this output may overwrite, or NO_VALUE */
+    Value donated;          /* an input or param whose buffer this output may overwrite, or NO_VALUE */
     const int64_t *strides; /* of the caller's array, one per axis, in elements; NULL: dense */
 } Output;
 
@@ -209,7 +209,7 @@ typedef struct Graph {
     size_t nlayouts, layouts_capacity;
     Value *buckets; /* hash-consing */
     size_t nbuckets;
-    Loc loc; /* stamped on the nodes that are built next */
+    Loc loc;             /* stamped on the nodes that are built next */
     bool self_contained; /* its program may call no library but libm */
     bool failed;
     FraxError error;
@@ -250,7 +250,8 @@ FraxStatus guard_test(const Graph *graph, const Node *guard, double v, int64_t i
 #define STREAM_OFFSET "state.offset"
 size_t graph_offset_input(const Graph *graph);
 
-/* ---- Strides: elements between neighbours along each axis, of arrays that need not be dense (strides.c) ----
+/* ---- Strides: elements between neighbours along each axis, of arrays that need not be dense (strides.c)
+ * ----
  */
 
 /* Of an input or param, or of the i-th output; given once. Strides that are dense are forgotten. */

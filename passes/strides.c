@@ -12,7 +12,6 @@
 #include "passes.h"
 #include "rewrite.h"
 
-
 /* ---- Inputs ---- */
 
 static const Shape *shape_of(const Graph *g, Value v) {

@@ -1,4 +1,5 @@
-/* fractional_weights.h — weights of causal schemes, computed with 40 digits. Made by fractional_weights.py. */
+/* fractional_weights.h — weights of causal schemes, computed with 40 digits. Made by fractional_weights.py.
+ */
 static const struct WeightRow {
     FracWeights *weights;
     const char *name;

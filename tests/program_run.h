@@ -1,5 +1,5 @@
-/* program_run.h — running the program frax as scripts see it: exit status, standard output, messages, files in a
- * folder of the test's own.
+/* program_run.h — running the program frax as scripts see it: exit status, standard output, messages, files
+ * in a folder of the test's own.
  *
  * Each run goes through the shell with its output in files of the folder. After a failure standard output
  * must be empty and standard error must say what is wrong.

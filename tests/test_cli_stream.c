@@ -224,7 +224,8 @@ static void test_faults(void **state) {
     FraxTensor t = {.dtype = FRAX_F64, .rank = 1, .dims = {SAMPLES}, .data = values};
     assert_int_equal(npy_write(in_folder("far.npy"), &t, NULL), FRAX_OK);
     free(values);
-    fails("run @/m.frax:checked --in x=@/far.npy --stream T:64 --out y=@/far_y.npy", 1, "is 2 at element 700");
+    fails("run @/m.frax:checked --in x=@/far.npy --stream T:64 --out y=@/far_y.npy", 1,
+          "is 2 at element 700");
     assert_int_equal(count_files(), files + 1);
 }
 

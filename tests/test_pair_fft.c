@@ -434,8 +434,8 @@ static void check_linear_and_impulse(const Length *l) {
     planes_destroy(&k);
 }
 
-/* A signal times a large power of two is filtered to as much times the result, bit for bit: nothing on the way
-   is larger than what it is made of by more than its sums. */
+/* A signal times a large power of two is filtered to as much times the result, bit for bit: nothing on the
+   way is larger than what it is made of by more than its sums. */
 static void check_large(const Length *l) {
     Real factor = l->plan.dtype == FRAX_F64 ? 0x1p970L : 0x1p100L, re, im, re2, im2;
     Planes x = random_signal(l, l->plan.n), y = signal_create(l), k = shift_filter(l, l->plan.n / 3);
@@ -453,9 +453,10 @@ static void check_large(const Length *l) {
             get(&x, i, &re, &im);
             get(&y, i, &re2, &im2);
             if (re2 != factor * re || im2 != factor * im)
-                fail_msg("%s %lld with %d lanes, %d pairs: element %lld of a large signal is %Lg, expected %Lg",
-                         frax_dtype_name(l->plan.dtype), (long long)l->plan.n, l->plan.lanes, l->plan.wide,
-                         (long long)i, re2, factor * re);
+                fail_msg(
+                    "%s %lld with %d lanes, %d pairs: element %lld of a large signal is %Lg, expected %Lg",
+                    frax_dtype_name(l->plan.dtype), (long long)l->plan.n, l->plan.lanes, l->plan.wide,
+                    (long long)i, re2, factor * re);
         }
     planes_destroy(&x);
     planes_destroy(&y);
