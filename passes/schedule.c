@@ -330,6 +330,11 @@ static bool may_stream(const Graph *graph, const Kernel *k) {
             const Item *input = &k->items[k->rows[r].inputs[n]];
             if (!input->inner && input->stage > 0) return false;
         }
+    for (size_t i = 0; i < k->nstores; i++) {
+        const Item *item = k->stores[i].item == NO_ITEM ? NULL : &k->items[k->stores[i].item];
+        if (item && !item->inner && item->stage > 0 && affine_uses(&k->stores[i].at, k->nouter, k->nloops))
+            return false;
+    }
     return k->nloops - k->nouter == 1;
 }
 
