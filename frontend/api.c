@@ -505,22 +505,41 @@ FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const 
     return status;
 }
 
-FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
-                              FraxError *err) {
-    Value v = signature_value(exe, FRAX_PARAM, i);
-    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_initial_param", "exe", err);
-    if (!data) return fail(err, FRAX_USAGE, "frax_initial_param: data is NULL");
-    if (v == NO_VALUE)
-        return fail(err, FRAX_USAGE, "frax_initial_param: there is no param %zu; the executable has %zu", i,
-                    exe->counts[FRAX_PARAM]);
-    const Node *node = graph_node(executable_graph(exe->exe), v);
-    if (i >= exe->counts[FRAX_PARAM] - exe->nstates) {
+static FraxStatus write_initial(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
+                                FraxError *err) {
+    const Node *node = graph_node(executable_graph(exe->exe), signature_value(exe, FRAX_PARAM, i));
+    if (i >= exe->counts[FRAX_PARAM] - exe->nstates)
         memset(data, 0, type_bytes(&node->type));
-        return FRAX_OK;
-    }
-    if (node->op != OP_param)
+    else if (node->op == OP_param)
+        param_init(node, seed, (uint32_t)i, data);
+    else
         return fail(err, FRAX_USAGE, "frax_initial_param: %s is a tangent, which has no initial value",
                     node->attrs->name);
-    param_init(node, seed, (uint32_t)i, data);
     return FRAX_OK;
+}
+
+/* Dense first, then element by element. */
+static FraxStatus write_strided_initial(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
+                                        FraxError *err) {
+    const Type *type = signature_type(exe, FRAX_PARAM, i);
+    int64_t to[MAX_RANK], from[MAX_RANK];
+    void *dense = mem_aligned(type_bytes(type));
+    if (!dense) return fail_memory(err, "an initial value");
+    FraxStatus status = write_initial(exe, i, seed, dense, err);
+    strides_bytes(type, compiled_strides(exe, FRAX_PARAM, i), to);
+    strides_bytes(type, NULL, from);
+    if (!status) strides_copy(type, data, to, dense, from);
+    mem_free(dense);
+    return status;
+}
+
+FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
+                              FraxError *err) {
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_initial_param", "exe", err);
+    if (!data) return fail(err, FRAX_USAGE, "frax_initial_param: data is NULL");
+    if (i >= exe->counts[FRAX_PARAM])
+        return fail(err, FRAX_USAGE, "frax_initial_param: there is no param %zu; the executable has %zu", i,
+                    exe->counts[FRAX_PARAM]);
+    return (compiled_strides(exe, FRAX_PARAM, i) ? write_strided_initial : write_initial)(exe, i, seed, data,
+                                                                                          err);
 }

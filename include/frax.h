@@ -385,8 +385,8 @@ FRAX_API FraxStatus frax_view_to_dlpack_versioned(FraxView *view, void (*release
                                                   void *context, struct DLManagedTensorVersioned **tensor,
                                                   FraxError *err);
 
-/* Writes the declared initial value of the i-th param; random ones depend on seed and i alone. Of a state:
-   zeros. */
+/* Writes the declared initial value of the i-th param, with the compiled strides; random ones depend on seed
+   and i alone. Of a state: zeros. */
 FRAX_API FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
                                        FraxError *err);
 

@@ -179,10 +179,10 @@ typedef struct Output {
 } Output;
 
 /* An input or param that is not dense: elements between neighbours, one per axis. */
-typedef struct Layout {
+typedef struct InputStrides {
     Value value;
     const int64_t *strides;
-} Layout;
+} InputStrides;
 
 /* What a front end or a pass has decided by itself, for the reader of `show`. */
 typedef struct Note {
@@ -205,7 +205,7 @@ typedef struct Graph {
     size_t nwords, words_capacity;
     Note *notes;
     size_t nnotes, notes_capacity;
-    Layout *layouts; /* of the inputs and params that are not dense */
+    InputStrides *layouts; /* of the inputs and params that are not dense */
     size_t nlayouts, layouts_capacity;
     Value *buckets; /* hash-consing */
     size_t nbuckets;

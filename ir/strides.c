@@ -39,7 +39,7 @@ void graph_set_strides(Graph *g, Value input, const int64_t *strides) {
     const int64_t *own = own_strides(g, &graph_type(g, input)->shape, strides);
     if (!own) return;
     if (mem_grow(&g->layouts, &g->layouts_capacity, g->nlayouts + 1, sizeof *g->layouts))
-        g->layouts[g->nlayouts++] = (Layout){input, own};
+        g->layouts[g->nlayouts++] = (InputStrides){input, own};
     else
         graph_fail(g, FRAX_MEMORY, "out of memory for strides");
 }

@@ -163,7 +163,7 @@ static const char *donation_fault(const Graph *g, Value value, Value donated) {
 /* Each input has at most one layout; places do not overflow; an output's elements lie apart. */
 static FraxStatus check_strides(const Graph *g, FraxError *err) {
     for (size_t i = 0; i < g->nlayouts; i++) {
-        const Layout *layout = &g->layouts[i];
+        const InputStrides *layout = &g->layouts[i];
         if (!in_range(g, layout->value) || !is_signature(graph_node(g, layout->value)->op) ||
             graph_strides(g, layout->value) != layout->strides)
             return fail(err, FRAX_INTERNAL, "graph %s: strides of %%%d, which is no input or has others",
