@@ -597,6 +597,33 @@ static void test_other_views(void **state) {
     frax_executable_destroy(exe);
 }
 
+/* Rows that are windows of one signal, each a sample on: read where they lie, and never from a copy. */
+static void test_windows(void **state) {
+    (void)state;
+    enum { ROWS = 9, WIDTH = 6 };
+    static const char text[] = "model m(x: f64[9,6]) {\n y = frac(x, 0.3, kind=grunwald)\n"
+                               " g = 2 * reshape(x, [54])\n return y, g\n}\n";
+    FraxLayout layout = {FRAX_INPUT, "x", 2, {8, 8}};
+    FraxError err;
+    double signal[ROWS + WIDTH - 1], x[ROWS * WIDTH], y[2][ROWS * WIDTH], g[2][ROWS * WIDTH];
+    for (int i = 0; i < ROWS + WIDTH - 1; i++) signal[i] = i * i % 7;
+    for (int i = 0; i < ROWS * WIDTH; i++) x[i] = signal[i / WIDTH + i % WIDTH];
+    FraxExecutable *plain = compile_text(text, NULL, 0, FRAX_OK, &err),
+                   *exe = compile_text(text, &layout, 1, FRAX_OK, &err);
+    assert_int_equal(frax_run(plain, (const void *[]){x}, NULL, (void *[]){y[0], g[0]}, NULL), FRAX_OK);
+    assert_int_equal(frax_run(exe, (const void *[]){signal}, NULL, (void *[]){y[1], g[1]}, NULL), FRAX_OK);
+    for (int i = 0; i < ROWS * WIDTH; i++) /* sums of 6 terms of order one */
+        assert_true(fabs(y[1][i] - y[0][i]) <= 1e-13 && g[1][i] == g[0][i]);
+    FraxView views[3] = {frax_executable_view(plain, FRAX_INPUT, 0),
+                         frax_executable_view(exe, FRAX_OUTPUT, 0),
+                         frax_executable_view(exe, FRAX_OUTPUT, 1)};
+    views[0].data = x, views[1].data = y[1], views[2].data = g[1];
+    assert_int_equal(frax_run_views(exe, views, 3, &err), FRAX_VALUE);
+    assert_non_null(strstr(err.message, "lay its elements over each other"));
+    frax_executable_destroy(plain);
+    frax_executable_destroy(exe);
+}
+
 /* A state is written over its own param, in a layout of both; with another one beside it. */
 static void test_states(void **state) {
     (void)state;
@@ -726,8 +753,8 @@ int main(void) {
         cmocka_unit_test(test_products),       cmocka_unit_test(test_fractional),
         cmocka_unit_test(test_forbidden_gaps), cmocka_unit_test(test_guards),
         cmocka_unit_test(test_woven),          cmocka_unit_test(test_other_views),
-        cmocka_unit_test(test_states),         cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_windows),        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_cache),          cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,12 +84,21 @@ class Slot:
     def _copy(self, value):
         if not self.strides:
             return np.array(value, order="C")
-        if 0 in self.strides:
+        if self._overlaps():
             raise _errors.ValueError("%s: got strides %s, but %s were compiled in, which no copy can have"
                                      % (self.name, value.strides, self.strides))
         copy = self.empty()
         copy[...] = value
         return copy
+
+    def _overlaps(self):
+        """May elements lie over each other? As in ir/strides.c."""
+        reach = 0
+        for step, n in sorted((abs(s), n) for n, s in zip(self.shape, self.strides) if n > 1):
+            if step <= reach or step == 0:
+                return True
+            reach += step * (n - 1)
+        return False
 
     def is_apart(self, at, other, other_at):
         """Do no elements of this place at this address and of another meet? As in frontend/views.c."""

@@ -74,6 +74,11 @@ class Strides(unittest.TestCase):
         exe = self.model.compile(x, like={"x": x, "w": (0,), "y": x})
         with self.assertRaisesRegex(frax.ValueError, r"w: got strides \(8,\), but \(0,\) were compiled in"):
             exe(x, self.w)
+        windows = np.lib.stride_tricks.sliding_window_view(np.arange(9.0), 4)
+        slide = self.model.compile(windows, like={"x": windows})
+        np.testing.assert_array_equal(slide(windows, self.w).y, self.model(windows.copy(), self.w).y)
+        with self.assertRaisesRegex(frax.ValueError, r"\(8, 8\) were compiled in"):
+            slide(self.x, self.w)
         w = np.broadcast_to(1.0, 4)
         with self.assertRaisesRegex(frax.UsageError, r"y: the array to write to must be .* with strides \(8, 48\)"):
             exe(x, w, out={"y": self.x.copy()})
