@@ -265,7 +265,8 @@ typedef enum FraxMode { FRAX_FORWARD, FRAX_REVERSE, FRAX_JVP, FRAX_HVP, FRAX_VJP
    each axis, as in a FraxView. They are part of the compiled code, which reads and writes the array in place.
    Strides may be negative and leave gaps, which are never touched. Those of inputs and params may be 0, where
    all elements along an axis are one; each axis of an output has to step over all that its axes of smaller
-   strides span. Strides of axes of size 1 do not count. */
+   strides span. Strides of axes of size 1 do not count. The targets for comparison, eager and reference, copy
+   such arrays. */
 typedef struct FraxLayout {
     FraxRole role;
     const char *name; /* in the executable's signature: grad.d is an output, tangent.d a param */
