@@ -86,26 +86,57 @@ static int64_t batch_place(const Kernel *k, const Affine *at, int64_t batch) {
     return place;
 }
 
+/* A product by the library, and how its matrices lie. result: turned where columns are written as rows. */
+typedef struct LibraryProduct {
+    LibraryMatrix left, right, result;
+    Affine at; /* of the result's matrices */
+    int64_t row_step;
+} LibraryProduct;
+
+static LibraryProduct library_product(const Graph *g, const Kernel *k) {
+    const Node *node = graph_node(g, k->product);
+    const int r = node->type.shape.rank;
+    const int64_t *given = stored_strides(g, k->product);
+    LibraryProduct p = {.at = k->stores[0].at};
+    int64_t strides[MAX_RANK];
+    shape_strides(&node->type.shape, strides);
+    if (given) memcpy(strides, given, sizeof *strides * (size_t)r);
+    library_matrix((int64_t[]){k->m, k->k}, k->left.stride, node->attrs->ta, &p.left);
+    library_matrix((int64_t[]){k->k, k->n}, k->right.stride, node->attrs->tb, &p.right);
+    library_matrix(&node->type.shape.dims[r - 2], &strides[r - 2], false, &p.result);
+    p.row_step = strides[r - 2];
+    return p;
+}
+
+/* Cᵀ = Bᵀ Aᵀ */
+static void turn_product(Gemm *g) {
+    Gemm other = *g;
+    other.ta = !g->tb, other.tb = !g->ta;
+    other.m = g->n, other.n = g->m;
+    other.a = g->b, other.b = g->a;
+    other.lda = g->ldb, other.ldb = g->lda;
+    *g = other;
+}
+
 /* Blocks of a product by the library, which computes each in one thread: the same bits for any number of
  * threads. */
 static void run_library_blocks(const Executable *exe, const KernelContext *c, const Kernel *k, int64_t begin,
                                int64_t end) {
-    const Node *node = graph_node(exe->graph, k->product);
-    int64_t size = (int64_t)frax_dtype_size(node->type.dtype),
+    const LibraryProduct p = library_product(exe->graph, k);
+    FraxDType dtype = graph_type(exe->graph, k->product)->dtype;
+    int64_t size = (int64_t)frax_dtype_size(dtype),
             pieces = (k->m + k->rows_per_block - 1) / k->rows_per_block;
-    bool ta = node->attrs->ta, tb = node->attrs->tb;
     const char *a = value_address(exe, c, k->left.node), *b = value_address(exe, c, k->right.node);
     char *result = (char *)value_address(exe, c, k->product);
-    Gemm g = {.dtype = node->type.dtype, .ta = ta, .tb = tb, .n = k->n, .k = k->k, .alpha = 1};
-    g.lda = ta ? k->m : k->k;
-    g.ldb = tb ? k->k : k->n;
-    g.ldc = k->n;
     for (int64_t block = begin; block < end; block++) {
         int64_t batch = block / pieces, row = block % pieces * k->rows_per_block;
-        g.m = MIN(k->rows_per_block, k->m - row);
-        g.a = a + (batch_place(k, &k->left.at, batch) + row * (ta ? 1 : g.lda)) * size;
+        Gemm g = {.dtype = dtype, .ta = p.left.turned, .tb = p.right.turned, .alpha = 1};
+        g.m = MIN(k->rows_per_block, k->m - row), g.n = k->n, g.k = k->k;
+        g.lda = p.left.leading, g.ldb = p.right.leading, g.ldc = p.result.leading;
+        g.a = a + (batch_place(k, &k->left.at, batch) + row * k->left.stride[0]) * size;
         g.b = b + batch_place(k, &k->right.at, batch) * size;
-        g.c = result + (batch * k->m + row) * k->n * size;
+        g.c = result + (batch_place(k, &p.at, batch) + row * p.row_step) * size;
+        if (p.result.turned) turn_product(&g);
         gemm(&g);
     }
 }
@@ -151,10 +182,13 @@ static void run_kernels(const Executable *exe, const KernelContext *c, char *scr
 static void copy_outputs(const Executable *exe, const KernelContext *c) {
     const Graph *g = exe->graph;
     for (size_t i = 0; i < g->noutputs; i++) {
-        const Node *node = graph_node(g, g->outputs[i].value);
+        Value v = g->outputs[i].value;
+        const Node *node = graph_node(g, v);
+        int64_t from[MAX_RANK], to[MAX_RANK];
         if (node->region == REGION_OUTPUT && node->offset == (int64_t)i) continue;
-        size_t bytes = type_bytes(&node->type);
-        if (bytes) memmove(c->outputs[i], value_address(exe, c, g->outputs[i].value), bytes);
+        strides_bytes(&node->type, stored_strides(g, v), from);
+        strides_bytes(&node->type, g->outputs[i].strides, to);
+        strides_copy(&node->type, c->outputs[i], to, value_address(exe, c, v), from);
     }
 }
 
@@ -166,6 +200,7 @@ typedef struct Check {
     Value value;
     const Node *guard;
     int64_t size;
+    const int64_t *strides; /* of the value's array; NULL: dense */
 } Check;
 
 static FraxStatus list_checks(Executable *exe, FraxError *err) {
@@ -181,11 +216,48 @@ static FraxStatus list_checks(Executable *exe, FraxError *err) {
                                                                            : AFTER,
                                  .value = v,
                                  .guard = graph_node(g, g->checks[i]),
+                                 .strides = stored_strides(g, v),
                                  .size = shape_size(&node->type.shape)};
         exe->checks_before |= exe->checks[i].moment == BEFORE;
         exe->checks_after |= exe->checks[i].moment == AFTER;
     }
     return FRAX_OK;
+}
+
+/* Bytes from the first element of an array with strides to its i-th in row-major order. */
+static int64_t element_place(const Type *type, const int64_t *strides, int64_t i) {
+    int64_t place = 0;
+    for (int axis = type->shape.rank - 1; axis >= 0; axis--) {
+        place += strides[axis] * (i % type->shape.dims[axis]);
+        i /= type->shape.dims[axis];
+    }
+    return place * (int64_t)frax_dtype_size(type->dtype);
+}
+
+/* The first element outside of the range, and its value; the array's elements are gathered a few at a time
+   where they do not lie densely. */
+static int64_t find_outside(const Graph *g, const Check *check, const char *data, double *value) {
+    enum { FEW = 64 };
+    const Type *type = graph_type(g, check->value);
+    const size_t size = frax_dtype_size(type->dtype);
+    int64_t at = 0;
+    if (!check->strides) {
+        at = guard_find(check->guard, type->dtype, data, check->size);
+        if (at < check->size) *value = element_get(data, type->dtype, at);
+        return at;
+    }
+    for (; at < check->size; at += FEW) {
+        double room[FEW];
+        char *few = (char *)room;
+        int64_t n = MIN(FEW, check->size - at);
+        for (int64_t i = 0; i < n; i++)
+            memcpy(few + (size_t)i * size, data + element_place(type, check->strides, at + i), size);
+        int64_t found = guard_find(check->guard, type->dtype, few, n);
+        if (found == n) continue;
+        *value = element_get(few, type->dtype, found);
+        return at + found;
+    }
+    return check->size;
 }
 
 /* Judges the values whose moment it is, in the order of the graph's guards. */
@@ -194,11 +266,9 @@ static FraxStatus run_checks(const Executable *exe, const KernelContext *c, Mome
     const Graph *g = exe->graph;
     for (const Check *check = exe->checks, *end = check + g->nchecks; check < end; check++) {
         if (check->moment != moment) continue;
-        FraxDType dtype = graph_type(g, check->value)->dtype;
-        const char *data = value_address(exe, c, check->value);
-        int64_t at = guard_find(check->guard, dtype, data, check->size);
-        if (at < check->size)
-            return guard_test(g, check->guard, element_get(data, dtype, at), at, passed, err);
+        double value = 0;
+        int64_t at = find_outside(g, check, value_address(exe, c, check->value), &value);
+        if (at < check->size) return guard_test(g, check->guard, value, at, passed, err);
     }
     return FRAX_OK;
 }
@@ -501,13 +571,61 @@ static FraxStatus run_reference(const Executable *exe, const void *const *inputs
     return status;
 }
 
+static FraxStatus run_dense(const Executable *exe, const void *const *inputs, void *const *outputs,
+                            FraxError *err) {
+    if (exe->target == FRAX_EAGER) return eager_run(exe->eager, inputs, outputs, err);
+    return run_reference(exe, inputs, outputs, err);
+}
+
+/* One array of a target that knows dense ones only: the caller's, or a copy. */
+static bool dense_array(const Type *type, const int64_t *strides, void **array) {
+    if (strides) *array = mem_aligned(type_bytes(type));
+    return *array != NULL;
+}
+
+static void copy_array(const Type *type, const int64_t *to_strides, void *to, const int64_t *from_strides,
+                       const void *from) {
+    int64_t to_bytes[MAX_RANK], from_bytes[MAX_RANK];
+    strides_bytes(type, to_strides, to_bytes);
+    strides_bytes(type, from_strides, from_bytes);
+    strides_copy(type, to, to_bytes, from, from_bytes);
+}
+
+/* The targets for comparison compute in dense arrays, to and from which all others are copied. */
+static FraxStatus run_copies(const Executable *exe, const void *const *inputs, void *const *outputs,
+                             FraxError *err) {
+    const Graph *g = exe->graph;
+    size_t n = g->ninputs + g->noutputs;
+    void **arrays = mem_calloc(MAX(n, 1), sizeof *arrays);
+    bool *copied = mem_calloc(MAX(n, 1), 1), ok = arrays && copied;
+    for (size_t i = 0; ok && i < n; i++) {
+        bool is_input = i < g->ninputs;
+        size_t o = i - g->ninputs;
+        Value v = is_input ? g->inputs[i] : g->outputs[o].value;
+        const int64_t *strides = is_input ? graph_strides(g, v) : g->outputs[o].strides;
+        arrays[i] = is_input ? (void *)(uintptr_t)inputs[i] : outputs[o];
+        ok = dense_array(graph_type(g, v), strides, &arrays[i]);
+        copied[i] = ok && strides;
+        if (copied[i] && is_input) copy_array(graph_type(g, v), NULL, arrays[i], strides, inputs[i]);
+    }
+    FraxStatus status = ok ? FRAX_OK : fail_memory(err, "copying strided arrays");
+    if (!status) status = run_dense(exe, (const void *const *)arrays, arrays + g->ninputs, err);
+    for (size_t o = 0; !status && o < g->noutputs; o++)
+        if (g->outputs[o].strides)
+            copy_array(graph_type(g, g->outputs[o].value), g->outputs[o].strides, outputs[o], NULL,
+                       arrays[g->ninputs + o]);
+    for (size_t i = 0; copied && i < n; i++)
+        if (copied[i]) mem_free(arrays[i]);
+    mem_free(arrays);
+    mem_free(copied);
+    return status;
+}
+
 FraxStatus executable_run(const Executable *exe, const void *const *inputs, void *const *outputs,
                           FraxError *err) {
-    switch (exe->target) {
-    case FRAX_CPU: return run_program(exe, inputs, outputs, err);
-    case FRAX_EAGER: return eager_run(exe->eager, inputs, outputs, err);
-    default: return run_reference(exe, inputs, outputs, err);
-    }
+    if (exe->target == FRAX_CPU) return run_program(exe, inputs, outputs, err);
+    return graph_is_strided(exe->graph) ? run_copies(exe, inputs, outputs, err)
+                                        : run_dense(exe, inputs, outputs, err);
 }
 
 const Graph *executable_graph(const Executable *exe) {
