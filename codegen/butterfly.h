@@ -1,5 +1,5 @@
-/* butterfly.h — small transforms of complex vectors, in registers: the parts that all generated transforms are
- * made of. An operand without a value (re.ref NULL) is an exact zero: one that pads the signal.
+/* butterfly.h — small transforms of complex vectors, in registers: the parts that all generated transforms
+ * are made of. An operand without a value (re.ref NULL) is an exact zero: one that pads the signal.
  */
 #ifndef FRAX_BUTTERFLY_H
 #define FRAX_BUTTERFLY_H
@@ -27,7 +27,7 @@ Complex scaled(const ButterflyUnit *t, Complex a, double factor);
 /* c + factor·a, one rounding where the machine can */
 Complex scaled_add(const ButterflyUnit *t, Complex a, double factor, Complex c);
 Complex rotated(const ButterflyUnit *t, Complex z, Complex w, bool conjugate); /* z·w, or z·conj w */
-Complex materialised(const ButterflyUnit *t, Complex z);                      /* with a value */
+Complex materialised(const ButterflyUnit *t, Complex z);                       /* with a value */
 void exchange_parts(Complex *z, int count);
 
 /* z_k = Σ_q w^{qk} z_q, w = e^{−2πi/radix}, or e^{+2πi/radix} if inverse; in place. radix 2, 4, 8, 16 or odd;

@@ -178,7 +178,8 @@ static Em em_index_lanes(Emitter *e, Em first, int64_t step, int lanes) {
 /* A uniform value is in all threads already; what is written in lanes may be a constant. */
 static Em em_splat(Emitter *e, Em v, int lanes) {
     if (v.lanes == lanes) return v;
-    if (cuda_registers(cuda_self(e), lanes) == 1 || !((CudaValue *)v.ref)->is_named) return (Em){v.ref, v.type, lanes};
+    if (cuda_registers(cuda_self(e), lanes) == 1 || !((CudaValue *)v.ref)->is_named)
+        return (Em){v.ref, v.type, lanes};
     return cuda_define(cuda_self(e), v.type, lanes, "$a", &v);
 }
 
@@ -337,7 +338,8 @@ static void em_function_begin(Emitter *e, const char *name, const EmType *types,
 static void em_function_end(Emitter *e) {
     CudaEmitter *c = cuda_self(e);
     cuda_sync(c);
-    text_printf(&c->functions, " {\n    const int lane = %s;\n", c->base.team > WARP ? "(int)threadIdx.x" : "LANE");
+    text_printf(&c->functions, " {\n    const int lane = %s;\n",
+                c->base.team > WARP ? "(int)threadIdx.x" : "LANE");
     text_append(&c->functions, c->variables.data, c->variables.len);
     text_append(&c->functions, c->body.data, c->body.len);
     text_printf(&c->functions, "    (void)lane;\n}\n");

@@ -152,6 +152,7 @@ static void interleaved_register(CudaEmitter *c, const Em *v, int count, int uni
 Em cuda_interleave(Emitter *e, const Em *v, int count, int unit) {
     CudaEmitter *c = cuda_self(e);
     Em result = cuda_declare(c, v[0].type, count * v[0].lanes);
-    for (int r = 0; r < cuda_registers(c, result.lanes); r++) interleaved_register(c, v, count, unit, result, r);
+    for (int r = 0; r < cuda_registers(c, result.lanes); r++)
+        interleaved_register(c, v, count, unit, result, r);
     return result;
 }

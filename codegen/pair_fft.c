@@ -338,7 +338,8 @@ static Complex filtered(Pair *t, Em at, Complex z) {
     if (io->bins)
         io->bins(io->context, at, &z.re, &z.im);
     else if (t->kind == PAIR_FILTER)
-        z = rotated(&t->unit, z, (Complex){load_shared(t, io->k_re, at), load_shared(t, io->k_im, at)}, false);
+        z = rotated(&t->unit, z, (Complex){load_shared(t, io->k_re, at), load_shared(t, io->k_im, at)},
+                    false);
     return z;
 }
 

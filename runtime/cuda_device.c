@@ -19,7 +19,8 @@ FraxStatus cuda_device_describe(int number, CudaDevice *d, FraxError *err) {
     *d = (CudaDevice){.cu = cuda_driver(err), .number = number};
     if (!d->cu) return FRAX_UNSUPPORTED;
     if (number < 0 || number >= d->cu->devices)
-        return fail(err, FRAX_USAGE, "CUDA: there is no device %d; this machine has %d, counted from 0",
+        return fail(err, FRAX_UNSUPPORTED,
+                    "CUDA: there is no device %d; this machine has %d, counted from 0 (see frax devices)",
                     number, d->cu->devices);
     int result = read_attributes(d);
     return result ? cuda_fail(d->cu, result, err, "CUDA: reading what device %d is", number) : FRAX_OK;

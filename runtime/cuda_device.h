@@ -14,7 +14,7 @@ typedef struct CudaDevice {
     char name[128];
 } CudaDevice;
 
-/* FRAX_UNSUPPORTED where there is no driver, FRAX_USAGE for a number out of range. */
+/* FRAX_UNSUPPORTED where there is no driver or no such device. */
 FraxStatus cuda_device_describe(int number, CudaDevice *device, FraxError *err);
 /* The same with its context, until it is closed. */
 FraxStatus cuda_device_open(int number, CudaDevice *device, FraxError *err);

@@ -199,6 +199,7 @@ API int cuDevicePrimaryCtxRelease_v2(int device) {
     pthread_mutex_lock(&lock);
     if (!contexts[device].retained) return answer(INVALID_CONTEXT);
     live -= !--contexts[device].retained;
+    if (!contexts[device].retained) last_fault = SUCCESS;
     return answer(SUCCESS);
 }
 
