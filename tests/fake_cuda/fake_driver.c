@@ -427,6 +427,7 @@ API int cuModuleLoadData(Module **module, const void *image) {
     int arch, version, n = 0;
     size_t size;
     if (!enter()) return answer(INVALID_CONTEXT);
+    snprintf(fault_text, sizeof fault_text, "device kernel image is invalid");
     if (sscanf(image, "FAKE %7s %d %d %zu\n", kind, &arch, &version, &size) != 4)
         return answer(INVALID_IMAGE);
     n = (int)(strchr(image, '\n') - (const char *)image) + 1;
