@@ -11,9 +11,6 @@
 #include "butterfly.h"
 #include "cuda_emitter.h"
 #include "pair_fft.h"
-#include <math.h>
-
-enum { MOST_POWERS = 4 /* w, w², w⁴, w⁸ are read; the others are their products */ };
 
 typedef struct Team {
     ButterflyUnit unit;
@@ -22,7 +19,6 @@ typedef struct Team {
     const PairIo *io;
     int64_t length; /* of the signal */
     Em exchange[2]; /* of real and imaginary parts; the same where memory is short */
-    Em powers[PAIR_MAX_PASSES][MOST_POWERS][2];
     Complex z[TEAM_MAX_RADIX];
 } Team;
 
@@ -43,61 +39,60 @@ static Em lane_place(const Team *t, const char *form) {
     return cuda_define(cuda_self(t->e), EM_INDEX, t->plan->lanes, form, NULL);
 }
 
-/* Where register s of each lane is exchanged before pass p. */
+static Em with_way(const Team *t, Em place, long long way) {
+    char form[40];
+    snprintf(form, sizeof form, "$a + %lld", way);
+    return way ? cuda_define(cuda_self(t->e), EM_INDEX, t->plan->lanes, form, &place) : place;
+}
+
+/* Where register s of each lane is exchanged before pass p. The place of the lane's first register and the
+   way from there to register s add up, with their padding too where that way is a multiple of its unit. */
 static Em exchange_place(const Team *t, int pass, int s) {
     const PairPlan *p = t->plan;
-    int groups = p->registers / p->radices[pass];
     long long length = block_length(p, pass), m = length / p->radices[pass];
-    long long first = (long long)p->lanes * (s % groups), slot = s / groups * m;
-    char butterfly[48], form[200];
-    snprintf(butterfly, sizeof butterfly, first ? "($l + %lld)" : "$l", first);
-    snprintf(form, sizeof form, "%s / %lld * %lld + %s %% %lld + %lld", butterfly, m, length, butterfly, m,
-             slot);
+    long long way = team_element(p, pass, s, 0);
+    char form[128];
+    snprintf(form, sizeof form, m < p->lanes ? "$l / %lld * %lld + $l %% %lld" : "$l", m, length, m);
     Em element = lane_place(t, form);
-    if (!p->pad_shift) return element;
-    snprintf(form, sizeof form, "$a + ($a >> %d)", p->pad_shift);
-    return cuda_define(cuda_self(t->e), EM_INDEX, p->lanes, form, &element);
+    bool apart = way % (1 << p->pad_shift) == 0;
+    if (!apart) element = with_way(t, element, way);
+    if (p->pad_shift) {
+        snprintf(form, sizeof form, "$a + ($a >> %d)", p->pad_shift);
+        element = cuda_define(cuda_self(t->e), EM_INDEX, p->lanes, form, &element);
+    }
+    return apart ? with_way(t, element, team_place(p, way)) : element;
 }
 
 /* ---- Factors ---- */
 
-static int power_count(int radix) {
-    return radix > 8 ? 4 : radix > 4 ? 3 : radix > 2 ? 2 : 1;
+/* e^{−2πi·turns·j}, exactly rounded or nearly so. */
+static Complex root_of_unity(const Team *t, Em j, double turns) {
+    CudaEmitter *c = cuda_self(t->e);
+    Complex w = {cuda_declare(c, t->unit.type, t->plan->lanes),
+                 cuda_declare(c, t->unit.type, t->plan->lanes)};
+    const char *re = cuda_register(c, w.re, 0), *im = cuda_register(c, w.im, 0);
+    bool is_f64 = t->unit.type == EM_F64;
+    cuda_line(c, "%s %s, %s;", cuda_type(t->unit.type), re, im);
+    cuda_line(c, "sincospi%s(%s * %s, &%s, &%s);", is_f64 ? "" : "f", cuda_register(c, j, 0),
+              cuda_register(c, t->e->ops->constant(t->e, t->unit.type, -2 * turns), 0), im, re);
+    return w;
 }
 
-/* w_L^{j·2^i} for j < m: every factor of the pass is a product of at most four of them. */
-static bool make_powers(Team *t, int pass) {
-    const PairPlan *p = t->plan;
-    int64_t length = block_length(p, pass), m = length / p->radices[pass];
-    double *values = mem_alloc((size_t)m * sizeof *values);
-    if (!values) return false;
-    for (int i = 0; i < power_count(p->radices[pass]); i++)
-        for (int part = 0; part < 2; part++) {
-            for (int64_t j = 0; j < m; j++) {
-                long double turn = (long double)((j << i) % length) / (long double)length;
-                long double angle = -2 * 3.14159265358979323846264338327950288L * turn;
-                values[j] = (double)(part ? sinl(angle) : cosl(angle));
-            }
-            t->powers[pass][i][part] = t->e->ops->table(t->e, p->dtype, values, m);
-        }
-    mem_free(values);
-    return true;
-}
-
-/* w^k for k = 1 … radix − 1, at element j of each lane. */
-static void read_factors(const Team *t, int pass, int first, Complex *w) {
+/* w^k for k = 1 … radix − 1, w = w_L^j, at element j of each lane; w and w⁴ as they are, the others as
+   products of at most three of them. */
+static void make_factors(const Team *t, int pass, int first, Complex *w) {
     const PairPlan *p = t->plan;
     int radix = p->radices[pass];
-    long long m = block_length(p, pass) / radix;
+    long long length = block_length(p, pass), m = length / radix;
     char form[64];
-    snprintf(form, sizeof form, "($l + %lld) %% %lld", (long long)p->lanes * first, m);
-    Em j = lane_place(t, form);
-    for (int i = 0; i < power_count(radix); i++)
-        w[1 << i] = (Complex){cuda_gather(t->e, t->powers[pass][i][0], p->dtype, j),
-                              cuda_gather(t->e, t->powers[pass][i][1], p->dtype, j)};
-    for (int k = 3; k < radix; k++) {
-        int high = k & 8 ? 8 : k & 4 ? 4 : 2;
-        if (k != high) w[k] = rotated(&t->unit, w[high], w[k - high], false);
+    snprintf(form, sizeof form, m < p->lanes ? "$l %% %lld" : "$l", m);
+    Em j = with_way(t, lane_place(t, form), (long long)p->lanes * first % m);
+    w[1] = root_of_unity(t, j, 1 / (double)length);
+    for (int k = 2; k < radix; k++) {
+        int high = k >= 8 ? 8 : k >= 4 ? 4 : 2;
+        w[k] = k == 4      ? root_of_unity(t, j, 4 / (double)length)
+               : k == high ? rotated(&t->unit, w[k / 2], w[k / 2], false)
+                           : rotated(&t->unit, w[high], w[k - high], false);
     }
 }
 
@@ -110,7 +105,7 @@ static void pass_in_registers(Team *t, int pass, bool inverse) {
     bool turns = block_length(p, pass) > radix;
     for (int i = 0; i < groups; i++) {
         Complex w[TEAM_MAX_RADIX], z[TEAM_MAX_RADIX];
-        if (turns) read_factors(t, pass, i, w);
+        if (turns) make_factors(t, pass, i, w);
         for (int q = 0; q < radix; q++) z[q] = t->z[i + q * groups];
         for (int q = 1; q < radix && turns && inverse; q++) z[q] = rotated(&t->unit, z[q], w[q], true);
         butterfly(&t->unit, radix, z, inverse);
@@ -126,21 +121,18 @@ static Em *part_of(Complex *z, int part) {
 /* From the places before one pass to those before another. */
 static void exchange(Team *t, int from, int to) {
     const PairPlan *p = t->plan;
-    Em places[2][TEAM_MAX_RADIX];
     bool together = team_exchange_apart(p) > 0;
-    for (int s = 0; s < p->registers; s++) {
-        t->z[s] = materialised(&t->unit, t->z[s]);
-        places[0][s] = exchange_place(t, from, s);
-        places[1][s] = exchange_place(t, to, s);
-    }
+    for (int s = 0; s < p->registers; s++) t->z[s] = materialised(&t->unit, t->z[s]);
     for (int first = 0; first < 2; first += together ? 2 : 1) {
         int end = together ? 2 : first + 1;
         for (int part = first; part < end; part++)
             for (int s = 0; s < p->registers; s++)
-                cuda_scatter(t->e, t->exchange[part], p->dtype, places[0][s], *part_of(&t->z[s], part));
+                cuda_scatter(t->e, t->exchange[part], p->dtype, exchange_place(t, from, s),
+                             *part_of(&t->z[s], part));
         for (int part = first; part < end; part++)
             for (int s = 0; s < p->registers; s++)
-                *part_of(&t->z[s], part) = cuda_gather(t->e, t->exchange[part], p->dtype, places[1][s]);
+                *part_of(&t->z[s], part) =
+                    cuda_gather(t->e, t->exchange[part], p->dtype, exchange_place(t, to, s));
     }
 }
 
@@ -218,8 +210,6 @@ bool emit_team_transform(Emitter *e, const PairPlan *plan, PairKind kind, const 
     Team t = {.unit = {e, em_type_of(plan->dtype), plan->lanes}, .e = e, .plan = plan, .io = io};
     t.length = io->length ? io->length : plan->n;
     cuda_exchange_memory(e, team_exchange_bytes(plan), team_exchange_apart(plan), t.exchange);
-    for (int pass = 0; pass < plan->npasses; pass++)
-        if (block_length(plan, pass) > plan->radices[pass] && !make_powers(&t, pass)) return false;
     if (kind == PAIR_INVERSE)
         load_spectrum(&t);
     else
