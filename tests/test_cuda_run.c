@@ -22,6 +22,8 @@ static const Example examples[] = {
     {EXAMPLES "nile.frax", FRAX_HVP, {{"T", 37}}, 1e-11},
     {EXAMPLES "classifier.frax", FRAX_REVERSE, {{"B", 4}, {"N", 32}}, 1e-4},
     {EXAMPLES "classifier.frax:deep", FRAX_REVERSE, {{"B", 3}, {"N", 64}}, 1e-4},
+    {EXAMPLES "classifier.frax:deep", FRAX_REVERSE, {{"B", 2}, {"N", 512}}, 1e-4},
+    {EXAMPLES "filter.frax:split", FRAX_FORWARD, {{"T", 1000}}, 1e-11},
     {EXAMPLES "filter.frax:split", FRAX_FORWARD, {{"T", 60}}, 1e-11},
     {EXAMPLES "filter.frax:sharpen", FRAX_FORWARD, {{"H", 8}, {"W", 16}}, 1e-4},
     {EXAMPLES "filter.frax:identify", FRAX_REVERSE, {{"T", 50}}, 1e-10},
