@@ -158,7 +158,7 @@ static Em em_index_op(Emitter *e, IndexOp op, Em a, Em b) {
     if (known_b && keeps && op != INDEX_REM && op != INDEX_MIN) return a;
     if (known_b && y == 1 && op == INDEX_REM) return em_index(e, 0);
     if (known_a && x == 0 && op == INDEX_ADD) return b;
-    return cuda_define(cuda_self(e), EM_INDEX, 1, forms[op], (Em[]){a, b});
+    return cuda_define(cuda_self(e), EM_INDEX, MAX(a.lanes, b.lanes), forms[op], (Em[]){a, b});
 }
 
 static Em em_index_less(Emitter *e, Em a, Em b) {
@@ -372,6 +372,7 @@ static const EmitterOps cuda_ops = {
     .load_pointer = cuda_load_pointer,
     .load = cuda_load,
     .store = cuda_store,
+    .gather = cuda_gather,
     .prefetch = cuda_prefetch,
     .load_complex = cuda_load_complex,
     .store_complex = cuda_store_complex,

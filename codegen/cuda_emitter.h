@@ -79,7 +79,6 @@ void cuda_barrier(CudaEmitter *c); /* of the team */
 void cuda_sync(CudaEmitter *c);    /* the same, if anything waits for it */
 
 /* cuda_memory.c */
-/* Element `places` of lane and register, wherever that is. */
 Em cuda_gather(Emitter *e, Em base, FraxDType dtype, Em places);
 void cuda_scatter(Emitter *e, Em base, FraxDType dtype, Em places, Em value);
 Em cuda_table(Emitter *e, FraxDType dtype, const double *values, int64_t count);

@@ -41,8 +41,8 @@ typedef struct EmitterOps {
 
     Em (*constant)(Emitter *e, EmType type, double value);
     Em (*index)(Emitter *e, int64_t value);
-    Em (*index_op)(Emitter *e, IndexOp op, Em a, Em b);
-    Em (*index_less)(Emitter *e, Em a, Em b); /* unsigned a < b; either may be a vector */
+    Em (*index_op)(Emitter *e, IndexOp op, Em a, Em b); /* either may be a vector */
+    Em (*index_less)(Emitter *e, Em a, Em b);           /* unsigned a < b; either may be a vector */
     Em (*index_lanes)(Emitter *e, Em first, int64_t step, int lanes); /* first + step · lane */
     Em (*convert)(Emitter *e, Em value, EmType type);                 /* of index, float, integer, bool */
     Em (*pointwise)(Emitter *e, const Node *node,
@@ -71,6 +71,8 @@ typedef struct EmitterOps {
     /* Element `at` of the array at base; lanes > 1: elements at, at + stride, … mask.ref NULL: all. */
     Em (*load)(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int lanes, Em mask);
     void (*store)(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, Em value, Em mask);
+    /* The elements at these places, one for each lane of `places`. */
+    Em (*gather)(Emitter *e, Em base, FraxDType dtype, Em places);
     /* Asks for the cache line of element `at`, which need not exist, for reading or for writing. */
     void (*prefetch)(Emitter *e, Em base, FraxDType dtype, Em at, bool write);
     /* Interleaved complex elements at, at + 1, … */

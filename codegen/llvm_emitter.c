@@ -94,6 +94,7 @@ static void level(Emitter *e, Em *a, Em *b) {
 static Em em_index_op(Emitter *e, IndexOp op, Em a, Em b) {
     LLVMBuilderRef b_ = self(e)->builder;
     LLVMValueRef r = NULL;
+    level(e, &a, &b);
     switch (op) {
     case INDEX_ADD: r = LLVMBuildAdd(b_, a.ref, b.ref, ""); break;
     case INDEX_SUB: r = LLVMBuildSub(b_, a.ref, b.ref, ""); break;
@@ -105,7 +106,7 @@ static Em em_index_op(Emitter *e, IndexOp op, Em a, Em b) {
         r = LLVMBuildSelect(b_, less, a.ref, b.ref, "");
     }
     }
-    return llvm_value(r, EM_INDEX, 1);
+    return llvm_value(r, EM_INDEX, a.lanes);
 }
 
 static Em em_index_less(Emitter *e, Em a, Em b) {
@@ -552,6 +553,16 @@ static Em em_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, i
     return from_memory(l, raw, dtype, lanes);
 }
 
+static Em em_gather(Emitter *e, Em base, FraxDType dtype, Em places) {
+    LlvmEmitter *l = self(e);
+    if (places.lanes == 1) return em_load(e, base, dtype, places, 1, 1, (Em){0});
+    LLVMTypeRef type = with_lanes(memory_scalar(l, dtype), places.lanes);
+    LLVMValueRef where = element_address(l, base, dtype, places);
+    LLVMValueRef args[3] = {where, all_true(l, places.lanes), LLVMConstNull(type)};
+    LLVMTypeRef types[2] = {type, LLVMTypeOf(where)};
+    return from_memory(l, masked(l, "llvm.masked.gather", types, args, 3, 0, dtype), dtype, places.lanes);
+}
+
 /* The same mask, whose value LLVM cannot know. LLVM 22 makes a store of lanes cut to 16 bits, under a
  * constant mask of one lane, a store of 32 bits, which damages what lies behind. */
 static LLVMValueRef hidden_mask(LlvmEmitter *l, LLVMValueRef mask, int lanes) {
@@ -802,6 +813,7 @@ static const EmitterOps llvm_ops = {
     .load_pointer = em_load_pointer,
     .load = em_load,
     .store = em_store,
+    .gather = em_gather,
     .prefetch = em_prefetch,
     .load_complex = em_load_complex,
     .store_complex = em_store_complex,

@@ -45,9 +45,18 @@ static void store_shared(Rows *r, Em base, Em at, Em value) {
         store_linear(r, base, at, value);
 }
 
-static Em load_index(Rows *r, Em table, Em at) {
+/* Entries at, at + 1, … of a table of places, those that the mask lets through. */
+static Em load_indices(Rows *r, Em table, Em at, int lanes, Em mask) {
     const EmitterOps *o = r->e->ops;
-    return o->convert(r->e, o->load(r->e, table, FRAX_I32, at, 1, 1, (Em){0}), EM_INDEX);
+    return o->convert(r->e, o->load(r->e, table, FRAX_I32, at, 1, lanes, mask), EM_INDEX);
+}
+
+static Em load_index(Rows *r, Em table, Em at) {
+    return load_indices(r, table, at, 1, (Em){0});
+}
+
+static Em gather(Rows *r, Em base, Em places) {
+    return r->e->ops->gather(r->e, base, r->pairs->plan.dtype, places);
 }
 
 static double total_points(const Rows *r) {
@@ -124,7 +133,7 @@ static Em table_element(Rows *r, const Table *table, Em line, Em bin) {
     if (is_image(r))
         at = index_op(r, INDEX_ADD, at, index_op(r, INDEX_MUL, line, index_of(r, table->stride[0])));
     at = index_op(r, INDEX_ADD, rows_affine(r, &table->at), at);
-    return load_linear(r, rows_base(r, table->node), at, 1);
+    return gather(r, rows_base(r, table->node), at);
 }
 
 /* Infinite parts of K that do not count must not become NaN. */
@@ -136,9 +145,11 @@ static Em scaled_part(Rows *r, Em part, Em factor) {
 /* One line of the filter's planes, which starts at element `start`. */
 static void fill_line(Rows *r, const Filter *filter, const Order *order, Em line, Em opposite, Em start) {
     const EmitterOps *o = r->e->ops;
-    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->pairs->plan.positions), 1);
-    Em bin = load_index(r, order->half_bin, loop.index);
-    Em factor[2] = {load_linear(r, order->re, loop.index, 1), load_linear(r, order->im, loop.index, 1)};
+    int lanes = shared_lanes(r);
+    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->pairs->plan.positions), lanes);
+    Em bin = load_indices(r, order->half_bin, loop.index, lanes, (Em){0});
+    Em factor[2] = {load_linear(r, order->re, loop.index, lanes),
+                    load_linear(r, order->im, loop.index, lanes)};
     if (is_image(r)) /* the conjugate of K at the opposite bin */
         line = o->select(r->e, pairs_arith(r, OP_lt, factor[1], pairs_constant(r, 0)), opposite, line);
     for (int part = 0; part < 2; part++) {
@@ -305,28 +316,36 @@ void pairs_add_kept_crosses(Rows *r) {
     r->e->ops->loop_end(r->e, &lines);
 }
 
-/* What the sums say of one bin: both rows' part of it lies at its position and, conjugate, at its opposite's.
+/* What the sums say of bins: both rows' part of one lies at its position and, conjugate, at its opposite's.
  */
-static void finish_bin(Rows *r, int row, Part part, const Em at[2], Em weight, Em to) {
+static void finish_bins(Rows *r, int row, Part part, const Em at[2], Em weight, Em to, Em mask) {
     const Store *store = rows_spectrum_store(r, row, part);
     Em sums = rows_partial_spectrum(r, r->block, row, part);
-    Em a = load_linear(r, sums, at[0], 1), b = load_linear(r, sums, at[1], 1);
+    Em a = gather(r, sums, at[0]), b = gather(r, sums, at[1]);
     Em value = pairs_arith(r, OP_mul, pairs_arith(r, part == PART_RE ? OP_add : OP_sub, a, b), weight);
-    store_linear(r, rows_base(r, store->node), index_op(r, INDEX_ADD, rows_affine(r, &store->at), to), value);
+    r->e->ops->store(r->e, rows_base(r, store->node), r->pairs->plan.dtype,
+                     index_op(r, INDEX_ADD, rows_affine(r, &store->at), to), store->stride[is_image(r)],
+                     value, mask);
 }
 
 /* Bins of the last axis; of an image those of one line, whose elements start at starts[0], and at starts[1]
-   for the opposite one. */
+   for the opposite one. Lanes behind the last bin look at position 0. */
 static void finish_line(Rows *r, int row, Part part, const Order *order, const Em *starts, Em to) {
     const EmitterOps *o = r->e->ops;
     const Store *store = rows_spectrum_store(r, row, part);
-    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->pairs->plan.n / 2 + 1), 1);
-    Em at[2] = {load_index(r, order->position, loop.index),
-                load_index(r, order->opposite_position, loop.index)};
+    int lanes = shared_lanes(r);
+    int64_t count = r->pairs->plan.n / 2 + 1;
+    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, count), lanes);
+    Em mask = count % lanes
+                  ? o->index_less(r->e, o->index_lanes(r->e, loop.index, 1, lanes), index_of(r, count))
+                  : (Em){0};
+    Em at[2] = {load_indices(r, order->position, loop.index, lanes, mask),
+                load_indices(r, order->opposite_position, loop.index, lanes, mask)};
     Em place = index_op(r, INDEX_MUL, loop.index, index_of(r, store->stride[is_image(r)]));
     for (int i = 0; i < 2 && starts; i++) at[i] = index_op(r, INDEX_ADD, at[i], starts[i]);
     if (starts) place = index_op(r, INDEX_ADD, place, to);
-    finish_bin(r, row, part, at, load_linear(r, order->weight, loop.index, 1), place);
+    Em weight = o->load(r->e, order->weight, r->pairs->plan.dtype, loop.index, 1, lanes, mask);
+    finish_bins(r, row, part, at, weight, place, mask);
     o->loop_end(r->e, &loop);
 }
 

@@ -105,7 +105,7 @@ class Model:
             jvp (takes tangents, gives tangent.OUT); hvp (takes tangents, gives grad.NAME and hvp.NAME);
             vjp (takes cotangents, gives grad.NAME in place of the outputs; `order` as in frax.h).
         wrt: names of the params or inputs to differentiate by; all params unless given.
-        threads: 0 for as many as there are processors. target: cpu, eager or reference. cache: of kernels on disk.
+        threads: 0 for as many as there are processors. target: cpu, eager, reference or cuda. cache: of kernels on disk.
         stream, chunk: take the data along a size in chunks; see Executable.stream.
         seed: of random initial values.
         like: a dict of arrays by name (or their strides in bytes, as tuples) whose strides are compiled in, for inputs,
