@@ -467,6 +467,8 @@ FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *option
     FraxStatus status = check_fit(fit, err);
     if (!status && options && options->stream)
         status = fail(err, FRAX_USAGE, "options.stream: a fit sees its data whole, or in mini-batches");
+    if (!status && options && options->nlayouts)
+        status = fail(err, FRAX_USAGE, "options.layouts: a trainer takes dense arrays");
     if (status) return status;
     FraxTrainer *t = mem_calloc(1, sizeof *t);
     if (!t) return fail_memory(err, "the trainer");
