@@ -280,7 +280,7 @@ static FraxStatus settle_values(FraxTrainer *t, FraxError *err) {
     bool *kept = mem_calloc(g->ninputs + 1, sizeof *kept);
     for (size_t i = 0; kept && i < g->ninputs; i++)
         kept[i] = i < t->exe.counts[FRAX_INPUT]
-                      ? !t->batches
+                      ? !batches_has(t->batches, i)
                       : strncmp(graph_node(g, g->inputs[i])->attrs->name, "step.", strlen("step.")) != 0;
     for (size_t i = 0; kept && i < t->nmoving && t->fit.optimizer == FRAX_LBFGS; i++)
         kept[t->moving[i]] = false;

@@ -28,6 +28,7 @@ struct Executable {
     int threads;
     ExecutableStats stats;
     Eager *eager;
+    Graph *dense; /* of the CUDA target, after all passes */
     CudaExecutable *cuda;
     /* Compiled programs: */
     Program program;
@@ -410,6 +411,16 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     return FRAX_OK;
 }
 
+/* The graph's copy that becomes kernels: on the device all arrays are dense. */
+static FraxStatus dense_graph(const Graph *graph, Graph **dense, FraxError *err) {
+    *dense = graph_rewrite(graph, NULL, NULL, err);
+    if (!*dense) return err ? err->status : FRAX_MEMORY;
+    (*dense)->nlayouts = 0;
+    for (size_t o = 0; o < (*dense)->noutputs; o++) (*dense)->outputs[o].strides = NULL;
+    (*dense)->self_contained = (*dense)->gpu = true;
+    return FRAX_OK;
+}
+
 /* A machine without that device is refused before any work. */
 static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options, FraxError *err) {
     if (graph_is_strided(exe->graph))
@@ -417,10 +428,10 @@ static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options,
                     "target cuda: layouts are compiled in for the CPU only; a GPU takes "
                     "dense arrays");
     CudaDevice device;
-    exe->graph->self_contained = exe->graph->gpu = true;
     FraxStatus status = cuda_device_describe(options->device, &device, err);
-    if (!status) status = run_passes_watched(&exe->graph, NULL, &options->watch, err);
-    if (!status) status = cuda_executable_create(exe->graph, options, &exe->cuda, &exe->stats, err);
+    if (!status) status = dense_graph(exe->graph, &exe->dense, err);
+    if (!status) status = run_passes_watched(&exe->dense, NULL, &options->watch, err);
+    if (!status) status = cuda_executable_create(exe->dense, options, &exe->cuda, &exe->stats, err);
     return status;
 }
 
@@ -428,7 +439,7 @@ static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options,
 
 /* How the convolutions are computed and why, a line each; what was made. */
 static void log_outcome(const Executable *exe, const Watch *watch) {
-    const Graph *g = exe->graph;
+    const Graph *g = exe->dense ? exe->dense : exe->graph;
     if (!watch->log) return;
     for (size_t i = 0; i < g->nnotes; i++)
         watch_log(watch, "%s:%d:%d: %s", g->file, g->notes[i].loc.line, g->notes[i].loc.column,
@@ -493,6 +504,7 @@ void executable_destroy(Executable *exe) {
     if (!exe) return;
     eager_destroy(exe->eager);
     cuda_executable_destroy(exe->cuda);
+    graph_destroy(exe->dense);
     for (int i = 0; i < POOL; i++) mem_free(atomic_load(&exe->pool[i]));
     jit_destroy(exe->code);
     mem_free(exe->main);
@@ -526,8 +538,11 @@ static FraxStatus run_reference(const Executable *exe, const void *const *inputs
 
 static FraxStatus run_dense(const Executable *exe, const void *const *inputs, void *const *outputs,
                             FraxError *err) {
-    if (exe->target == FRAX_EAGER) return eager_run(exe->eager, inputs, outputs, err);
-    return run_reference(exe, inputs, outputs, err);
+    switch (exe->target) {
+    case FRAX_EAGER: return eager_run(exe->eager, inputs, outputs, err);
+    case FRAX_CUDA: return cuda_executable_run(exe->cuda, inputs, outputs, err);
+    default: return run_reference(exe, inputs, outputs, err);
+    }
 }
 
 /* One array of a target that knows dense ones only: the caller's, or a copy. */
@@ -544,7 +559,7 @@ static void copy_array(const Type *type, const int64_t *to_strides, void *to, co
     strides_copy(type, to, to_bytes, from, from_bytes);
 }
 
-/* The targets for comparison compute in dense arrays, to and from which all others are copied. */
+/* All targets but the CPU compute in dense arrays, to and from which all others are copied. */
 static FraxStatus run_copies(const Executable *exe, const void *const *inputs, void *const *outputs,
                              FraxError *err) {
     const Graph *g = exe->graph;

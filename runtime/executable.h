@@ -34,7 +34,7 @@ void executable_destroy(Executable *exe);
 FraxStatus executable_run(const Executable *exe, const void *const *inputs, void *const *outputs,
                           FraxError *err);
 
-/* The graph after all passes (CPU target) or as given (eager, reference): signature and types. Owned by exe.
+/* The graph after all passes (CPU target) or as given (all others): signature and types. Owned by exe.
  */
 const Graph *executable_graph(const Executable *exe);
 

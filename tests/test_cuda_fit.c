@@ -218,11 +218,54 @@ static void test_the_nile(void **state) {
     tensor_free(&x);
 }
 
+static void test_failing_allocations(void **state) {
+    (void)state;
+    FraxFitOptions fit = frax_default_fit_options(FRAX_ADAM);
+    FraxOptions options = frax_default_options();
+    FraxModel *model;
+    FraxStatus status = FRAX_MEMORY;
+    options.target = FRAX_CUDA;
+    options.no_cache = 1;
+    options.sizes = (const FraxSize[]){{"B", ROWS}, {"C", COLUMNS}};
+    options.nsizes = 2;
+    assert_int_equal(frax_model_parse(guarded, "test.frax", NULL, &model, NULL), FRAX_OK);
+    for (long n = 1; status; n += 1 + n / 8) {
+        FraxTrainer *t = NULL;
+        FraxError err = {0};
+        mem_fail_after(n);
+        status = frax_trainer_create(model, &options, &fit, &t, &err);
+        mem_fail_after(0);
+        frax_trainer_destroy(t);
+        if (status) assert_int_equal(status, FRAX_MEMORY);
+    }
+    frax_model_destroy(model);
+    assert_int_equal(live_objects(), 0);
+}
+
+/* The device has no room for the second of its copies of the parameters; the step is not taken. */
+static void test_a_full_device(void **state) {
+    (void)state;
+    Data d = make_data();
+    FraxFitOptions fit = frax_default_fit_options(FRAX_SGD);
+    FraxError err;
+    double loss, w;
+    FraxTrainer *t = create(guarded, FRAX_CUDA, &fit);
+    setenv("FAKE_CUDA_ALLOCATIONS", "1", 1);
+    assert_int_equal(frax_trainer_step(t, (const void *[]){d.x, d.y}, &loss, &err), FRAX_MEMORY);
+    assert_non_null(
+        strstr(err.message, "out of memory on device 0, Fake GPU 0: a copy of the parameters needs 8 bytes"));
+    unsetenv("FAKE_CUDA_ALLOCATIONS");
+    assert_int_equal(frax_trainer_get_param(t, 0, &w, &err), FRAX_OK);
+    assert_true(w == 0.5);
+    frax_trainer_destroy(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_optimizers),        cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_what_a_step_moves), cmocka_unit_test(test_params_from_outside),
-        cmocka_unit_test(test_guards_end_fits),   cmocka_unit_test(test_the_nile),
+        cmocka_unit_test(test_optimizers),          cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_what_a_step_moves),   cmocka_unit_test(test_params_from_outside),
+        cmocka_unit_test(test_guards_end_fits),     cmocka_unit_test(test_the_nile),
+        cmocka_unit_test(test_failing_allocations), cmocka_unit_test(test_a_full_device),
     };
     use_fakes();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -213,6 +213,31 @@ static void test_kept_values(void **state) {
     assert_int_equal(live_objects(), 0);
 }
 
+/* Arrays of the host in the order of columns: the device's are dense all the same. */
+static void test_arrays_with_strides(void **state) {
+    (void)state;
+    const char *text = "model m(x: f64[3, 4]) {\n    y = 2 * x + guard(x, lo=0, hi=99)\n    return y\n}\n";
+    FraxLayout layouts[] = {{FRAX_INPUT, "x", 2, {8, 24}}, {FRAX_OUTPUT, "y", 2, {8, 24}}};
+    FraxOptions options = frax_default_options();
+    FraxExecutable *exe;
+    FraxModel *model;
+    FraxError err;
+    double x[12], y[12];
+    options.target = FRAX_CUDA;
+    options.layouts = layouts;
+    options.nlayouts = 2;
+    for (int i = 0; i < 12; i++) x[i] = i;
+    if (frax_model_parse(text, "test.frax", NULL, &model, &err)) fail_msg("%s", err.message);
+    if (frax_compile(model, &options, &exe, &err)) fail_msg("%s", err.message);
+    if (frax_run(exe, (const void *[]){x}, NULL, (void *[]){y}, &err)) fail_msg("%s", err.message);
+    for (int i = 0; i < 12; i++) assert_true(y[i] == 3 * x[i]);
+    x[7] = -1; /* row 1, column 2 */
+    assert_int_equal(frax_run(exe, (const void *[]){x}, NULL, (void *[]){y}, &err), FRAX_VALUE);
+    assert_non_null(strstr(err.message, "is -1 at element 6"));
+    frax_executable_destroy(exe);
+    frax_model_destroy(model);
+}
+
 /* ---- Guards ---- */
 
 static void expect_same_fault(const char *text, const double *const *inputs, const char *says) {
@@ -265,9 +290,13 @@ static void test_failing_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_examples),        cmocka_unit_test(test_outputs_of_all_kinds),
-        cmocka_unit_test(test_donated_outputs), cmocka_unit_test(test_kept_values),
-        cmocka_unit_test(test_guards),          cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_examples),
+        cmocka_unit_test(test_outputs_of_all_kinds),
+        cmocka_unit_test(test_donated_outputs),
+        cmocka_unit_test(test_kept_values),
+        cmocka_unit_test(test_arrays_with_strides),
+        cmocka_unit_test(test_guards),
+        cmocka_unit_test(test_failing_allocations),
     };
     use_fakes();
     return cmocka_run_group_tests(tests, NULL, NULL);
