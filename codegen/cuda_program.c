@@ -126,37 +126,25 @@ static void print_launch(CudaProgram *p, const CudaLaunch *l, const char *suffix
     else
         text_printf(out, "    char *const own = shared + %zu + %s * %zu;\n", pk->exchange * teams, member,
                     scratch);
-    if (*suffix)
-        text_printf(out, "    frax_k%d%s((char *)&context, own, 0, 0);\n}\n", l->kernel, suffix);
-    else
-        text_printf(
-            out,
-            "    const long long blocks = %lld, teams = %lld;\n"
-            "    frax_k%d((char *)&context, own, (idx)(blocks * team / teams), (idx)(blocks * (team + 1) "
-            "/ teams));\n}\n",
-            (long long)blocks, (long long)teams * l->grid, l->kernel);
+    text_printf(out,
+                "    const long long blocks = %lld, teams = %lld;\n"
+                "    frax_k%d%s((char *)&context, own, (idx)(blocks * team / teams), (idx)(blocks * (team + 1) "
+                "/ teams));\n}\n",
+                (long long)blocks, (long long)teams * l->grid, l->kernel, suffix);
 }
 
-static bool launch_main(CudaProgram *p, int kernel) {
+/* Of function frax_kN`suffix` over `blocks` blocks; 0: nothing to do. */
+static bool launch(CudaProgram *p, int kernel, const char *suffix, CudaMoment moment, int64_t blocks) {
     const ProgramKernel *pk = &p->program.kernels[kernel];
-    int64_t blocks = pk->kernel.blocks, teams = team_of(pk) > WARP ? 1 : MIN(blocks, WARPS);
-    CudaLaunch *l = add_launch(p, kernel, "", pk->kernel.is_static ? CUDA_STATIC : CUDA_RUN);
+    int64_t teams = team_of(pk) > WARP ? 1 : MIN(blocks, WARPS);
     size_t scratch;
+    if (!blocks) return true;
+    CudaLaunch *l = add_launch(p, kernel, suffix, moment);
     if (!l) return false;
     l->threads = (unsigned)teams * team_of(pk);
     l->grid = (unsigned)MIN((blocks + teams - 1) / teams, MOST_BLOCKS);
     place_memory(p, l, &scratch);
-    print_launch(p, l, "", blocks, scratch);
-    return true;
-}
-
-static bool launch_once(CudaProgram *p, int kernel, const char *suffix, CudaMoment moment) {
-    CudaLaunch *l = add_launch(p, kernel, suffix, moment);
-    size_t scratch;
-    if (!l) return false;
-    l->threads = team_of(&p->program.kernels[kernel]);
-    place_memory(p, l, &scratch);
-    print_launch(p, l, suffix, 1, scratch);
+    print_launch(p, l, suffix, blocks, scratch);
     return true;
 }
 
@@ -167,11 +155,13 @@ static bool list_launches(CudaProgram *p) {
         const ProgramKernel *pk = &p->program.kernels[i];
         CudaMoment moment = pk->kernel.is_static ? CUDA_STATIC : CUDA_RUN;
         if (!pk->kernel.blocks) continue;
-        ok = launch_main(p, i) && (!pk->has_finish || launch_once(p, i, "_finish", moment));
+        ok = launch(p, i, "", moment, pk->kernel.blocks) && launch(p, i, "_sum0", moment, pk->sums[0]) &&
+             launch(p, i, "_sum1", moment, pk->sums[1]) &&
+             launch(p, i, "_finish", moment, kernel_finish_blocks(&pk->kernel));
     }
     for (int i = 0; i < p->program.nkernels && ok; i++)
         if (p->program.kernels[i].kernel.blocks && p->program.kernels[i].prepared)
-            ok = launch_once(p, i, "_prepare", CUDA_STATIC);
+            ok = launch(p, i, "_prepare", CUDA_STATIC, 1);
     return ok;
 }
 

@@ -260,7 +260,9 @@ static void call_kernels(Entry *e, LLVMValueRef context) {
             call_team(e, i, workers, context, scratch);
         else
             call_kernel(e, i, "", context, scratch, number(e, 0), number(e, pk->kernel.blocks));
-        if (pk->kernel.workspace) call_kernel(e, i, "_finish", context, scratch, number(e, 0), number(e, 0));
+        if (pk->kernel.workspace)
+            call_kernel(e, i, "_finish", context, scratch, number(e, 0),
+                        number(e, kernel_finish_blocks(&pk->kernel)));
     }
 }
 

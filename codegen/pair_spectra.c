@@ -281,22 +281,69 @@ void pairs_clear_sums(Rows *r) {
     r->e->ops->loop_end(r->e, &loop);
 }
 
-/* Sums the blocks' partial spectra, in order, into the first one. */
-static void sum_blocks(Rows *r, int row, Part part) {
+/* Every step-th of the partial spectra [first, end), summed in order into the first one: the vector at `at`.
+ */
+static void sum_partials(Rows *r, int row, Part part, Em at, Em first, Em end, int64_t step) {
     const EmitterOps *o = r->e->ops;
-    const Kernel *k = r->k;
     int lanes = shared_lanes(r);
-    int64_t blocks = (k->sharing + k->rows_per_block - 1) / k->rows_per_block;
     Em sum = o->variable(r->e, r->pairs->type, lanes);
-    EmLoop loop = spectrum_loop(r);
     o->set(r->e, sum, o->splat(r->e, pairs_constant(r, 0), lanes));
-    EmLoop each = o->loop_begin(r->e, r->block, index_op(r, INDEX_ADD, r->block, index_of(r, blocks)), 1);
-    Em value = load_linear(r, rows_partial_spectrum(r, each.index, row, part), loop.index, lanes);
+    EmLoop each = o->loop_begin(r->e, first, end, step);
+    Em value = load_linear(r, rows_partial_spectrum(r, each.index, row, part), at, lanes);
     o->set(r->e, sum, pairs_arith(r, OP_add, o->get(r->e, sum, r->pairs->type, lanes), value));
     o->loop_end(r->e, &each);
-    store_linear(r, rows_partial_spectrum(r, r->block, row, part), loop.index,
-                 o->get(r->e, sum, r->pairs->type, lanes));
+    store_linear(r, rows_partial_spectrum(r, first, row, part), at, o->get(r->e, sum, r->pairs->type, lanes));
+}
+
+/* Blocks of one kept index. */
+static int64_t kept_blocks(const Rows *r) {
+    return (r->k->sharing + r->k->rows_per_block - 1) / r->k->rows_per_block;
+}
+
+static void sum_blocks(Rows *r, int row, Part part) {
+    EmLoop loop = spectrum_loop(r);
+    Em end = index_op(r, INDEX_ADD, r->block, index_of(r, kept_blocks(r)));
+    sum_partials(r, row, part, loop.index, r->block, end, 1);
+    r->e->ops->loop_end(r->e, &loop);
+}
+
+/* ---- The same by many teams of a GPU: groups of GROUP partial spectra first, then the groups ---- */
+
+enum { GROUP = 16 };
+
+/* A block is one vector of one group: function frax_kN_sum`level`. */
+static void sum_function(Rows *r, int level, int64_t groups, int64_t step, int64_t *blocks) {
+    const EmitterOps *o = r->e->ops;
+    int64_t vectors = pairs_spectrum_elements(r) / shared_lanes(r), own = kept_blocks(r);
+    char name[40];
+    snprintf(name, sizeof name, "frax_k%d_sum%d", r->k->id, level);
+    o->function_begin(r->e, name, KERNEL_PARAMS, r->params);
+    EmLoop loop = o->loop_begin(r->e, r->params[2], r->params[3], 1);
+    Em at = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, loop.index, index_of(r, vectors)),
+                     index_of(r, shared_lanes(r)));
+    Em group = index_op(r, INDEX_DIV, loop.index, index_of(r, vectors));
+    Em base = index_op(r, INDEX_MUL, index_op(r, INDEX_DIV, group, index_of(r, groups)), index_of(r, own));
+    Em first = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, group, index_of(r, groups)), index_of(r, GROUP));
+    Em end = groups > 1
+                 ? index_op(r, INDEX_MIN, index_op(r, INDEX_ADD, first, index_of(r, GROUP)), index_of(r, own))
+                 : index_of(r, own);
+    first = index_op(r, INDEX_ADD, base, first);
+    end = index_op(r, INDEX_ADD, base, end);
+    for (int row = 0; row < (int)r->k->nrows; row++)
+        for (int part = 0; part < 2 && !pairs_is_filter(r, row); part++)
+            if (rows_spectrum_store(r, row, (Part)part))
+                sum_partials(r, row, (Part)part, at, first, end, step);
     o->loop_end(r->e, &loop);
+    o->function_end(r->e);
+    *blocks = kernel_finish_blocks(r->k) * groups * vectors;
+}
+
+void pairs_sum_functions(Rows *r) {
+    int64_t *sums = r->program->kernels[r->k->id].sums;
+    if (!r->pairs || !r->graph->gpu || !r->k->nsummed) return;
+    int64_t groups = (kept_blocks(r) + GROUP - 1) / GROUP;
+    if (groups > 1) sum_function(r, 0, groups, 1, &sums[0]);
+    sum_function(r, 1, 1, groups > 1 ? GROUP : 1, &sums[1]);
 }
 
 /* Vector by vector, with no transform whose place they would be at. */
@@ -353,7 +400,7 @@ static void finish_spectrum(Rows *r, int row, Part part, const Order orders[2]) 
     const EmitterOps *o = r->e->ops;
     const Store *store = rows_spectrum_store(r, row, part);
     Em width = index_of(r, r->pairs->plan.n);
-    sum_blocks(r, row, part);
+    if (!r->graph->gpu) sum_blocks(r, row, part);
     if (!is_image(r)) {
         finish_line(r, row, part, &orders[1], NULL, (Em){0});
         return;

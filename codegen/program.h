@@ -16,8 +16,8 @@ typedef struct KernelContext {
     const void *const *plans; /* FftPlan, in the order of Program.ffts */
 } KernelContext;
 
-/* Blocks [begin, end); scratch is the calling thread's own. `finish` (kernels with a workspace) gathers the
- * partial results. */
+/* Blocks [begin, end); scratch is the calling thread's own. `finish` (kernels with a workspace)
+ * gathers the partial results, for each of kernel_finish_blocks. */
 typedef void KernelFunction(const KernelContext *context, char *scratch, int64_t begin, int64_t end);
 
 typedef struct ProgramKernel {
@@ -26,10 +26,10 @@ typedef struct ProgramKernel {
     size_t prepared;    /* bytes of filters that frax_kN_prepare writes once, at prepared_at in the static
                            memory; */
     size_t prepared_at; /* 0: there is no such function */
-    bool has_finish;
-    int team;        /* GPU: threads that work on a block of rows together, */
-    size_t exchange; /* and bytes of shared memory through which they exchange */
-    double work;     /* element visits, to judge whether threads pay */
+    int team;           /* GPU: threads that work on a block of rows together, */
+    size_t exchange;    /* and bytes of shared memory through which they exchange */
+    int64_t sums[2];    /* blocks of frax_kN_sum0 and _sum1, which sum partial spectra; 0: there is none */
+    double work;        /* element visits, to judge whether threads pay */
 } ProgramKernel;
 
 typedef struct Program {

@@ -492,9 +492,9 @@ static void gather_bin(Rows *r, int row, const FftShape *shape, const Bin *bin) 
 
 bool rows_finish_spectra(Rows *r) {
     const Kernel *k = r->k;
-    int64_t kept = 1, group = 1;
-    for (int l = 0; l < k->nouter; l++) *(l < k->nouter - k->nsummed ? &kept : &group) *= k->size[l];
-    EmLoop loop = r->e->ops->loop_begin(r->e, index_of(r, 0), index_of(r, kept), 1);
+    int64_t group = 1;
+    for (int l = k->nouter - k->nsummed; l < k->nouter; l++) group *= k->size[l];
+    EmLoop loop = r->e->ops->loop_begin(r->e, r->params[2], r->params[3], 1);
     Em rest = loop.index;
     for (int l = k->nouter - 1; l >= 0; l--) {
         r->loops[l] = index_of(r, 0);

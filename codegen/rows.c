@@ -522,31 +522,49 @@ static bool prepare_function(Rows *r) {
     return ok;
 }
 
+/* A GPU combines many chunks at a time. */
+static int partial_lanes(const Rows *r) {
+    return r->graph->gpu ? r->e->team : 1;
+}
+
+/* The partial results of reduction `red` in chunks at, at + 1, … below `end`. */
+static void add_partial(Rows *r, Reduction *red, Em at, Em end, int lanes) {
+    const EmitterOps *o = r->e->ops;
+    FraxDType dtype = scratch_dtype(red->type);
+    int64_t apart = (int64_t)(r->nreductions * 8 / frax_dtype_size(dtype));
+    Em mask = lanes > 1 ? o->index_less(r->e, o->index_lanes(r->e, at, 1, lanes), end) : (Em){0};
+    Em part = o->load(r->e, partial_at(r, at, (size_t)(red - r->reductions)), dtype, index_of(r, 0), apart,
+                      lanes, mask);
+    if (mask.ref)
+        part = o->select(r->e, mask, part, o->constant(r->e, red->type, neutral(red->op, red->type)));
+    Em sum = o->get(r->e, red->best[0], red->type, lanes);
+    o->set(r->e, red->best[0], o->arith(r->e, red->op, sum, part));
+}
+
 /* Combines the chunks of each row in order, then does what follows from the whole. */
 static void finish_reductions(Rows *r) {
     const EmitterOps *o = r->e->ops;
     int64_t chunks = chunks_of(r->k);
-    EmLoop rows = o->loop_begin(r->e, index_of(r, 0), index_of(r, units_of(r)), 1);
+    int lanes = partial_lanes(r);
+    EmLoop rows = o->loop_begin(r->e, r->params[2], r->params[3], 1);
     rows_decode(r, rows.index);
     rows_forget(r, false);
     r->pass = 0;
     rows_values_of_row(r);
     Em first = index_op(r, INDEX_MUL, rows.index, index_of(r, chunks));
+    Em end = index_op(r, INDEX_ADD, first, index_of(r, chunks));
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
-        o->set(r->e, red->best[0], o->constant(r->e, red->type, neutral(red->op, red->type)));
+        Em start = o->constant(r->e, red->type, neutral(red->op, red->type));
+        o->set(r->e, red->best[0], o->splat(r->e, start, lanes));
     }
-    EmLoop each = o->loop_begin(r->e, first, index_op(r, INDEX_ADD, first, index_of(r, chunks)), 1);
-    for (size_t i = 0; i < r->nreductions; i++) {
-        Reduction *red = &r->reductions[i];
-        Em part = o->load(r->e, partial_at(r, each.index, i), scratch_dtype(red->type), index_of(r, 0), 1, 1,
-                          (Em){0});
-        o->set(r->e, red->best[0], o->arith(r->e, red->op, o->get(r->e, red->best[0], red->type, 1), part));
-    }
+    EmLoop each = o->loop_begin(r->e, first, end, lanes);
+    for (size_t i = 0; i < r->nreductions; i++) add_partial(r, &r->reductions[i], each.index, end, lanes);
     o->loop_end(r->e, &each);
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
-        r->values[red->item] = o->get(r->e, red->best[0], red->type, 1);
+        Em value = o->get(r->e, red->best[0], red->type, lanes);
+        r->values[red->item] = lanes > 1 ? o->reduce(r->e, red->op, value) : value;
         r->known[red->item] = true;
     }
     r->pass = 1;
@@ -564,7 +582,7 @@ static bool finish_function(Rows *r) {
         ok = rows_finish_spectra(r);
     } else {
         for (size_t i = 0; i < r->nreductions; i++)
-            r->reductions[i].best[0] = r->e->ops->variable(r->e, r->reductions[i].type, 1);
+            r->reductions[i].best[0] = r->e->ops->variable(r->e, r->reductions[i].type, partial_lanes(r));
         finish_reductions(r);
     }
     r->e->ops->function_end(r->e);
@@ -678,8 +696,8 @@ bool emit_rows(Emitter *e, Program *program, int kernel) {
     pk->team = e->team;
     if (ok) {
         pk->scratch = r.scratch;
-        pk->has_finish = pk->kernel.workspace > 0;
-        ok = main_function(&r) && (!pk->has_finish || finish_function(&r)) &&
+        pairs_sum_functions(&r);
+        ok = main_function(&r) && (!kernel_finish_blocks(r.k) || finish_function(&r)) &&
              (!pk->prepared || prepare_function(&r));
     }
     e->team = team;

@@ -108,6 +108,7 @@ void pairs_end(Rows *r);
 void pairs_start(Rows *r);   /* at the start of a function */
 bool pairs_prepare(Rows *r); /* fills the filters that stay: see ProgramKernel.prepared */
 bool pairs_block(Rows *r, Em first, Em end);
+void pairs_sum_functions(Rows *r);  /* GPU: what pairs_finish_spectra then finds summed */
 bool pairs_finish_spectra(Rows *r); /* of one kept index, whose first block is r->block */
 int64_t pairs_spectrum_elements(const Rows *r);
 Em pairs_row_value(Rows *r, int row); /* the element of a row operation; ref NULL: it is in scratch */

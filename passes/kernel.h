@@ -137,6 +137,9 @@ void kernel_print(const Graph *graph, const Kernel *kernel, Text *out);
 /* Outer rows; elements of a row. */
 int64_t kernel_outer_size(const Kernel *kernel);
 int64_t kernel_inner_size(const Kernel *kernel);
+/* What is left when all blocks have run: rows whose partial results are combined, or kept indices of cross
+ * spectra; 0: nothing. */
+int64_t kernel_finish_blocks(const Kernel *kernel);
 /* May `store` be written into the buffer from which `source` is loaded? (Each element is read before it is
  * overwritten.) */
 bool kernel_in_place(const Graph *graph, const Kernel *kernel, const Store *store, Value source);

@@ -10,9 +10,15 @@ enum {
     CHUNK = 8192,                 /* elements of a block that is a piece of a long loop */
     BLOCK_WORK = 16384,           /* elements of a block that is a group of rows */
     SPLIT_ROWS = 16,              /* fewer rows than this, and long ones, are cut into chunks */
-    LIBRARY_ROWS = 256,           /* rows of a library product that a block computes, at least; */
-    LIBRARY_PIECES = 16,          /* and the most blocks that its rows are cut into */
-    LIBRARY_PRODUCT = 1 << 19     /* multiply-adds from which the library's product wins over ours */
+    /* A GPU wants as much for each of its thousands of warps: */
+    GPU_CHUNK = 1024,
+    GPU_BLOCK_WORK = 2048,
+    GPU_SPLIT_ROWS = 512,
+    SUMS = 32, /* partial cross spectra of one kept index, at most, */
+    GPU_SUMS = 256,
+    LIBRARY_ROWS = 256,       /* rows of a library product that a block computes, at least; */
+    LIBRARY_PIECES = 16,      /* and the most blocks that its rows are cut into */
+    LIBRARY_PRODUCT = 1 << 19 /* multiply-adds from which the library's product wins over ours */
 };
 
 static int64_t ceil_div(int64_t a, int64_t b) {
@@ -263,24 +269,26 @@ static int64_t row_units(const Kernel *k) {
 }
 
 static void choose_blocks(const Graph *graph, Kernel *k) {
+    const int64_t work = graph->gpu ? GPU_BLOCK_WORK : BLOCK_WORK, chunk = graph->gpu ? GPU_CHUNK : CHUNK,
+                  few_rows = graph->gpu ? GPU_SPLIT_ROWS : SPLIT_ROWS;
     int64_t units = row_units(k), length = kernel_inner_size(k);
     bool across = k->lane_loop >= 0 && k->lane_loop < k->nouter;
     int cut = k->lane_loop;
     bool reduces = has_reduction(k);
-    k->rows_per_block = MAX(1, BLOCK_WORK / MAX(length * (across ? k->size[cut] : 1), 1));
+    k->rows_per_block = MAX(1, work / MAX(length * (across ? k->size[cut] : 1), 1));
     if (k->sharing) k->rows_per_block = round_up(k->rows_per_block, kernel_pair_unit(graph, k));
     k->blocks = k->sharing ? units / k->sharing * ceil_div(k->sharing, k->rows_per_block)
                            : ceil_div(units, k->rows_per_block);
     if (k->nrows || cut < 0) return;
     if (across) {
         /* Lanes across rows: pieces of the lane loop are independent rows. */
-        int64_t piece = MAX(64, BLOCK_WORK / MAX(length, 1) / 64 * 64);
+        int64_t piece = MAX(64, work / MAX(length, 1) / 64 * 64);
         if (k->size[cut] <= piece) return;
         k->chunk = piece;
-    } else if (!reduces || (units < SPLIT_ROWS && length > 2 * CHUNK && k->nloops - k->nouter == 1 &&
+    } else if (!reduces || (units < few_rows && length > 2 * chunk && k->nloops - k->nouter == 1 &&
                             may_split(graph, k))) {
-        if (k->size[cut] <= CHUNK) return;
-        k->chunk = CHUNK;
+        if (k->size[cut] <= chunk) return;
+        k->chunk = chunk;
     } else {
         return;
     }
@@ -303,7 +311,8 @@ static void choose_summed_blocks(const Graph *graph, Kernel *k) {
     int64_t summed = 1;
     for (int l = k->nouter - k->nsummed; l < k->nouter; l++) summed *= k->size[l];
     int64_t kept = kernel_outer_size(k) / MAX(summed, 1);
-    int64_t least = round_up(ceil_div(summed, 32), k->sharing ? kernel_pair_unit(graph, k) : 1);
+    int64_t least =
+        round_up(ceil_div(summed, graph->gpu ? GPU_SUMS : SUMS), k->sharing ? kernel_pair_unit(graph, k) : 1);
     k->rows_per_block = MIN(MAX(k->rows_per_block, least), MAX(summed, 1));
     int64_t per_kept = ceil_div(summed, k->rows_per_block);
     k->blocks = kept * per_kept;
@@ -374,6 +383,12 @@ bool kernel_schedule(const Graph *graph, Kernel *k) {
         for (size_t i = 0; i < k->nitems; i++)
             if (k->items[i].kind == ITEM_REDUCE) k->workspace += (size_t)k->blocks * sizeof(double);
     return true;
+}
+
+int64_t kernel_finish_blocks(const Kernel *k) {
+    int64_t blocks = 1;
+    for (int l = 0; l < k->nouter - k->nsummed; l++) blocks *= k->size[l];
+    return k->workspace ? blocks : 0;
 }
 
 /* ---- What fusion and the memory plan ask ---- */

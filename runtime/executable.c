@@ -175,7 +175,7 @@ static void run_kernels(const Executable *exe, const KernelContext *c, char *scr
         const Kernel *k = &exe->program.kernels[i].kernel;
         if (k->is_static != is_static) continue;
         if (k->blocks) run_blocks(exe, c, i, scratch);
-        if (exe->finish[i]) exe->finish[i](c, scratch, 0, 0);
+        if (exe->finish[i]) exe->finish[i](c, scratch, 0, kernel_finish_blocks(k));
     }
 }
 
