@@ -126,11 +126,12 @@ static void print_launch(CudaProgram *p, const CudaLaunch *l, const char *suffix
     else
         text_printf(out, "    char *const own = shared + %zu + %s * %zu;\n", pk->exchange * teams, member,
                     scratch);
-    text_printf(out,
-                "    const long long blocks = %lld, teams = %lld;\n"
-                "    frax_k%d%s((char *)&context, own, (idx)(blocks * team / teams), (idx)(blocks * (team + 1) "
-                "/ teams));\n}\n",
-                (long long)blocks, (long long)teams * l->grid, l->kernel, suffix);
+    text_printf(
+        out,
+        "    const long long blocks = %lld, teams = %lld;\n"
+        "    frax_k%d%s((char *)&context, own, (idx)(blocks * team / teams), (idx)(blocks * (team + 1) "
+        "/ teams));\n}\n",
+        (long long)blocks, (long long)teams * l->grid, l->kernel, suffix);
 }
 
 /* Of function frax_kN`suffix` over `blocks` blocks; 0: nothing to do. */

@@ -26,13 +26,13 @@ bool emit_half_fft(Emitter *e, const FftShape *shape, bool inverse);
 
 /* ---- Any other shape, in programs that may call no library (general_fft.c) ---- */
 
-enum { LONGEST_GENERAL = 1 << 20 };
-bool general_fft_fits(const FftShape *shape); /* false: longer than it is made for */
+bool general_fft_fits(const FftShape *shape); /* false: its workspace has no addresses */
 size_t general_fft_work_bytes(const FftShape *shape);
 void general_fft_name(const FftShape *shape, bool inverse, char name[80]);
-/* Emits void name(row, spectrum, work) as emit_fft does; it calls emit_general_dft's function of each of its
-   lengths, which is emitted once for all shapes. */
-void emit_general_fft(Emitter *e, const FftShape *shape, bool inverse);
-bool emit_general_dft(Emitter *e, FraxDType dtype, int64_t n); /* false when out of memory */
+/* Emits void name(row, spectrum, work) as emit_fft does; it calls emit_general_dft's functions of each of its
+   complex lengths, which are emitted once for all shapes. Both: false when out of memory. */
+bool emit_general_fft(Emitter *e, const FftShape *shape, bool inverse);
+void general_fft_lengths(const FftShape *shape, int64_t lengths[3]);
+bool emit_general_dft(Emitter *e, FraxDType dtype, int64_t n);
 
 #endif

@@ -109,8 +109,10 @@ void program_prepare(Program *p, int kernel, size_t bytes) {
 }
 
 static bool has_general_length(const FftShape *shape, FraxDType dtype, int64_t n) {
+    int64_t lengths[3];
+    general_fft_lengths(shape, lengths);
     for (int d = 0; d < shape->rank; d++)
-        if (shape->dtype == dtype && shape->dims[d] == n && !fft_is_generated(shape)) return true;
+        if (shape->dtype == dtype && lengths[d] == n && !fft_is_generated(shape)) return true;
     return false;
 }
 
@@ -119,11 +121,13 @@ static bool emit_general_lengths(Emitter *e, const Program *p) {
     for (size_t i = 0; i < p->nffts; i++)
         for (int d = 0; d < p->ffts[i].rank && !fft_is_generated(&p->ffts[i]); d++) {
             const FftShape *shape = &p->ffts[i];
+            int64_t lengths[3];
             bool emitted = false;
+            general_fft_lengths(shape, lengths);
             for (size_t j = 0; j < i; j++)
-                emitted |= has_general_length(&p->ffts[j], shape->dtype, shape->dims[d]);
-            for (int c = 0; c < d; c++) emitted |= shape->dims[c] == shape->dims[d];
-            if (!emitted && !emit_general_dft(e, shape->dtype, shape->dims[d])) return false;
+                emitted |= has_general_length(&p->ffts[j], shape->dtype, lengths[d]);
+            for (int c = 0; c < d; c++) emitted |= lengths[c] == lengths[d];
+            if (!emitted && !emit_general_dft(e, shape->dtype, lengths[d])) return false;
         }
     return true;
 }
@@ -136,22 +140,28 @@ static bool emit_transforms(Emitter *e, const Program *p) {
             if (fft_is_generated(shape)) {
                 if (!emit_fft(e, shape, inverse)) return false;
             } else if (p->graph->self_contained) {
-                emit_general_fft(e, shape, inverse);
+                if (!emit_general_fft(e, shape, inverse)) return false;
             }
         }
     }
     return !p->graph->self_contained || emit_general_lengths(e, p);
 }
 
-/* A transform that code without libraries cannot do. */
+static int64_t longest_axis(const FftShape *shape) {
+    int64_t most = 0;
+    for (int i = 0; i < shape->rank; i++) most = MAX(most, shape->dims[i]);
+    return most;
+}
+
+/* A transform that no machine has the memory for. */
 static FraxStatus check_transforms(const Program *p, FraxError *err) {
     for (size_t i = 0; i < p->nffts && p->graph->self_contained; i++) {
         const FftShape *shape = &p->ffts[i];
         if (!fft_is_generated(shape) && !general_fft_fits(shape))
             return fail(err, FRAX_UNSUPPORTED,
-                        "a transform over %lld samples needs a library; code that stands by itself has axes "
-                        "of at most %d",
-                        (long long)shape->dims[shape->rank - 1], LONGEST_GENERAL);
+                        "a transform over %lld samples needs more than 2^47 bytes of workspace, which is all "
+                        "that a program can address",
+                        (long long)longest_axis(shape));
     }
     return FRAX_OK;
 }

@@ -32,7 +32,8 @@ typedef struct ObjectCode {
 } ObjectCode;
 
 /* Compiles `graph` (differentiated as wanted, not yet passed through the passes) and takes it over, on
-   failure too. FRAX_VALUE, FRAX_UNSUPPORTED: the cpu; FRAX_UNSUPPORTED: the model needs a library;
+   failure too. FRAX_VALUE, FRAX_UNSUPPORTED: the cpu; FRAX_UNSUPPORTED: the model needs functions
+   that there are for this machine alone, or a transform beyond all addresses;
    FRAX_VALUE: a guarded constant is out of its range. */
 FraxStatus object_create(Graph *graph, const ObjectOptions *options, ObjectCode *code, FraxError *err);
 void object_free(ObjectCode *code);

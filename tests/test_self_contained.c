@@ -7,6 +7,8 @@
  */
 #include "api.h"
 #include "half.h"
+#include "jit.h"
+#include "object_file.h"
 #include "passes.h"
 #include <math.h>
 #include <setjmp.h>
@@ -41,14 +43,23 @@ static void fill(const Type *type, void *data, double shift) {
                     0.6 + 0.3 * sin(12.9898 * (double)i * (double)(i % 11 + 1) + shift));
 }
 
-static void **run(const Graph *g, FraxTarget target, bool self_contained) {
+/* vector_bytes: of self-contained code for this machine, whose compiler cuts longer vectors up; 0: its own.
+ */
+static void **run(const Graph *g, FraxTarget target, bool self_contained, int vector_bytes) {
     FraxError err;
+    HostTarget host;
     Executable *exe;
     void *in[8], **out = calloc(g->noutputs, sizeof *out);
     ExecutableOptions options = {
         .target = target, .threads = 1, .no_cache = true, .self_contained = self_contained};
     Graph *copy = graph_rewrite(g, NULL, NULL, &err);
     assert_non_null(copy);
+    if (host_target(&host, &err)) fail_msg("%s", err.message);
+    if (vector_bytes) {
+        host.vector_bytes = vector_bytes;
+        host.vector_isa = 0;
+        options.host = &host;
+    }
     if (executable_create(copy, &options, &exe, &err)) fail_msg("%s", err.message);
     for (size_t i = 0; i < g->ninputs; i++) {
         in[i] = malloc(type_bytes(graph_type(g, g->inputs[i])) + 1);
@@ -58,14 +69,18 @@ static void **run(const Graph *g, FraxTarget target, bool self_contained) {
         out[i] = malloc(type_bytes(graph_type(g, g->outputs[i].value)) + 1);
     if (executable_run(exe, (const void *const *)in, out, &err)) fail_msg("%s", err.message);
     executable_destroy(exe);
+    host_target_free(&host);
     for (size_t i = 0; i < g->ninputs; i++) free(in[i]);
     return out;
 }
 
+static int vector_bytes; /* of the code under test; 0: this machine's */
+
 static void compare(const char *text, const int64_t *sizes, FraxMode mode, double points) {
     bool is_long = points > 20000; /* the reference takes n² steps, eager calls FFTW */
     Graph *g = lower(text, sizes, mode);
-    void **expected = run(g, is_long ? FRAX_EAGER : FRAX_REFERENCE, false), **got = run(g, FRAX_CPU, true);
+    void **expected = run(g, is_long ? FRAX_EAGER : FRAX_REFERENCE, false, 0),
+         **got = run(g, FRAX_CPU, true, vector_bytes);
     for (size_t i = 0; i < g->noutputs; i++) {
         const Type *type = graph_type(g, g->outputs[i].value);
         double unit = type->dtype == FRAX_F64 ? 4e-16 : 4e-7, bound = unit * fmax(log2(points), 1), e = 0,
@@ -109,15 +124,46 @@ static void test_rows_of_any_length(void **state) {
     }
 }
 
-/* The spectrum of a long smooth row, which FFTW takes elsewhere. */
+static void check_long_row(int64_t length) {
+    int64_t sizes[3] = {1, 1, length};
+    each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=riesz)\n return y\n}\n",
+               sizes, FRAX_FORWARD, (double)length);
+}
+
+/* In one piece, and as matrices: smooth lengths, even and odd. */
 static void test_long_rows(void **state) {
     (void)state;
-    static const int64_t lengths[] = {65537, 131071, 196608};
-    for (size_t i = 0; i < COUNT(lengths); i++) {
-        int64_t sizes[3] = {1, 1, lengths[i]};
-        each_dtype(
-            "model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=riesz)\n return y\n}\n",
-            sizes, FRAX_FORWARD, (double)lengths[i]);
+    static const int64_t lengths[] = {196608, 1500000, 1594323, 1 << 21};
+    for (size_t i = 0; i < COUNT(lengths); i++) check_long_row(lengths[i]);
+}
+
+/* Chirps, with filters in one piece and as matrices: primes, twice a prime, 2^20 + 1 = 17 · 61681
+ * (for primes of that size the library's plan alone takes a second). */
+static void test_long_chirps(void **state) {
+    (void)state;
+    static const int64_t lengths[] = {65521, 65537, 131074, (1 << 20) + 1};
+    for (size_t i = 0; i < COUNT(lengths); i++) check_long_row(lengths[i]);
+}
+
+static void test_vector_widths(void **state) {
+    (void)state;
+    for (vector_bytes = 16; vector_bytes <= 64; vector_bytes *= 4) {
+        check_long_row(295245); /* 5 · 3^10: no multiple of a vector */
+        check_long_row(327680);
+        check_long_row(65537);
+    }
+    vector_bytes = 0;
+}
+
+/* A long axis anywhere; many rows and columns that share a chirp. */
+static void test_long_boxes(void **state) {
+    (void)state;
+    static const int64_t sizes[][3] = {{2, 3, 65537}, {65537, 2, 3}, {131220, 1, 4}};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        double points = (double)(sizes[i][0] * sizes[i][1] * sizes[i][2]);
+        each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n"
+                   " y = frac(x, p, kind=laplacian, axes=(0, 1, 2))\n return y\n}\n",
+                   sizes[i], FRAX_FORWARD, points);
     }
 }
 
@@ -150,6 +196,19 @@ static void test_gradients(void **state) {
     }
 }
 
+/* Several rows too, whose transforms use one workspace in turn; the convolution is padded to twice its
+ * length. */
+static void test_long_gradients(void **state) {
+    (void)state;
+    const int64_t sizes[3] = {2, 1, 65537};
+    each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n y = frac(x, p, kind=weyl)\n"
+               " loss = mean(y * sin(y))\n return loss, y\n}\n",
+               sizes, FRAX_REVERSE, (double)sizes[2]);
+    each_dtype("model m(x: %s[A, B, C]) {\n param p: %s = 0.6\n"
+               " y = frac(x, p, kind=grunwald, engine=fft)\n loss = mean(y * sin(y))\n return loss, y\n}\n",
+               sizes, FRAX_REVERSE, 2 * (double)sizes[2]);
+}
+
 /* Of sizes that the library is faster for; both operands transposed too. */
 static void test_products(void **state) {
     (void)state;
@@ -166,24 +225,52 @@ static void test_products(void **state) {
         }
 }
 
+/* Tables grow as the root of the length, code does not grow: an object of 2^20 samples has a third of a
+ * megabyte. */
+static void test_small_objects(void **state) {
+    (void)state;
+    static const int64_t lengths[] = {1 << 20, 1048583, (1 << 28) + 3};
+    static const size_t most_kilobytes[] = {384, 384, 6144};
+    static const size_t order[] = {0, 1};
+    for (size_t i = 0; i < COUNT(lengths); i++) {
+        FraxError err;
+        ObjectCode code;
+        ObjectOptions options = {.prefix = "m", .cpu = "x86-64-v3", .order = order, .threads = 1};
+        options.wanted[OBJECT_FILE] = true;
+        Graph *g = lower("model m(x: f64[A, B, C]) {\n param p: f64 = 0.6\n y = frac(x, p, kind=riesz)\n"
+                         " return y\n}\n",
+                         (int64_t[]){1, 1, lengths[i]}, FRAX_FORWARD);
+        if (object_create(g, &options, &code, &err)) fail_msg("%s", err.message);
+        if (code.bytes[OBJECT_FILE] > most_kilobytes[i] << 10)
+            fail_msg("%lld samples: %zu bytes", (long long)lengths[i], code.bytes[OBJECT_FILE]);
+        object_free(&code);
+    }
+}
+
+/* Beyond all addresses. */
 static void test_too_long(void **state) {
     (void)state;
     FraxError err;
     Executable *exe;
     ExecutableOptions options = {.target = FRAX_CPU, .no_cache = true, .self_contained = true};
     Graph *g = lower("model m(x: f64[A, B, C]) {\n y = frac(x, 0.5, kind=weyl)\n return y\n}\n",
-                     (int64_t[]){1, 1, (1 << 20) + 1}, FRAX_FORWARD);
+                     (int64_t[]){1, 1, INT64_C(1) << 45}, FRAX_FORWARD);
     assert_int_equal(executable_create(g, &options, &exe, &err), FRAX_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "1048577 samples"));
+    assert_non_null(strstr(err.message, "35184372088832 samples needs more than 2^47 bytes"));
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows_of_any_length),
         cmocka_unit_test(test_long_rows),
+        cmocka_unit_test(test_long_chirps),
+        cmocka_unit_test(test_vector_widths),
         cmocka_unit_test(test_boxes),
+        cmocka_unit_test(test_long_boxes),
         cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_long_gradients),
         cmocka_unit_test(test_products),
+        cmocka_unit_test(test_small_objects),
         cmocka_unit_test(test_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
