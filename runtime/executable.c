@@ -423,10 +423,6 @@ static FraxStatus dense_graph(const Graph *graph, Graph **dense, FraxError *err)
 
 /* A machine without that device is refused before any work. */
 static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options, FraxError *err) {
-    if (graph_is_strided(exe->graph))
-        return fail(err, FRAX_UNSUPPORTED,
-                    "target cuda: layouts are compiled in for the CPU only; a GPU takes "
-                    "dense arrays");
     CudaDevice device;
     FraxStatus status = cuda_device_describe(options->device, &device, err);
     if (!status) status = dense_graph(exe->graph, &exe->dense, err);
@@ -592,7 +588,6 @@ static FraxStatus run_copies(const Executable *exe, const void *const *inputs, v
 FraxStatus executable_run(const Executable *exe, const void *const *inputs, void *const *outputs,
                           FraxError *err) {
     if (exe->target == FRAX_CPU) return run_program(exe, inputs, outputs, err);
-    if (exe->target == FRAX_CUDA) return cuda_executable_run(exe->cuda, inputs, outputs, err);
     return graph_is_strided(exe->graph) ? run_copies(exe, inputs, outputs, err)
                                         : run_dense(exe, inputs, outputs, err);
 }
