@@ -174,7 +174,7 @@ typedef struct Long {
     Planes signal, matrix, buffer, filter, chirp;
     Roots roots;
     Em bins;                    /* bin at each position of `across` */
-    Em lanes_;                  /* w^{k·lane} at each position, k its bin */
+    Em lane_factors;            /* w^{k·lane} at each position, k its bin */
     Em column;                  /* the first of a group */
     bool in_order, times_chirp; /* rows by their bins; the signal */
 } Long;
@@ -251,7 +251,7 @@ static bool lanes_table(Long *t, const int64_t *bins) {
             values[2 * p * t->lanes + lane] = (double)cosl(angle);
             values[(2 * p + 1) * t->lanes + lane] = (double)sinl(angle);
         }
-    t->lanes_ = t->e->ops->table(t->e, t->plan->dtype, values, 2 * rows * t->lanes);
+    t->lane_factors = t->e->ops->table(t->e, t->plan->dtype, values, 2 * rows * t->lanes);
     mem_free(values);
     return true;
 }
@@ -277,7 +277,7 @@ static Root column_factor(Long *t, Em at, Em bin) {
     Root one = root_at(t->e, &t->roots, t->e->ops->index_op(t->e, INDEX_MUL, bin, t->column));
     one = (Root){t->e->ops->convert(t->e, one.re, type), t->e->ops->convert(t->e, one.im, type)};
     Em place = index_times(t->e, at, 2 * t->lanes);
-    Planes table = {{t->lanes_, offset(t, t->lanes_, index_of(t, t->lanes))}};
+    Planes table = {{t->lane_factors, offset(t, t->lane_factors, index_of(t, t->lanes))}};
     return complex_product(t->e, one, load(t, table, place));
 }
 
