@@ -2,6 +2,7 @@
  * out to warps. */
 #include "cuda_program.h"
 #include "cuda_emitter.h"
+#include "cuda_special.h"
 
 enum {
     WARPS = 4,              /* of a block of threads */
@@ -171,6 +172,7 @@ static FraxStatus emit(CudaProgram *p, FraxError *err) {
         text_printf(&p->source, "/* %s, by frax %s */\n%s\ntypedef %s idx;\ntypedef unsigned %s uidx;\n\n%s",
                     p->program.graph->name, FRAX_VERSION, prelude, index, index, prelude_16_bits);
         text_printf(&p->source, "\n");
+        if (c->needs_special) cuda_special_text(&p->source);
         if (!cuda_emitter_text(c, &p->source) || !list_launches(p) || p->source.failed)
             status = fail_memory(err, "emitting CUDA code");
     }
