@@ -43,13 +43,14 @@ static CudaValue *new_value(CudaEmitter *c) {
 
 const char *cuda_register(CudaEmitter *c, Em value, int r) {
     const CudaValue *v = value.ref;
-    if (!v->is_named || cuda_registers(value.lanes) == 1) return v->text;
+    if (!v->is_named || cuda_registers(c, value.lanes) == 1) return v->text;
     return keep_text(c, arena_printf(&c->arena, "%s_%d", v->text, r));
 }
 
 const char *cuda_lane(CudaEmitter *c, int lanes, int r) {
-    if (lanes == WARP || (lanes > WARP && r == 0)) return "lane";
-    if (lanes > WARP) return keep_text(c, arena_printf(&c->arena, "(lane + %d)", r * WARP));
+    int team = c->base.team;
+    if (lanes == team || (lanes > team && r == 0)) return "lane";
+    if (lanes > team) return keep_text(c, arena_printf(&c->arena, "(lane + %d)", r * team));
     return keep_text(c, arena_printf(&c->arena, "(lane & %d)", lanes - 1));
 }
 
@@ -75,7 +76,7 @@ Em cuda_declare(CudaEmitter *c, EmType type, int lanes) {
 Em cuda_define(CudaEmitter *c, EmType type, int lanes, const char *fmt, const Em *operands) {
     Em value = cuda_declare(c, type, lanes);
     const char *spelling = type == EM_POINTER ? "char *const" : cuda_type(type);
-    for (int r = 0; r < cuda_registers(lanes); r++) {
+    for (int r = 0; r < cuda_registers(c, lanes); r++) {
         text_printf(&c->body, "%*s%s%s %s = ", 4 * c->depth, "", type == EM_POINTER ? "" : "const ", spelling,
                     cuda_register(c, value, r));
         expand(c, fmt, operands, lanes, r);
@@ -177,7 +178,8 @@ static Em em_index_lanes(Emitter *e, Em first, int64_t step, int lanes) {
 /* A uniform value is in all threads already; what is written in lanes may be a constant. */
 static Em em_splat(Emitter *e, Em v, int lanes) {
     if (v.lanes == lanes) return v;
-    if (cuda_registers(lanes) == 1 || !((CudaValue *)v.ref)->is_named) return (Em){v.ref, v.type, lanes};
+    if (cuda_registers(cuda_self(e), lanes) == 1 || !((CudaValue *)v.ref)->is_named)
+        return (Em){v.ref, v.type, lanes};
     return cuda_define(cuda_self(e), v.type, lanes, "$a", &v);
 }
 
@@ -203,7 +205,7 @@ static Em em_select(Emitter *e, Em condition, Em yes, Em no) {
 static Em em_variable(Emitter *e, EmType type, int lanes) {
     CudaEmitter *c = cuda_self(e);
     Em cell = cuda_declare(c, type, lanes);
-    for (int r = 0; r < cuda_registers(lanes); r++)
+    for (int r = 0; r < cuda_registers(c, lanes); r++)
         text_printf(&c->variables, "    %s%s%s;\n", cuda_type(type), type == EM_POINTER ? "" : " ",
                     cuda_register(c, cell, r));
     return cell;
@@ -215,14 +217,18 @@ static Em em_get(Emitter *e, Em variable, EmType type, int lanes) {
 
 static void em_set(Emitter *e, Em variable, Em value) {
     CudaEmitter *c = cuda_self(e);
-    for (int r = 0; r < cuda_registers(variable.lanes); r++)
+    for (int r = 0; r < cuda_registers(c, variable.lanes); r++)
         cuda_line(c, "%s = %s;", cuda_register(c, variable, r), cuda_register(c, value, r));
 }
 
 /* ---- Control flow: the same in all threads ---- */
 
+void cuda_barrier(CudaEmitter *c) {
+    cuda_line(c, c->base.team > WARP ? "__syncthreads();" : "__syncwarp();");
+}
+
 void cuda_sync(CudaEmitter *c) {
-    if (c->reads || c->writes) cuda_line(c, "__syncwarp();");
+    if (c->reads || c->writes) cuda_barrier(c);
     c->reads = c->writes = c->loads = false;
 }
 
@@ -332,7 +338,8 @@ static void em_function_begin(Emitter *e, const char *name, const EmType *types,
 static void em_function_end(Emitter *e) {
     CudaEmitter *c = cuda_self(e);
     cuda_sync(c);
-    text_printf(&c->functions, " {\n    const int lane = LANE;\n");
+    text_printf(&c->functions, " {\n    const int lane = %s;\n",
+                c->base.team > WARP ? "(int)threadIdx.x" : "LANE");
     text_append(&c->functions, c->variables.data, c->variables.len);
     text_append(&c->functions, c->body.data, c->body.len);
     text_printf(&c->functions, "    (void)lane;\n}\n");
@@ -385,6 +392,7 @@ CudaEmitter *cuda_emitter_create(void) {
     if (!c) return NULL;
     c->base.ops = &cuda_ops;
     c->base.vector_bytes = CUDA_VECTOR_BYTES;
+    c->base.team = WARP;
     return c;
 }
 

@@ -1,10 +1,11 @@
 /* cuda_emitter.h — the emitter for NVIDIA GPUs: kernels become device functions of one CUDA C text.
  *
- * A warp is the vector. A value of L lanes lives in the 32 threads: lane i in thread i mod 32, in register
- * i/32 of the value; where L < 32 the threads repeat the lanes; a uniform value is the same in all. Control
- * flow is uniform by the emitter's contract, so all threads of a warp stay together, and a reduction over
- * the lanes is a tree of shuffles. What one lane writes to scratch another may read: __syncwarp() stands
- * between (see `Hazards` in cuda_memory.c).
+ * A team of threads is the vector: a warp, or for long transforms all threads of a block (Emitter.team). A
+ * value of L lanes lives in the T threads of a team: lane i in thread i mod T, in register i/T of the value;
+ * where L < T the threads repeat the lanes; a uniform value is the same in all. Control flow is uniform by
+ * the emitter's contract, so a team stays together, and a reduction over the lanes is a tree of shuffles.
+ * What one lane writes to scratch another may read: a barrier of the team stands between (see `Hazards` in
+ * cuda_memory.c).
  *
  * The text is in the subset that C11 and CUDA C++ have in common, so that a C compiler can build it for the
  * CPU; it includes nothing.
@@ -51,11 +52,11 @@ bool cuda_emitter_text(const CudaEmitter *emitter, Text *out);
 
 /* ---- Shared by the emitter's files ---- */
 
-static inline int cuda_registers(int lanes) {
-    return lanes > WARP ? lanes / WARP : 1;
-}
 static inline CudaEmitter *cuda_self(Emitter *e) {
     return (CudaEmitter *)e;
+}
+static inline int cuda_registers(const CudaEmitter *c, int lanes) {
+    return lanes > c->base.team ? lanes / c->base.team : 1;
 }
 
 const char *cuda_type(EmType type);
@@ -71,9 +72,13 @@ Em cuda_declare(CudaEmitter *c, EmType type, int lanes);
 const char *cuda_register(CudaEmitter *c, Em value, int r);
 /* The lane that register r of a value holds in this thread. */
 const char *cuda_lane(CudaEmitter *c, int lanes, int r);
-void cuda_sync(CudaEmitter *c); /* if anything waits for it */
+void cuda_barrier(CudaEmitter *c); /* of the team */
+void cuda_sync(CudaEmitter *c);    /* the same, if anything waits for it */
 
 /* cuda_memory.c */
+/* Element `places` of lane and register, wherever that is. */
+Em cuda_gather(Emitter *e, Em base, FraxDType dtype, Em places);
+void cuda_scatter(Emitter *e, Em base, FraxDType dtype, Em places, Em value);
 Em cuda_table(Emitter *e, FraxDType dtype, const double *values, int64_t count);
 Em cuda_pointer(Emitter *e, Em base, Em bytes);
 Em cuda_load_pointer(Emitter *e, Em base, int64_t bytes);

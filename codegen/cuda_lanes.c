@@ -1,9 +1,8 @@
 /* cuda_lanes.c — values that change lanes, as shuffles of a warp. Lane i of a value is in thread i mod 32,
- * register i/32 (cuda_emitter.h); moves by 32 lanes or more are between registers and cost nothing.
+ * register i/32 (cuda_emitter.h); moves by 32 lanes or more are between registers and cost nothing. Of teams
+ * of several warps only reductions are asked for.
  */
 #include "cuda_emitter.h"
-
-enum { MOST_REGISTERS = 16 };
 
 /* The value of the thread whose number differs in the bits of `bits`; a bool goes as an int. */
 static Em exchanged(CudaEmitter *c, Em v, int bits) {
@@ -16,22 +15,41 @@ static Em exchanged(CudaEmitter *c, Em v, int bits) {
 
 /* Registers [first, first + count) of v as a value of fewer lanes. */
 static Em some_registers(CudaEmitter *c, Em v, int first, int count) {
-    Em part = cuda_declare(c, v.type, count * WARP);
+    Em part = cuda_declare(c, v.type, count * c->base.team);
     for (int r = 0; r < count; r++)
         cuda_line(c, "const %s %s = %s;", cuda_type(v.type), cuda_register(c, part, r),
                   cuda_register(c, v, first + r));
     return part;
 }
 
+/* Across the warps of a team, whose lanes have their warp's value: each leaves it in shared memory. */
+static Em reduce_warps(CudaEmitter *c, Op op, Em v) {
+    int warps = c->base.team / WARP, array = c->names++;
+    const char *type = cuda_type(v.type);
+    text_printf(&c->variables, "    __shared__ %s reduced%d[%d];\n", type, array, warps);
+    cuda_barrier(c);
+    cuda_line(c, "if (lane %% 32 == 0) reduced%d[lane / 32] = %s;", array, cuda_register(c, v, 0));
+    cuda_barrier(c);
+    char form[64];
+    snprintf(form, sizeof form, "reduced%d[lane & %d]", array, warps - 1);
+    Em part = cuda_define(c, v.type, v.lanes, form, NULL);
+    for (int bits = warps / 2; bits >= 1; bits /= 2)
+        part = cuda_arith(&c->base, op, part, exchanged(c, part, bits));
+    return part;
+}
+
 /* Halves are combined until one lane is left, which all threads then have. */
 Em cuda_reduce(Emitter *e, Op op, Em v) {
     CudaEmitter *c = cuda_self(e);
-    while (v.lanes > WARP) {
-        int half = cuda_registers(v.lanes) / 2;
+    while (v.lanes > c->base.team) {
+        int half = cuda_registers(c, v.lanes) / 2;
         Em low = some_registers(c, v, 0, half), high = some_registers(c, v, half, half);
         v = cuda_arith(e, op, low, high);
     }
-    for (int bits = v.lanes / 2; bits >= 1; bits /= 2) v = cuda_arith(e, op, v, exchanged(c, v, bits));
+    bool crosses = v.lanes > WARP;
+    for (int bits = MIN(v.lanes, WARP) / 2; bits >= 1; bits /= 2)
+        v = cuda_arith(e, op, v, exchanged(c, v, bits));
+    if (crosses) v = reduce_warps(c, op, v);
     return (Em){v.ref, v.type, 1};
 }
 
@@ -53,7 +71,7 @@ static void exchange_units(CudaEmitter *c, Em *a, Em *b, int unit) {
         return;
     }
     Em x = cuda_declare(c, a->type, a->lanes), y = cuda_declare(c, a->type, a->lanes);
-    for (int r = 0; r < cuda_registers(a->lanes); r++) {
+    for (int r = 0; r < cuda_registers(c, a->lanes); r++) {
         bool odd = r / step % 2;
         cuda_line(c, "const %s %s = %s;", cuda_type(a->type), cuda_register(c, x, r),
                   odd ? cuda_register(c, *b, r - step) : cuda_register(c, *a, r));
@@ -98,7 +116,7 @@ Em cuda_reverse(Emitter *e, Em v) {
     if (v.lanes == 1) return v;
     if (v.lanes <= WARP) return exchanged(c, v, v.lanes - 1);
     Em result = cuda_declare(c, v.type, v.lanes);
-    int registers = cuda_registers(v.lanes);
+    int registers = cuda_registers(c, v.lanes);
     for (int r = 0; r < registers; r++)
         cuda_line(c, "const %s %s = __shfl_xor_sync(FULL_WARP, %s, %d);", cuda_type(v.type),
                   cuda_register(c, result, r), cuda_register(c, v, registers - 1 - r), WARP - 1);
@@ -116,7 +134,7 @@ static void interleaved_register(CudaEmitter *c, const Em *v, int count, int uni
     snprintf(choice, sizeof choice, "from%d / 32", from);
     Em best = {0};
     for (int k = 0; k < count; k++)
-        for (int s = 0; s < cuda_registers(lanes); s++) {
+        for (int s = 0; s < cuda_registers(c, lanes); s++) {
             Em got = moved(c, v[k], s, source);
             if (best.ref) {
                 Em next = cuda_declare(c, got.type, WARP);
@@ -134,6 +152,7 @@ static void interleaved_register(CudaEmitter *c, const Em *v, int count, int uni
 Em cuda_interleave(Emitter *e, const Em *v, int count, int unit) {
     CudaEmitter *c = cuda_self(e);
     Em result = cuda_declare(c, v[0].type, count * v[0].lanes);
-    for (int r = 0; r < cuda_registers(result.lanes); r++) interleaved_register(c, v, count, unit, result, r);
+    for (int r = 0; r < cuda_registers(c, result.lanes); r++)
+        interleaved_register(c, v, count, unit, result, r);
     return result;
 }

@@ -1,11 +1,11 @@
 /* cuda_memory.c — loads, stores and tables of the CUDA emitter.
  *
- * Hazards. The lanes of a warp see each other's writes only across __syncwarp(). Scratch, workspace and
+ * Hazards. The lanes of a team see each other's writes only across a barrier. Scratch, workspace and
  * whatever a function is handed by pointer is shared between lanes: there a load waits for writes before it,
  * a store for reads. The buffers of values are not: a lane that overwrites an element in place has read it
  * itself. But where threads repeat a lane, or a value is uniform, one thread stores, and all must have loaded
  * before. Loops and branches begin, and rounds end, with nothing pending, so that the text from one
- * __syncwarp() to the next is straight.
+ * barrier to the next is straight.
  */
 #include "cuda_emitter.h"
 #include "program.h"
@@ -149,7 +149,7 @@ Em cuda_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int la
     CudaEmitter *c = cuda_self(e);
     before_load(c, base);
     Em value = cuda_declare(c, em_type_of(dtype), lanes);
-    for (int r = 0; r < cuda_registers(lanes); r++) {
+    for (int r = 0; r < cuda_registers(c, lanes); r++) {
         char place[160];
         place_text(c, at, stride, lanes, r, place);
         cuda_line(c, "const %s %s = %s%s%s(((const %s *)%s)[%s])%s;", cuda_type(value.type),
@@ -164,7 +164,7 @@ Em cuda_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int la
 static void store_condition(CudaEmitter *c, Em value, Em mask, int r, char text[80]) {
     char own[24] = "";
     if (value.lanes == 1) snprintf(own, sizeof own, "lane == 0");
-    if (value.lanes > 1 && value.lanes < WARP) snprintf(own, sizeof own, "lane < %d", value.lanes);
+    if (value.lanes > 1 && value.lanes < c->base.team) snprintf(own, sizeof own, "lane < %d", value.lanes);
     const char *m = mask.ref ? cuda_register(c, mask, r) : "";
     if (!*m && !*own)
         text[0] = '\0';
@@ -174,13 +174,35 @@ static void store_condition(CudaEmitter *c, Em value, Em mask, int r, char text[
 
 void cuda_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, Em value, Em mask) {
     CudaEmitter *c = cuda_self(e);
-    before_store(c, base, value.lanes < WARP);
-    for (int r = 0; r < cuda_registers(value.lanes); r++) {
+    before_store(c, base, value.lanes < c->base.team);
+    for (int r = 0; r < cuda_registers(c, value.lanes); r++) {
         char place[160], condition[80];
         place_text(c, at, stride, value.lanes, r, place);
         store_condition(c, value, mask, r, condition);
         cuda_line(c, "%s((%s *)%s)[%s] = %s(%s);", condition, cuda_memory_type(dtype),
                   pointer_value(base)->text, place, to_memory(dtype), cuda_register(c, value, r));
+    }
+}
+
+/* ---- Places of all lanes ---- */
+
+Em cuda_gather(Emitter *e, Em base, FraxDType dtype, Em places) {
+    CudaEmitter *c = cuda_self(e);
+    char form[96];
+    before_load(c, base);
+    snprintf(form, sizeof form, "%s(((const %s *)$a)[$b])", from_memory(dtype), cuda_memory_type(dtype));
+    return cuda_define(c, em_type_of(dtype), places.lanes, form, (Em[]){base, places});
+}
+
+void cuda_scatter(Emitter *e, Em base, FraxDType dtype, Em places, Em value) {
+    CudaEmitter *c = cuda_self(e);
+    before_store(c, base, places.lanes < c->base.team);
+    for (int r = 0; r < cuda_registers(c, places.lanes); r++) {
+        char condition[80];
+        store_condition(c, places, (Em){0}, r, condition);
+        cuda_line(c, "%s((%s *)%s)[%s] = %s(%s);", condition, cuda_memory_type(dtype),
+                  pointer_value(base)->text, cuda_register(c, places, r), to_memory(dtype),
+                  cuda_register(c, value, r));
     }
 }
 

@@ -95,6 +95,7 @@ typedef struct EmitterOps {
 struct Emitter {
     const EmitterOps *ops;
     int vector_bytes; /* of the target's widest vector registers */
+    int team;         /* GPU: threads that hold the lanes of a vector, set before a function begins */
 };
 
 EmType em_type_of(FraxDType dtype); /* the type that elements of dtype are computed in */

@@ -12,25 +12,20 @@
  * outermost passes go through the second cache. Inverse butterflies are forward ones with the parts
  * exchanged.
  */
+#include "butterfly.h"
 #include "pair_fft.h"
 #include <math.h>
 
-typedef struct Complex {
-    Em re, im;
-} Complex;
-
 typedef struct Pair {
+    ButterflyUnit unit;
     Emitter *e;
     const PairPlan *plan;
     PairKind kind;
-    EmType type;
     const PairIo *io;
     int64_t length; /* of the signal */
     /* Factors of the passes, then of the leaf, then of the tail: forward and inverse. */
     Em tables[2][PAIR_MAX_PASSES + 1 + PAIR_MAX_TAIL];
 } Pair;
-
-/* ---- Small arithmetic; an operand without a value is an exact zero: one that pads the signal ---- */
 
 static Em index_of(Pair *t, int64_t value) {
     return t->e->ops->index(t->e, value);
@@ -38,65 +33,6 @@ static Em index_of(Pair *t, int64_t value) {
 
 static Em plus(Pair *t, Em a, int64_t b) {
     return b ? t->e->ops->index_op(t->e, INDEX_ADD, a, index_of(t, b)) : a;
-}
-
-static Em splat(Pair *t, double value) {
-    return t->e->ops->splat(t->e, t->e->ops->constant(t->e, t->type, value), pair_fft_width(t->plan));
-}
-
-static Em add(Pair *t, Em a, Em b) {
-    if (!a.ref || !b.ref) return a.ref ? a : b;
-    return t->e->ops->arith(t->e, OP_add, a, b);
-}
-
-static Em sub(Pair *t, Em a, Em b) {
-    if (!b.ref) return a;
-    return t->e->ops->arith(t->e, OP_sub, a.ref ? a : splat(t, 0), b);
-}
-
-static Em mul(Pair *t, Em a, Em b) {
-    if (!a.ref || !b.ref) return (Em){0};
-    return t->e->ops->arith(t->e, OP_mul, a, b);
-}
-
-static Complex complex_add(Pair *t, Complex a, Complex b) {
-    return (Complex){add(t, a.re, b.re), add(t, a.im, b.im)};
-}
-
-static Complex complex_sub(Pair *t, Complex a, Complex b) {
-    return (Complex){sub(t, a.re, b.re), sub(t, a.im, b.im)};
-}
-
-/* a + i·b and a − i·b */
-static Complex add_i(Pair *t, Complex a, Complex b) {
-    return (Complex){sub(t, a.re, b.im), add(t, a.im, b.re)};
-}
-
-static Complex sub_i(Pair *t, Complex a, Complex b) {
-    return (Complex){add(t, a.re, b.im), sub(t, a.im, b.re)};
-}
-
-static Complex materialised(Pair *t, Complex z) {
-    return z.re.ref ? z : (Complex){splat(t, 0), splat(t, 0)};
-}
-
-static Complex scaled(Pair *t, Complex a, double factor) {
-    return (Complex){mul(t, a.re, splat(t, factor)), mul(t, a.im, splat(t, factor))};
-}
-
-/* c + factor·a, one rounding where the machine can */
-static Complex scaled_add(Pair *t, Complex a, double factor, Complex c) {
-    if (!a.re.ref) return c;
-    if (!c.re.ref) return scaled(t, a, factor);
-    Em f = splat(t, factor);
-    return (Complex){t->e->ops->fma(t->e, a.re, f, c.re), t->e->ops->fma(t->e, a.im, f, c.im)};
-}
-
-/* z·w, or z·conj w */
-static Complex rotated(Pair *t, Complex z, Complex w, bool conjugate) {
-    Em rr = mul(t, z.re, w.re), ir = mul(t, z.im, w.re);
-    Em ii = mul(t, z.im, w.im), ri = mul(t, z.re, w.im);
-    return conjugate ? (Complex){add(t, rr, ii), sub(t, ir, ri)} : (Complex){sub(t, rr, ii), add(t, ir, ri)};
 }
 
 /* The vector of position `at` in a plane. */
@@ -152,82 +88,6 @@ static void store_signal(Pair *t, Em at, int valid, Complex z) {
         store_planes(t, at, z);
 }
 
-/* ---- Butterflies: z_k = Σ_q w_r^{qk} z_q, in place ---- */
-
-static void butterfly_2(Pair *t, Complex *z) {
-    Complex sum = complex_add(t, z[0], z[1]);
-    z[1] = complex_sub(t, z[0], z[1]);
-    z[0] = sum;
-}
-
-static void butterfly_4(Pair *t, Complex *z) {
-    Complex a = complex_add(t, z[0], z[2]), b = complex_sub(t, z[0], z[2]);
-    Complex c = complex_add(t, z[1], z[3]), d = complex_sub(t, z[1], z[3]);
-    z[0] = complex_add(t, a, c);
-    z[1] = sub_i(t, b, d);
-    z[2] = complex_sub(t, a, c);
-    z[3] = add_i(t, b, d);
-}
-
-/* Odd bins: with b_q = z_q − z_{q+4}, w = (1 − i)/√2, they are c ± √½·d; the factor goes into the last
- * additions. */
-static void butterfly_8(Pair *t, Complex *z) {
-    Complex even[4], b[4];
-    for (int q = 0; q < 4; q++) {
-        even[q] = complex_add(t, z[q], z[q + 4]);
-        b[q] = complex_sub(t, z[q], z[q + 4]);
-    }
-    butterfly_4(t, even);
-    Complex plus_13 = complex_add(t, b[1], b[3]), minus_13 = complex_sub(t, b[1], b[3]);
-    Complex c = sub_i(t, b[0], b[2]), d = sub_i(t, minus_13, plus_13);
-    z[1] = scaled_add(t, d, M_SQRT1_2, c);
-    z[5] = scaled_add(t, d, -M_SQRT1_2, c);
-    c = add_i(t, b[0], b[2]);
-    d = add_i(t, minus_13, plus_13);
-    z[3] = scaled_add(t, d, -M_SQRT1_2, c);
-    z[7] = scaled_add(t, d, M_SQRT1_2, c);
-    for (int k = 0; k < 4; k++) z[2 * k] = even[k];
-}
-
-/* r odd: with s_q = z_q + z_{r−q}, d_q = z_q − z_{r−q}, bins k and r − k are A ∓ i·B,
- * A = z_0 + Σ cos(2πqk/r) s_q, B = Σ sin(2πqk/r) d_q, 1 ≤ q ≤ (r−1)/2. */
-static void butterfly_odd(Pair *t, int radix, Complex *z) {
-    int half = radix / 2;
-    Complex s[PAIR_MAX_RADIX], d[PAIR_MAX_RADIX], first = z[0];
-    for (int q = 1; q <= half; q++) {
-        s[q] = complex_add(t, z[q], z[radix - q]);
-        d[q] = complex_sub(t, z[q], z[radix - q]);
-        z[0] = complex_add(t, z[0], s[q]);
-    }
-    for (int k = 1; k <= half; k++) {
-        Complex a = first, b = {0};
-        for (int q = 1; q <= half; q++) {
-            double angle = 2 * M_PI * (q * k % radix) / radix;
-            a = scaled_add(t, s[q], cos(angle), a);
-            b = q == 1 ? scaled(t, d[q], sin(angle)) : scaled_add(t, d[q], sin(angle), b);
-        }
-        z[k] = sub_i(t, a, b);
-        z[radix - k] = add_i(t, a, b);
-    }
-}
-
-static void exchange_parts(Complex *z, int count) {
-    for (int i = 0; i < count; i++) z[i] = (Complex){z[i].im, z[i].re};
-}
-
-static void butterfly(Pair *t, int radix, Complex *z, bool inverse) {
-    if (inverse) exchange_parts(z, radix);
-    switch (radix) {
-    case 0:
-    case 1: break;
-    case 2: butterfly_2(t, z); break;
-    case 4: butterfly_4(t, z); break;
-    case 8: butterfly_8(t, z); break;
-    default: butterfly_odd(t, radix, z);
-    }
-    if (inverse) exchange_parts(z, radix);
-}
-
 /* ---- Twiddle factors ---- */
 
 enum { MAX_FACTORS = 9 };
@@ -244,8 +104,8 @@ static int rotation_factors(int radix, long double angle, double *f) {
 static void rotate(Pair *t, int radix, const Em *f, Complex *z, bool conjugate) {
     for (int k = 1; k <= radix / 2; k++) {
         Complex w = {f[2 * k - 2], f[2 * k - 1]};
-        z[k] = rotated(t, z[k], w, conjugate);
-        if (k != radix - k) z[radix - k] = rotated(t, z[radix - k], w, !conjugate);
+        z[k] = rotated(&t->unit, z[k], w, conjugate);
+        if (k != radix - k) z[radix - k] = rotated(&t->unit, z[radix - k], w, !conjugate);
     }
 }
 
@@ -296,9 +156,9 @@ static Complex minus_i_times(Pair *t, Complex a, Em f, Complex b) {
 static void sheared_butterfly_4(Pair *t, const Em *f, Complex *z) {
     Em c1 = f[3];
     Complex u1 = sheared(t, z[1], f[0], false), u3 = sheared(t, z[3], f[0], true);
-    Complex u2 = rotated(t, z[2], (Complex){f[1], f[2]}, false);
-    Complex a = complex_add(t, z[0], u2), b = complex_sub(t, z[0], u2);
-    Complex c = complex_add(t, u1, u3), d = complex_sub(t, u1, u3);
+    Complex u2 = rotated(&t->unit, z[2], (Complex){f[1], f[2]}, false);
+    Complex a = complex_add(&t->unit, z[0], u2), b = complex_sub(&t->unit, z[0], u2);
+    Complex c = complex_add(&t->unit, u1, u3), d = complex_sub(&t->unit, u1, u3);
     z[0] = plus_times(t, a, c1, c);
     z[1] = minus_i_times(t, b, c1, d);
     z[2] = minus_times(t, a, c1, c);
@@ -311,28 +171,28 @@ static void sheared_butterfly_8(Pair *t, const Em *f, Complex *z) {
     Em c2 = f[5], ratio = f[6], c1 = f[7], c1_half = f[8];
     Complex u[8], even[4], b[4];
     for (int k = 1; k < 8; k++)
-        u[k] = k == 4 ? rotated(t, z[4], (Complex){f[3], f[4]}, false)
+        u[k] = k == 4 ? rotated(&t->unit, z[4], (Complex){f[3], f[4]}, false)
                       : sheared(t, z[k], tangent[MIN(k, 8 - k)], k > 4);
-    even[0] = complex_add(t, z[0], u[4]), b[0] = complex_sub(t, z[0], u[4]);
+    even[0] = complex_add(&t->unit, z[0], u[4]), b[0] = complex_sub(&t->unit, z[0], u[4]);
     even[1] = plus_times(t, u[1], ratio, u[5]), b[1] = minus_times(t, u[1], ratio, u[5]);
-    even[2] = complex_add(t, u[2], u[6]), b[2] = complex_sub(t, u[2], u[6]);
+    even[2] = complex_add(&t->unit, u[2], u[6]), b[2] = complex_sub(&t->unit, u[2], u[6]);
     Complex scaled_3 = {t->e->ops->arith(t->e, OP_mul, u[3].re, ratio),
                         t->e->ops->arith(t->e, OP_mul, u[3].im, ratio)};
     even[3] = plus_times(t, u[7], ratio, u[3]);
-    b[3] = complex_sub(t, scaled_3, u[7]);
+    b[3] = complex_sub(&t->unit, scaled_3, u[7]);
     Complex p = plus_times(t, even[0], c2, even[2]), q = minus_times(t, even[0], c2, even[2]);
-    Complex c = complex_add(t, even[1], even[3]), d = complex_sub(t, even[1], even[3]);
+    Complex c = complex_add(&t->unit, even[1], even[3]), d = complex_sub(&t->unit, even[1], even[3]);
     z[0] = plus_times(t, p, c1, c);
     z[2] = minus_i_times(t, q, c1, d);
     z[4] = minus_times(t, p, c1, c);
     z[6] = plus_i_times(t, q, c1, d);
-    Complex plus_13 = complex_add(t, b[1], b[3]), minus_13 = complex_sub(t, b[1], b[3]);
+    Complex plus_13 = complex_add(&t->unit, b[1], b[3]), minus_13 = complex_sub(&t->unit, b[1], b[3]);
     c = minus_i_times(t, b[0], c2, b[2]);
-    d = sub_i(t, minus_13, plus_13);
+    d = sub_i(&t->unit, minus_13, plus_13);
     z[1] = plus_times(t, c, c1_half, d);
     z[5] = minus_times(t, c, c1_half, d);
     c = plus_i_times(t, b[0], c2, b[2]);
-    d = add_i(t, minus_13, plus_13);
+    d = add_i(&t->unit, minus_13, plus_13);
     z[3] = minus_times(t, c, c1_half, d);
     z[7] = plus_times(t, c, c1_half, d);
 }
@@ -370,7 +230,7 @@ static void twiddled_butterfly(Pair *t, int radix, int64_t m, Em table, Em j, Co
     int lanes = t->plan->lanes, count = factor_count(radix, m, inverse);
     Em f[MAX_FACTORS], place = t->e->ops->index_op(t->e, INDEX_MUL, j, index_of(t, count));
     if (m == 1 || radix < 2) {
-        butterfly(t, radix, z, inverse);
+        butterfly(&t->unit, radix, z, inverse);
         return;
     }
     for (int i = 0; i < count; i++) f[i] = load_shared(t, table, plus(t, place, (int64_t)i * lanes));
@@ -382,7 +242,7 @@ static void twiddled_butterfly(Pair *t, int radix, int64_t m, Em table, Em j, Co
         return;
     }
     if (inverse) rotate(t, radix, f, z, true);
-    butterfly(t, radix, z, inverse);
+    butterfly(&t->unit, radix, z, inverse);
     if (!inverse) rotate(t, radix, f, z, false);
 }
 
@@ -422,7 +282,7 @@ static void signal_pass(Pair *t, int64_t first, int64_t end, int whole, int rest
         if (inverse)
             store_signal(t, at, valid, z[q]);
         else
-            store_planes(t, at, materialised(t, z[q]));
+            store_planes(t, at, materialised(&t->unit, z[q]));
     }
     o->loop_end(t->e, &loop);
 }
@@ -478,7 +338,8 @@ static Complex filtered(Pair *t, Em at, Complex z) {
     if (io->bins)
         io->bins(io->context, at, &z.re, &z.im);
     else if (t->kind == PAIR_FILTER)
-        z = rotated(t, z, (Complex){load_shared(t, io->k_re, at), load_shared(t, io->k_im, at)}, false);
+        z = rotated(&t->unit, z, (Complex){load_shared(t, io->k_re, at), load_shared(t, io->k_im, at)},
+                    false);
     return z;
 }
 
@@ -514,7 +375,7 @@ static void leaf(Pair *t, Em at) {
     }
     if (whole && forward && t->io->loaded) t->io->loaded(t->io->context);
     if (forward) twiddled_butterfly(t, p->leaf, p->lanes, t->tables[0][p->npasses], start, z, false);
-    for (int i = 0; i < vectors; i++) z[i] = materialised(t, z[i]);
+    for (int i = 0; i < vectors; i++) z[i] = materialised(&t->unit, z[i]);
     for (int i = 0; i < vectors; i += p->group) tail(t, plus(t, at, (int64_t)i * p->lanes), z + i);
     if (inverse) twiddled_butterfly(t, p->leaf, p->lanes, t->tables[1][p->npasses], start, z, true);
     for (int i = 0; i < vectors && !t->io->discard; i++) {
@@ -572,7 +433,8 @@ static bool make_tables(Pair *t) {
 }
 
 bool emit_pair_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io) {
-    Pair t = {.e = e, .plan = plan, .kind = kind, .type = em_type_of(plan->dtype), .io = io};
+    Pair t = {.e = e, .plan = plan, .kind = kind, .io = io};
+    t.unit = (ButterflyUnit){e, em_type_of(plan->dtype), pair_fft_width(plan)};
     t.length = io->length ? io->length : plan->n;
     if (!make_tables(&t)) return false;
     span(&t, 0, plan->n, index_of(&t, 0), 1);

@@ -97,7 +97,7 @@ const char *frax_model_text(const FraxModel *model) {
 /* ---- Sizes ---- */
 
 static FraxStatus check_options(const FraxOptions *options, FraxError *err) {
-    if ((unsigned)options->target > FRAX_REFERENCE)
+    if ((unsigned)options->target > FRAX_CUDA)
         return fail(err, FRAX_USAGE, "options.target is %d, which is no FraxTarget", (int)options->target);
     if ((unsigned)options->mode > FRAX_VJP)
         return fail(err, FRAX_USAGE, "options.mode is %d, which is no FraxMode", (int)options->mode);
@@ -106,6 +106,8 @@ static FraxStatus check_options(const FraxOptions *options, FraxError *err) {
                     options->order);
     if (options->threads < 0)
         return fail(err, FRAX_USAGE, "options.threads is %d; expected 0 or more", options->threads);
+    if (options->device < 0)
+        return fail(err, FRAX_USAGE, "options.device is %d; expected 0 or more", options->device);
     if ((options->nsizes && !options->sizes) || (options->nwrt && !options->wrt))
         return fail(err, FRAX_USAGE, "options: a list is NULL, but its count is not 0");
     return FRAX_OK;
@@ -332,6 +334,7 @@ FraxOptions frax_default_options(void) {
 
 FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err) {
     ExecutableOptions how = {.target = options->target,
+                             .device = options->device,
                              .threads = options->threads,
                              .no_cache = options->no_cache != 0,
                              .debug = options->debug != 0,

@@ -172,7 +172,11 @@ static void pairing_close(Pairing *p) {
 static FraxStatus measure(const Cli *cli, FraxMode mode, double bandwidth, Row *row, FraxError *err) {
     Pairing p = {0};
     FraxStatus status = session_open(&p.session, cli, err);
+    FraxTarget target = p.session.options.target;
     p.session.options.mode = mode;
+    if (!status && target != FRAX_CPU && target != FRAX_CUDA)
+        status =
+            fail(err, FRAX_USAGE, "bench compares cpu or cuda with eager; it got --target %s", cli->target);
     if (!status) status = session_compile(&p.session, true, err);
     if (!status) status = compile_eager(&p, err);
     if (!status) status = compare_all(&p, err);
@@ -181,7 +185,8 @@ static FraxStatus measure(const Cli *cli, FraxMode mode, double bandwidth, Row *
     if (!status) {
         row->eager_bytes = frax_executable_memory(p.eager).moved_bytes;
         row->fused_bytes = frax_executable_memory(p.session.exe).moved_bytes;
-        row->roofline = (double)row->fused_bytes / row->fused / bandwidth;
+        /* The bandwidth is that of this machine's memory, not of a GPU's. */
+        row->roofline = target == FRAX_CPU ? (double)row->fused_bytes / row->fused / bandwidth : NAN;
     }
     pairing_close(&p);
     return status;
@@ -209,18 +214,29 @@ static const char *bytes_text(double bytes, char buffer[24]) {
     return buffer;
 }
 
+static const char *share_text(double share, char buffer[24]) {
+    if (isnan(share)) return "-";
+    snprintf(buffer, 24, "%.1f%%", 100 * share);
+    return buffer;
+}
+
 static void print_table(const Row *rows, size_t n, double bandwidth, Text *out) {
-    char a[24], b[24], c[24];
+    char a[24], b[24], c[24], d[24];
     text_printf(out, "%-22s %10s %10s %7s %12s %11s\n", "what", "eager", "fused", "ratio", "bytes moved",
                 "% of memory");
     for (size_t i = 0; i < n; i++)
-        text_printf(out, "%-22s %10s %10s %6.2fx %12s %10.1f%%\n", rows[i].what, time_text(rows[i].eager, a),
+        text_printf(out, "%-22s %10s %10s %6.2fx %12s %11s\n", rows[i].what, time_text(rows[i].eager, a),
                     time_text(rows[i].fused, b), rows[i].eager / rows[i].fused,
-                    bytes_text((double)rows[i].fused_bytes, c), 100 * rows[i].roofline);
+                    bytes_text((double)rows[i].fused_bytes, c), share_text(rows[i].roofline, d));
     text_printf(out, "\n%-22s %10s %10s %12s\n", "compiling", "cold", "cached", "eager bytes");
     for (size_t i = 0; i < n; i++)
         text_printf(out, "%-22s %10s %10s %12s\n", rows[i].what, time_text(rows[i].compile_cold, a),
                     time_text(rows[i].compile_cached, b), bytes_text((double)rows[i].eager_bytes, c));
+    if (isnan(rows[0].roofline)) {
+        text_printf(out,
+                    "\nfused: on the GPU, with the copies of inputs and outputs between host and device.\n");
+        return;
+    }
     text_printf(out,
                 "\n%% of memory: bytes moved over time, of the %s/s at which this machine copies;\n"
                 "more than 100%% where the data stay in the caches.\n",

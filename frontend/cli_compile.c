@@ -239,6 +239,9 @@ FraxStatus cli_compile(Cli *cli, FraxError *err) {
     FraxStatus status = check_usage(cli, err);
     if (status) return status;
     status = session_open(&s, cli, err);
+    if (!status && s.options.target != FRAX_CPU)
+        status = fail(err, FRAX_UNSUPPORTED, "compile --target %s: objects are made for the CPU alone",
+                      cli->target);
     s.options.mode = cli->grad ? FRAX_REVERSE : FRAX_FORWARD;
     s.options.target = FRAX_REFERENCE; /* for the signature and the parameters */
     if (!status) status = session_prepare(&s, err);

@@ -8,6 +8,7 @@
 #include "half.h"
 #include "rng.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,8 +127,6 @@ FraxStatus session_open(Session *s, const Cli *cli, FraxError *err) {
     *s = (Session){.cli = cli, .options = frax_default_options()};
     size_t target = FRAX_CPU;
     FraxStatus status = FRAX_OK;
-    if (cli->target && !strcmp(cli->target, "cuda"))
-        return fail(err, FRAX_UNSUPPORTED, "this build has no CUDA target; see frax devices");
     if (cli->target)
         status = cli_choose("target", cli->target, target_names, COUNT(target_names), &target, err);
     if (!status) status = frax_model_load(cli->operand, &s->model, err);
@@ -136,7 +135,10 @@ FraxStatus session_open(Session *s, const Cli *cli, FraxError *err) {
     if (!status && s->options.stream) status = stream_choose_chunk(s, err);
     if (!status) status = read_sizes(s, err);
     if (!status) status = read_wrt(s, err);
+    if (!status && cli->device && target != FRAX_CUDA)
+        status = fail(err, FRAX_USAGE, "--device chooses a GPU for --target cuda");
     s->options.target = (FraxTarget)target;
+    s->options.device = (int)MIN(cli->device, INT_MAX);
     s->options.of = cli->of;
     s->options.inputs = s->inputs;
     s->options.threads = (int)cli->threads;

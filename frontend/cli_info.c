@@ -1,15 +1,8 @@
-/* cli_info.c — the verbs check, devices and help. */
+/* cli_info.c — the verbs check and help. */
 #include "cli.h"
 #include "model.h"
 #include "passes.h"
-#include <cblas.h>
-#include <llvm-c/Core.h>
-#include <llvm-c/TargetMachine.h>
-#include <omp.h>
 #include <string.h>
-#if FRAX_HAVE_FFTW
-#include <fftw3.h>
-#endif
 
 /* ---- check ---- */
 
@@ -46,81 +39,6 @@ FraxStatus cli_check(Cli *cli, FraxError *err) {
     text_free(&signature);
     frax_model_destroy(model);
     return status;
-}
-
-/* ---- devices ---- */
-
-typedef struct Device {
-    const char *name;
-    bool available;
-    char detail[256];
-} Device;
-
-/* The widest vectors among the features that LLVM names for this machine, as +avx2,-avx512f,…. */
-static const char *vector_extensions(const char *features) {
-    static const struct {
-        const char *feature, *text;
-    } table[] = {{"+avx512f", "AVX-512"}, {"+avx2", "AVX2"}, {"+avx", "AVX"},    {"+sve2", "SVE2"},
-                 {"+sve", "SVE"},         {"+neon", "NEON"}, {"+v", "RISC-V V"}, {"+sse2", "SSE2"}};
-    for (size_t i = 0; i < COUNT(table); i++) {
-        size_t n = strlen(table[i].feature);
-        for (const char *p = features; (p = strstr(p, table[i].feature)); p += n)
-            if (p[n] == ',' || !p[n]) return table[i].text;
-    }
-    return "no vectors";
-}
-
-static void describe_cpu(Device *device) {
-    char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
-    unsigned major, minor, patch;
-    LLVMGetVersion(&major, &minor, &patch);
-    snprintf(device->detail, sizeof device->detail, "%s, %s, %d threads, compiled by LLVM %u.%u.%u", cpu,
-             vector_extensions(features), omp_get_max_threads(), major, minor, patch);
-    LLVMDisposeMessage(cpu);
-    LLVMDisposeMessage(features);
-}
-
-static const char *fft_text(void) {
-#if FRAX_HAVE_FFTW
-    return fftw_version;
-#else
-    return "the library's own transform (this build has no FFTW)";
-#endif
-}
-
-/* Only OpenBLAS tells its version. */
-char *openblas_get_config(void) __attribute__((weak));
-
-static void describe_eager(Device *device) {
-    snprintf(device->detail, sizeof device->detail, "node by node with %s and %s", fft_text(),
-             openblas_get_config ? openblas_get_config() : "a CBLAS library");
-}
-
-FraxStatus cli_devices(Cli *cli, FraxError *err) {
-    (void)err;
-    Device devices[] = {
-        {.name = "cpu", .available = true},
-        {.name = "eager", .available = true},
-        {.name = "reference", .available = true, .detail = "node by node in f64 with naive loops"},
-        {.name = "cuda", .detail = "this build has no CUDA target"},
-    };
-    describe_cpu(&devices[0]);
-    describe_eager(&devices[1]);
-    Text *out = &cli->text;
-    if (cli->json) text_printf(out, "{\"devices\": [");
-    for (size_t i = 0; i < COUNT(devices); i++) {
-        const Device *d = &devices[i];
-        if (!cli->json) {
-            text_printf(out, "%-10s %-4s %s\n", d->name, d->available ? "yes" : "no", d->detail);
-            continue;
-        }
-        text_printf(out, "%s{\"name\": \"%s\", \"available\": %s, \"detail\": ", i ? ", " : "", d->name,
-                    d->available ? "true" : "false");
-        json_string(out, d->detail);
-        text_printf(out, "}");
-    }
-    if (cli->json) text_printf(out, "]}\n");
-    return FRAX_OK;
 }
 
 /* ---- help ---- */

@@ -3,7 +3,8 @@
  * The trainer owns a buffer for every graph input beyond the model's own: params, the optimizer's state, the
  * step's scalars. Outputs that are donated go back into the buffer they came from, so that a step copies
  * nothing; all others have a small buffer of their own. Mini-batches are gathered into staging buffers by
- * batches.c.
+ * batches.c. On a device the values stay in its memory (resident.c), and the buffers hold what they start
+ * with.
  */
 #include "api.h"
 #include "batches.h"
@@ -11,13 +12,15 @@
 #include "lbfgs.h"
 #include "model.h"
 #include "passes.h"
+#include "resident.h"
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
 /* Copies of the donated buffers, one after the other: what a step overwrites. */
 typedef struct Snapshot {
-    char *data;
+    char *data; /* NULL on a device, which has a slot for each of its own */
+    int slot;
     bool taken;
 } Snapshot;
 
@@ -26,6 +29,7 @@ struct FraxTrainer {
     FraxFitOptions fit;
     Watch watch;
     FraxExecutable exe;
+    Resident resident;        /* what stays on a device; the buffers are then only copies to start from */
     Batches *batches;         /* NULL: every step sees all rows */
 #define X(name) double *name; /* the buffer of input step.NAME; NULL for lbfgs */
     STEP_SCALARS(X)
@@ -35,7 +39,8 @@ struct FraxTrainer {
     void **owned; /* buffers, to be freed: inputs from counts[FRAX_INPUT] on, then outputs that are not
                      donated */
     size_t nowned;
-    Snapshot now, before; /* at the start of this step and of the last good one; empty without guards */
+    bool has_snapshots;   /* with guards only */
+    Snapshot now, before; /* at the start of this step and of the last good one */
     Lbfgs *lbfgs;
     size_t *moving; /* lbfgs: positions among the graph's inputs of the params that move */
     size_t nmoving;
@@ -186,30 +191,43 @@ static bool has_guards(const Graph *g) {
 
 static FraxStatus allocate_snapshots(FraxTrainer *t, FraxError *err) {
     size_t bytes = each_donated(t, NULL, NULL);
-    if (!bytes || !has_guards(executable_graph(t->exe.exe))) return FRAX_OK;
+    t->has_snapshots = bytes && has_guards(executable_graph(t->exe.exe));
+    if (!t->has_snapshots || executable_has_memory(t->exe.exe)) return FRAX_OK;
     t->now.data = mem_alloc(bytes);
     t->before.data = mem_alloc(bytes);
     return t->now.data && t->before.data ? FRAX_OK : fail_memory(err, "the trainer's state");
 }
 
-static void take_snapshot(FraxTrainer *t) {
-    if (!t->now.data) return;
-    each_donated(t, save, t->now.data);
-    t->now.taken = true;
+static FraxStatus take_snapshot(FraxTrainer *t, FraxError *err) {
+    FraxStatus status = FRAX_OK;
+    if (!t->has_snapshots) return status;
+    if (t->resident.exe)
+        status = executable_save(t->resident.exe, t->now.slot, err);
+    else
+        each_donated(t, save, t->now.data);
+    t->now.taken = !status;
+    return status;
+}
+
+static FraxStatus restore_snapshot(FraxTrainer *t, const Snapshot *snapshot, FraxError *err) {
+    if (t->resident.exe) return executable_restore(t->resident.exe, snapshot->slot, err);
+    each_donated(t, restore, snapshot->data);
+    return FRAX_OK;
 }
 
 /* Where the model could last be evaluated: the start of the step before, whose result is out of range. */
-static void settle_snapshot(FraxTrainer *t, FraxStatus status) {
-    if (!t->now.data) return;
+static FraxStatus settle_snapshot(FraxTrainer *t, FraxStatus status) {
+    if (!t->has_snapshots) return status;
     if (status) {
         bool back = status == FRAX_VALUE && t->before.taken;
-        each_donated(t, restore, back ? t->before.data : t->now.data);
+        restore_snapshot(t, back ? &t->before : &t->now, NULL); /* the run's fault is the one to report */
         t->before.taken = false;
-        return;
+        return status;
     }
     Snapshot good = t->now;
     t->now = t->before;
     t->before = good;
+    return status;
 }
 
 /* ---- Buffers ---- */
@@ -253,6 +271,21 @@ static FraxStatus allocate(FraxTrainer *t, FraxError *err) {
 
 static void *param_buffer(const FraxTrainer *t, size_t i) {
     return (void *)t->inputs[param_position(&t->exe, i)];
+}
+
+/* On a device all that the host does not change between steps stays there: not the step's scalars, the rows
+   of a batch, and what lbfgs moves. */
+static FraxStatus settle_values(FraxTrainer *t, FraxError *err) {
+    const Graph *g = executable_graph(t->exe.exe);
+    bool *kept = mem_calloc(g->ninputs + 1, sizeof *kept);
+    for (size_t i = 0; kept && i < g->ninputs; i++)
+        kept[i] = i < t->exe.counts[FRAX_INPUT]
+                      ? !t->batches
+                      : strncmp(graph_node(g, g->inputs[i])->attrs->name, "step.", strlen("step.")) != 0;
+    for (size_t i = 0; kept && i < t->nmoving && t->fit.optimizer == FRAX_LBFGS; i++)
+        kept[t->moving[i]] = false;
+    t->before.slot = 1;
+    return resident_start(&t->resident, t->exe.exe, kept, t->exe.counts[FRAX_INPUT], t->inputs, err);
 }
 
 /* ---- L-BFGS: the params that move as one vector of f64 ---- */
@@ -400,9 +433,8 @@ static FraxStatus check_finite(const FraxTrainer *t, double loss, FraxError *err
 static FraxStatus step_graph(FraxTrainer *t, double *loss, FraxError *err) {
     const Graph *g = executable_graph(t->exe.exe);
     set_scalars(t);
-    take_snapshot(t);
-    FraxStatus status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
-    settle_snapshot(t, status);
+    FraxStatus status = take_snapshot(t, err);
+    if (!status) status = settle_snapshot(t, executable_run(t->exe.exe, t->inputs, t->outputs, err));
     t->evaluations++;
     if (status) return status;
     *loss = element_get(t->outputs[0], graph_type(g, g->outputs[0].value)->dtype, 0);
@@ -449,6 +481,7 @@ FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *option
     if (!status) status = allocate(t, err);
     for (size_t i = 0; i < t->exe.counts[FRAX_PARAM] && !status; i++)
         status = frax_initial_param(&t->exe, i, fit->seed, param_buffer(t, i), err);
+    if (!status) status = settle_values(t, err);
     if (!status && fit->optimizer == FRAX_LBFGS) status = start_lbfgs(t, err);
     if (status)
         frax_trainer_destroy(t);
@@ -466,6 +499,7 @@ void frax_trainer_destroy(FraxTrainer *t) {
     mem_free(t->now.data);
     mem_free(t->before.data);
     mem_free(t->moving);
+    resident_end(&t->resident);
     lbfgs_destroy(t->lbfgs);
     batches_destroy(t->batches);
     executable_destroy(t->exe.exe);
@@ -473,10 +507,18 @@ void frax_trainer_destroy(FraxTrainer *t) {
     handle_free(t);
 }
 
-FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
-    if (!handle_is(t, HANDLE_TRAINER)) return handle_fail(t, "frax_trainer_step", "trainer", err);
+/* Points to the caller's arrays; those that a device keeps are copied to it. */
+static FraxStatus take_inputs(FraxTrainer *t, const void *const *inputs, FraxError *err) {
     FraxStatus status = check_inputs(&t->exe, "frax_trainer_step", inputs, err);
-    if (status) return status;
+    for (size_t i = 0; i < t->exe.counts[FRAX_INPUT] && !status; i++) {
+        t->inputs[i] = inputs[i];
+        status = resident_upload(&t->resident, i, inputs[i], err);
+    }
+    return status;
+}
+
+static FraxStatus take_step(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
+    FraxStatus status;
     for (size_t i = 0; i < t->exe.counts[FRAX_INPUT]; i++) t->inputs[i] = inputs[i];
     if (has_ended(t)) {
         if (loss) *loss = t->loss;
@@ -503,18 +545,25 @@ FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *
     return status;
 }
 
+FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
+    if (!handle_is(t, HANDLE_TRAINER)) return handle_fail(t, "frax_trainer_step", "trainer", err);
+    FraxStatus status = take_inputs(t, inputs, err);
+    return status ? status : take_step(t, inputs, loss, err);
+}
+
 FraxStatus frax_trainer_run(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
     if (!handle_is(t, HANDLE_TRAINER)) return handle_fail(t, "frax_trainer_run", "trainer", err);
     t->outcome = no_more_steps;
-    for (int64_t i = 0; i < t->fit.steps; i++) {
-        FraxStatus status = frax_trainer_step(t, inputs, loss, err);
+    FraxStatus status = t->fit.steps ? take_inputs(t, inputs, err) : FRAX_OK;
+    for (int64_t i = 0; i < t->fit.steps && !status; i++) {
+        status = take_step(t, inputs, loss, err);
         if (status) return status;
         bool stop = t->fit.progress && t->fit.progress(t->fit.context, t->steps, t->evaluations, t->loss);
         if (stop) t->outcome = stopped;
         if (has_ended(t)) t->outcome = lbfgs_outcome_text(lbfgs_outcome(t->lbfgs));
         if (stop || has_ended(t)) break;
     }
-    return FRAX_OK;
+    return status;
 }
 
 int64_t frax_trainer_steps(const FraxTrainer *t) {
@@ -553,8 +602,9 @@ static size_t param_bytes(const FraxTrainer *t, size_t i) {
 
 FraxStatus frax_trainer_get_param(const FraxTrainer *t, size_t i, void *data, FraxError *err) {
     FraxStatus status = check_param(t, i, data, err);
-    if (!status) memcpy(data, param_buffer(t, i), param_bytes(t, i));
-    return status;
+    if (status) return status;
+    memcpy(data, param_buffer(t, i), param_bytes(t, i));
+    return resident_download(&t->resident, param_position(&t->exe, i), data, err);
 }
 
 FraxStatus frax_trainer_set_param(FraxTrainer *t, size_t i, const void *data, FraxError *err) {
@@ -562,5 +612,7 @@ FraxStatus frax_trainer_set_param(FraxTrainer *t, size_t i, const void *data, Fr
     if (status) return status;
     memcpy(param_buffer(t, i), data, param_bytes(t, i));
     t->before.taken = false;
+    status = resident_upload(&t->resident, param_position(&t->exe, i), data, err);
+    if (status) return status;
     return t->lbfgs ? start_lbfgs(t, err) : FRAX_OK;
 }

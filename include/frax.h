@@ -118,11 +118,13 @@ typedef struct FraxTensor {
 } FraxTensor;
 
 /* Where a model runs. eager and reference exist for comparison: node by node with FFTW and CBLAS, and the
-   definition of the operators in f64 with naive loops. */
+   definition of the operators in f64 with naive loops. cuda: on an NVIDIA GPU; FRAX_UNSUPPORTED, with the
+   remedy, where its driver or NVRTC is missing. */
 #define FRAX_TARGETS(X)                                                                                      \
     X(FRAX_CPU, "cpu")                                                                                       \
     X(FRAX_EAGER, "eager")                                                                                   \
-    X(FRAX_REFERENCE, "reference")
+    X(FRAX_REFERENCE, "reference")                                                                           \
+    X(FRAX_CUDA, "cuda")
 
 typedef enum FraxTarget {
 #define X(code, name) code,
@@ -275,6 +277,7 @@ typedef struct FraxOptions {
     void (*log)(void *context, const char *message);
     void *context; /* for both; all three must stay valid as long as a trainer lives */
     int order;     /* FRAX_VJP: how many times; 0 is once */
+    int device;    /* FRAX_CUDA: which GPU, from 0 */
 } FraxOptions;
 
 FRAX_API FraxOptions frax_default_options(void);

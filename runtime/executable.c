@@ -7,8 +7,10 @@
 #include "executable.h"
 #include "blas.h"
 #include "cache.h"
+#include "checks.h"
+#include "cuda_device.h"
+#include "cuda_executable.h"
 #include "fft.h"
-#include "half.h"
 #include "jit.h"
 #include "memory_limit.h"
 #include "passes.h"
@@ -26,14 +28,13 @@ struct Executable {
     int threads;
     ExecutableStats stats;
     Eager *eager;
+    CudaExecutable *cuda;
     /* Compiled programs: */
     Program program;
     JitCode *code;
     KernelFunction **main, **finish, **prepare; /* per kernel; NULL where there is nothing to call */
     const void **plans;
-    struct Check *checks; /* one for each of the graph's */
-    bool checks_before, checks_after;
-    size_t offset; /* the input that counts the samples of a stream; ninputs: none */
+    Checks checks;
     char *statics;
     size_t run_bytes;
     _Atomic(char *) pool[POOL];
@@ -158,49 +159,20 @@ static void copy_outputs(const Executable *exe, const KernelContext *c) {
     }
 }
 
-/* Which values a run looks at before its kernels, and which after them; tables are judged once. */
-typedef enum Moment { AT_CREATION, BEFORE, AFTER } Moment;
+/* What a check looks at is where the kernels put it. */
+typedef struct RunValues {
+    const Executable *exe;
+    const KernelContext *context;
+} RunValues;
 
-typedef struct Check {
-    Moment moment;
-    Value value;
-    const Node *guard;
-    int64_t size;
-} Check;
-
-static FraxStatus list_checks(Executable *exe, FraxError *err) {
-    const Graph *g = exe->graph;
-    exe->offset = graph_offset_input(g);
-    exe->checks = mem_calloc(MAX(g->nchecks, 1), sizeof *exe->checks);
-    if (!exe->checks) return fail_memory(err, "listing checks");
-    for (size_t i = 0; i < g->nchecks; i++) {
-        Value v = graph_checked(g, i);
-        const Node *node = graph_node(g, v);
-        exe->checks[i] = (Check){.moment = node->region == REGION_INPUT    ? BEFORE
-                                           : node->region == REGION_STATIC ? AT_CREATION
-                                                                           : AFTER,
-                                 .value = v,
-                                 .guard = graph_node(g, g->checks[i]),
-                                 .size = shape_size(&node->type.shape)};
-        exe->checks_before |= exe->checks[i].moment == BEFORE;
-        exe->checks_after |= exe->checks[i].moment == AFTER;
-    }
-    return FRAX_OK;
+static const void *checked_data(const void *context, const Check *check) {
+    const RunValues *values = context;
+    return value_address(values->exe, values->context, check->value);
 }
 
-/* Judges the values whose moment it is, in the order of the graph's guards. */
 static FraxStatus run_checks(const Executable *exe, const KernelContext *c, Moment moment, double passed,
                              FraxError *err) {
-    const Graph *g = exe->graph;
-    for (const Check *check = exe->checks, *end = check + g->nchecks; check < end; check++) {
-        if (check->moment != moment) continue;
-        FraxDType dtype = graph_type(g, check->value)->dtype;
-        const char *data = value_address(exe, c, check->value);
-        int64_t at = guard_find(check->guard, dtype, data, check->size);
-        if (at < check->size)
-            return guard_test(g, check->guard, element_get(data, dtype, at), at, passed, err);
-    }
-    return FRAX_OK;
+    return checks_run(exe->graph, &exe->checks, moment, passed, checked_data, &(RunValues){exe, c}, err);
 }
 
 static KernelContext context_of(const Executable *exe, char *memory, const void *const *inputs,
@@ -219,11 +191,12 @@ static FraxStatus run_program(const Executable *exe, const void *const *inputs, 
     if (!memory) return fail(err, FRAX_MEMORY, "out of memory: a run needs %zu bytes", exe->run_bytes);
     KernelContext c = context_of(exe, memory, inputs, outputs);
     /* Read first: the output may be written over it. */
-    double passed = exe->offset < exe->graph->ninputs ? *(const double *)inputs[exe->offset] : 0;
-    FraxStatus status = exe->checks_before ? run_checks(exe, &c, BEFORE, passed, err) : FRAX_OK;
+    double passed =
+        exe->checks.offset < exe->graph->ninputs ? *(const double *)inputs[exe->checks.offset] : 0;
+    FraxStatus status = exe->checks.before ? run_checks(exe, &c, BEFORE, passed, err) : FRAX_OK;
     if (!status) {
         run_kernels(exe, &c, memory + program_scratch_offset(&exe->program), false);
-        if (exe->checks_after) status = run_checks(exe, &c, AFTER, passed, err);
+        if (exe->checks.after) status = run_checks(exe, &c, AFTER, passed, err);
     }
     if (!status) copy_outputs(exe, &c);
     give_memory(exe, memory);
@@ -381,7 +354,7 @@ static FraxStatus make_program(Executable *exe, const ExecutableOptions *options
     if (!status) status = jit_link(object, size, runtime_symbol, options->debug, &exe->code, err);
     if (!status) status = find_functions(exe, err);
     if (!status) status = make_plans(exe, options, err);
-    if (!status) status = list_checks(exe, err);
+    if (!status) status = checks_list(exe->graph, &exe->checks, err);
     if (!status) settle_library(&exe->program);
     if (!status) status = run_static(exe, err);
     mem_free(object);
@@ -403,6 +376,16 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     return FRAX_OK;
 }
 
+/* A machine without that device is refused before any work. */
+static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options, FraxError *err) {
+    CudaDevice device;
+    exe->graph->self_contained = exe->graph->gpu = true;
+    FraxStatus status = cuda_device_describe(options->device, &device, err);
+    if (!status) status = run_passes_watched(&exe->graph, NULL, &options->watch, err);
+    if (!status) status = cuda_executable_create(exe->graph, options, &exe->cuda, &exe->stats, err);
+    return status;
+}
+
 /* ---- Executables ---- */
 
 /* How the convolutions are computed and why, a line each; what was made. */
@@ -412,7 +395,7 @@ static void log_outcome(const Executable *exe, const Watch *watch) {
     for (size_t i = 0; i < g->nnotes; i++)
         watch_log(watch, "%s:%d:%d: %s", g->file, g->notes[i].loc.line, g->notes[i].loc.column,
                   g->notes[i].text);
-    if (exe->target == FRAX_CPU)
+    if (exe->target == FRAX_CPU || exe->target == FRAX_CUDA)
         watch_log(watch, "%s: %zu kernel%s, %s in %.3g ms", g->name, exe->stats.kernels,
                   exe->stats.kernels == 1 ? "" : "s", exe->stats.from_cache ? "from the cache" : "compiled",
                   1e3 * exe->stats.compile_seconds);
@@ -438,6 +421,7 @@ FraxStatus executable_create(Graph *graph, const ExecutableOptions *options, Exe
         if (!status) exe->stats.moved_bytes = eager_moved_bytes(exe->eager);
         break;
     case FRAX_REFERENCE: break;
+    case FRAX_CUDA: status = create_cuda(exe, options, err); break;
     default: status = fail(err, FRAX_USAGE, "unknown target %d", (int)options->target);
     }
     if (!status) status = graph_status(exe->graph, err);
@@ -470,13 +454,14 @@ FraxStatus executable_create_tables(const Graph *graph, const HostTarget *target
 void executable_destroy(Executable *exe) {
     if (!exe) return;
     eager_destroy(exe->eager);
+    cuda_executable_destroy(exe->cuda);
     for (int i = 0; i < POOL; i++) mem_free(atomic_load(&exe->pool[i]));
     jit_destroy(exe->code);
     mem_free(exe->main);
     mem_free(exe->finish);
     mem_free(exe->prepare);
     mem_free(exe->plans);
-    mem_free(exe->checks);
+    checks_free(&exe->checks);
     mem_free(exe->statics);
     program_destroy(&exe->program);
     if (!exe->is_borrowed) graph_destroy(exe->graph);
@@ -506,8 +491,33 @@ FraxStatus executable_run(const Executable *exe, const void *const *inputs, void
     switch (exe->target) {
     case FRAX_CPU: return run_program(exe, inputs, outputs, err);
     case FRAX_EAGER: return eager_run(exe->eager, inputs, outputs, err);
+    case FRAX_CUDA: return cuda_executable_run(exe->cuda, inputs, outputs, err);
     default: return run_reference(exe, inputs, outputs, err);
     }
+}
+
+bool executable_has_memory(const Executable *exe) {
+    return exe->target == FRAX_CUDA;
+}
+
+FraxStatus executable_keep(Executable *exe, const bool *inputs, FraxError *err) {
+    return cuda_executable_keep(exe->cuda, inputs, err);
+}
+
+FraxStatus executable_upload(Executable *exe, size_t input, const void *data, FraxError *err) {
+    return cuda_executable_upload(exe->cuda, input, data, err);
+}
+
+FraxStatus executable_download(const Executable *exe, size_t input, void *data, FraxError *err) {
+    return cuda_executable_download(exe->cuda, input, data, err);
+}
+
+FraxStatus executable_save(Executable *exe, int slot, FraxError *err) {
+    return cuda_executable_save(exe->cuda, slot, err);
+}
+
+FraxStatus executable_restore(Executable *exe, int slot, FraxError *err) {
+    return cuda_executable_restore(exe->cuda, slot, err);
 }
 
 const Graph *executable_graph(const Executable *exe) {

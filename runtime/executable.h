@@ -1,6 +1,7 @@
 /* executable.h — a graph made runnable on a target, and its parts: eager walk, compiled program, cache.
  *
- * An executable is immutable after creation; any number of threads may run it at once.
+ * An executable is immutable after creation, but for values that it is told to keep; any number of threads
+ * may run it at once.
  */
 #ifndef FRAX_EXECUTABLE_H
 #define FRAX_EXECUTABLE_H
@@ -9,6 +10,7 @@
 
 typedef struct ExecutableOptions {
     FraxTarget target;
+    int device;          /* FRAX_CUDA: which GPU, from 0 */
     int threads;         /* 0: as many as OpenMP would use */
     bool no_cache;       /* neither read nor write the kernel cache on disk */
     bool debug;          /* register JIT code with gdb and write a perf map */
@@ -35,6 +37,20 @@ FraxStatus executable_run(const Executable *exe, const void *const *inputs, void
 /* The graph after all passes (CPU target) or as given (eager, reference): signature and types. Owned by exe.
  */
 const Graph *executable_graph(const Executable *exe);
+
+/* ---- Values that stay in a device's memory between runs (FRAX_CUDA), for one thread at a time ---- */
+
+/* Does the target have memory of its own? What follows is only for one that has. */
+bool executable_has_memory(const Executable *exe);
+/* Says of each input whether it is kept: runs do not read the caller's array, nor write that of an output
+   donated from it; the output is the input of the next run. A guarded value that is kept is judged after the
+   kernels: where it is out of its range, all outputs of the run are undefined, kept ones too. */
+FraxStatus executable_keep(Executable *exe, const bool *inputs, FraxError *err);
+FraxStatus executable_upload(Executable *exe, size_t input, const void *data, FraxError *err);
+FraxStatus executable_download(const Executable *exe, size_t input, void *data, FraxError *err);
+/* Copies of all kept inputs that outputs are donated from, in slot 0 or 1 on the device. */
+FraxStatus executable_save(Executable *exe, int slot, FraxError *err);
+FraxStatus executable_restore(Executable *exe, int slot, FraxError *err);
 
 struct HostTarget;
 

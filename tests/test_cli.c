@@ -7,6 +7,7 @@
 #define NILE "frontend/examples/nile.frax --in x=frontend/examples/data/nile.npy"
 
 static int set_up(void **state) {
+    setenv("FRAX_CUDA_DRIVER", "/nowhere/libcuda.so.1", 1);
     (void)state;
     if (make_folder()) return -1;
     write_model("two.frax", "model first(x: f64[N]) {\n"
@@ -137,8 +138,10 @@ static void test_faults_of_model_and_data(void **state) {
     fails("grad @/two.frax --in x=@/ramp.npy --tangent a=1", 2, "--tangent");
     fails("fit " NILE " --steps 50 --optimizer sgd --lr 1e9", 1, "param d is not finite");
     assert_non_null(strstr(messages, "step "));
-    fails("run " NILE " --target cuda", 3, "no CUDA target");
-    fails("show frontend/examples/nile.frax --size T=4 --cuda", 3, "no CUDA target");
+    fails("run " NILE " --target cuda", 3, "no NVIDIA driver"); /* which set_up hides */
+    fails("run " NILE " --device 1", 2, "--device chooses a GPU for --target cuda");
+    fails("bench " NILE " --target eager", 2, "bench compares cpu or cuda with eager");
+    fails("compile frontend/examples/nile.frax --size T=4 -o @/object --target cuda", 3, "for the CPU alone");
 }
 
 #define SERIES " --in x=frontend/examples/data/nile.npy"
@@ -457,6 +460,8 @@ static void test_show(void **state) {
     says("define ");
     succeeds("show @/two.frax --size N=4 --asm");
     says("ret");
+    succeeds("show @/two.frax --size N=4 --cuda");
+    says("__global__");
     fails("show @/two.frax", 1, "N");
 }
 
@@ -464,7 +469,7 @@ static void test_devices(void **state) {
     (void)state;
     succeeds("devices");
     says("cpu        yes ");
-    says("cuda       no ");
+    says("cuda       no   CUDA: no NVIDIA driver");
     cJSON *tree = json("devices --json");
     assert_int_equal(cJSON_GetArraySize(at(tree, "devices", NULL, NULL)), 4);
     cJSON_Delete(tree);

@@ -11,7 +11,7 @@ from ctypes import POINTER, c_char, c_char_p, c_double, c_int, c_int64, c_size_t
 MAX_RANK = 8
 INPUT, PARAM, OUTPUT = range(3)
 MODES = ("forward", "reverse", "jvp", "hvp", "vjp")
-TARGETS = ("cpu", "eager", "reference")
+TARGETS = ("cpu", "eager", "reference", "cuda")
 OPTIMIZERS = ("sgd", "adam", "adamw", "lbfgs")
 DTYPES = ("f64", "f32", "bf16", "f16", "i32", "bool")
 
@@ -39,7 +39,8 @@ class Options(ctypes.Structure):
         ("target", c_int), ("mode", c_int), ("of", c_char_p), ("wrt", POINTER(c_char_p)), ("nwrt", c_size_t),
         ("sizes", POINTER(Size)), ("nsizes", c_size_t), ("inputs", POINTER(Tensor)), ("threads", c_int),
         ("no_cache", c_int), ("debug", c_int), ("stream", c_char_p), ("chunk", c_int64), ("progress", CompileProgress),
-        ("log", Log), ("context", c_void_p), ("order", c_int), _ROOM,
+        ("log", Log), ("context", c_void_p), ("order", c_int),
+        ("device", c_int), _ROOM,
     ]
 
 

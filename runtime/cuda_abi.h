@@ -1,0 +1,123 @@
+/* cuda_abi.h — the few functions of NVIDIA's driver and of NVRTC that frax calls, as their documented binary
+ * interface has them: neither headers nor libraries of CUDA are needed to build frax.
+ *
+ * Names with _v2 are what the driver's header maps the plain names to (CUDA 11.4 and newer).
+ */
+#ifndef FRAX_CUDA_ABI_H
+#define FRAX_CUDA_ABI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint64_t CudaAddress; /* of device memory */
+typedef struct CudaContextObject *CudaContext;
+typedef struct CudaModuleObject *CudaModule;
+typedef struct CudaFunctionObject *CudaFunction;
+typedef struct CudaStreamObject *CudaStream;
+typedef struct CudaGraphObject *CudaGraph;
+typedef struct CudaGraphExecObject *CudaGraphExec;
+typedef struct CudaEventObject *CudaEvent;
+
+/* CUresult */
+enum {
+    CUDA_SUCCESS = 0,
+    CUDA_OUT_OF_MEMORY = 2,
+    CUDA_STUB_LIBRARY = 34,
+    CUDA_NO_DEVICE = 100,
+    CUDA_NO_BINARY_FOR_GPU = 209,
+    CUDA_UNSUPPORTED_PTX = 222,
+    CUDA_DRIVER_MISMATCH = 803
+};
+
+/* CUdevice_attribute, CUfunction_attribute, CUstream_flags, CUstreamCaptureMode */
+enum {
+    CUDA_MULTIPROCESSORS = 16,
+    CUDA_CAPABILITY_MAJOR = 75,
+    CUDA_CAPABILITY_MINOR = 76,
+    CUDA_SHARED_MEMORY_OPTIN = 97,
+    CUDA_FUNCTION_DYNAMIC_SHARED = 8,
+    CUDA_STREAM_NON_BLOCKING = 1,
+    CUDA_CAPTURE_THREAD_LOCAL = 1
+};
+
+/* Field, symbol, parameters. All give a CUresult. */
+#define CUDA_DRIVER(X)                                                                                       \
+    X(driver_version, cuDriverGetVersion, (int *version))                                                    \
+    X(init, cuInit, (unsigned flags))                                                                        \
+    X(error_string, cuGetErrorString, (int result, const char **text))                                       \
+    X(device_count, cuDeviceGetCount, (int *count))                                                          \
+    X(device_get, cuDeviceGet, (int *device, int ordinal))                                                   \
+    X(device_name, cuDeviceGetName, (char *name, int size, int device))                                      \
+    X(device_attribute, cuDeviceGetAttribute, (int *value, int attribute, int device))                       \
+    X(device_memory, cuDeviceTotalMem_v2, (size_t * bytes, int device))                                      \
+    X(context_retain, cuDevicePrimaryCtxRetain, (CudaContext * context, int device))                         \
+    X(context_release, cuDevicePrimaryCtxRelease_v2, (int device))                                           \
+    X(context_push, cuCtxPushCurrent_v2, (CudaContext context))                                              \
+    X(context_pop, cuCtxPopCurrent_v2, (CudaContext * context))                                              \
+    X(memory_info, cuMemGetInfo_v2, (size_t * free, size_t * total))                                         \
+    X(memory_allocate, cuMemAlloc_v2, (CudaAddress * address, size_t bytes))                                 \
+    X(memory_free, cuMemFree_v2, (CudaAddress address))                                                      \
+    X(host_allocate, cuMemAllocHost_v2, (void **memory, size_t bytes))                                       \
+    X(host_free, cuMemFreeHost, (void *memory))                                                              \
+    X(copy_to_device, cuMemcpyHtoDAsync_v2,                                                                  \
+      (CudaAddress to, const void *from, size_t bytes, CudaStream stream))                                   \
+    X(copy_to_host, cuMemcpyDtoHAsync_v2, (void *to, CudaAddress from, size_t bytes, CudaStream stream))     \
+    X(copy_on_device, cuMemcpyDtoDAsync_v2,                                                                  \
+      (CudaAddress to, CudaAddress from, size_t bytes, CudaStream stream))                                   \
+    X(module_load, cuModuleLoadData, (CudaModule * module, const void *image))                               \
+    X(module_unload, cuModuleUnload, (CudaModule module))                                                    \
+    X(module_function, cuModuleGetFunction, (CudaFunction * function, CudaModule module, const char *name))  \
+    X(function_set, cuFuncSetAttribute, (CudaFunction function, int attribute, int value))                   \
+    X(stream_create, cuStreamCreate, (CudaStream * stream, unsigned flags))                                  \
+    X(stream_destroy, cuStreamDestroy_v2, (CudaStream stream))                                               \
+    X(stream_wait, cuStreamSynchronize, (CudaStream stream))                                                 \
+    X(launch, cuLaunchKernel,                                                                                \
+      (CudaFunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,           \
+       unsigned block_y, unsigned block_z, unsigned shared_bytes, CudaStream stream, void **parameters,      \
+       void **extra))                                                                                        \
+    X(capture_begin, cuStreamBeginCapture_v2, (CudaStream stream, int mode))                                 \
+    X(capture_end, cuStreamEndCapture, (CudaStream stream, CudaGraph * graph))                               \
+    X(graph_instantiate, cuGraphInstantiateWithFlags,                                                        \
+      (CudaGraphExec * exec, CudaGraph graph, unsigned long long flags))                                     \
+    X(graph_launch, cuGraphLaunch, (CudaGraphExec exec, CudaStream stream))                                  \
+    X(graph_exec_destroy, cuGraphExecDestroy, (CudaGraphExec exec))                                          \
+    X(graph_destroy, cuGraphDestroy, (CudaGraph graph))
+
+typedef struct CudaDriver {
+#define X(field, symbol, parameters) int(*field) parameters;
+    CUDA_DRIVER(X)
+#undef X
+    int version; /* of CUDA that the driver knows: 1000 major + 10 minor */
+    int devices;
+} CudaDriver;
+
+typedef struct NvrtcProgramObject *NvrtcProgram;
+
+/* All give an nvrtcResult, 0 for success. */
+#define NVRTC(X)                                                                                             \
+    X(get_version, nvrtcVersion, (int *major, int *minor))                                                   \
+    X(count_archs, nvrtcGetNumSupportedArchs, (int *count))                                                  \
+    X(get_archs, nvrtcGetSupportedArchs, (int *archs))                                                       \
+    X(create, nvrtcCreateProgram,                                                                            \
+      (NvrtcProgram * program, const char *source, const char *name, int headers, const char *const *texts,  \
+       const char *const *names))                                                                            \
+    X(destroy, nvrtcDestroyProgram, (NvrtcProgram * program))                                                \
+    X(compile, nvrtcCompileProgram, (NvrtcProgram program, int count, const char *const *options))           \
+    X(log_size, nvrtcGetProgramLogSize, (NvrtcProgram program, size_t * size))                               \
+    X(log, nvrtcGetProgramLog, (NvrtcProgram program, char *text))                                           \
+    X(cubin_size, nvrtcGetCUBINSize, (NvrtcProgram program, size_t * size))                                  \
+    X(cubin, nvrtcGetCUBIN, (NvrtcProgram program, char *cubin))                                             \
+    X(ptx_size, nvrtcGetPTXSize, (NvrtcProgram program, size_t * size))                                      \
+    X(ptx, nvrtcGetPTX, (NvrtcProgram program, char *ptx))
+
+enum { MOST_ARCHS = 64 };
+
+typedef struct Nvrtc {
+#define X(field, symbol, parameters) int(*field) parameters;
+    NVRTC(X)
+#undef X
+    int major, minor;
+    int narchs, archs[MOST_ARCHS]; /* ascending: 75, 80, 90 … */
+} Nvrtc;
+
+#endif

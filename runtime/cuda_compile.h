@@ -1,0 +1,20 @@
+/* cuda_compile.h — CUDA C text to machine code for a device, by NVRTC or from the cache on disk. */
+#ifndef FRAX_CUDA_COMPILE_H
+#define FRAX_CUDA_COMPILE_H
+
+#include "cuda_device.h"
+#include "cuda_program.h"
+
+/* What the driver loads: machine code (cubin), or PTX where NVRTC does not know the device's architecture. */
+typedef struct CudaImage {
+    char *data; /* freed with mem_free */
+    size_t size;
+    bool from_cache;
+} CudaImage;
+
+/* FRAX_UNSUPPORTED where NVRTC is missing or knows no architecture of the device; FRAX_INTERNAL with the log
+   and the kernel's name where it takes the text for wrong. */
+FraxStatus cuda_compile(const CudaProgram *program, const CudaDevice *device, bool no_cache, CudaImage *image,
+                        FraxError *err);
+
+#endif

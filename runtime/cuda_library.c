@@ -1,0 +1,253 @@
+/* cuda_library.c — see cuda_library.h. */
+#include "cuda_library.h"
+#include <dlfcn.h>
+#include <glob.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Finding libraries ---- */
+
+/* Is this the one? `state` is whoever searches. */
+typedef bool Accept(void *library, void *state);
+
+typedef struct Search {
+    const char *variable;     /* of the environment: a path to take instead; NULL: none */
+    const char *const *names; /* the newest first, NULL at the end */
+    Accept *accept;
+    void *state;
+} Search;
+
+static void *open_library(const char *path, const Search *s) {
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library || s->accept(library, s->state)) return library;
+    dlclose(library);
+    return NULL;
+}
+
+static void *open_in_folder(const char *folder, const Search *s) {
+    void *library = NULL;
+    for (size_t i = 0; s->names[i] && !library; i++) {
+        Text path = {0};
+        text_printf(&path, "%s%s%s", folder, *folder ? "/" : "", s->names[i]);
+        if (!path.failed) library = open_library(path.data, s);
+        text_free(&path);
+    }
+    return library;
+}
+
+/* Folders by a pattern below what a variable of the environment holds, or below `base`. */
+static const struct Place {
+    const char *variable, *base, *pattern;
+} places[] = {
+    {NULL, "", NULL},
+    {"CUDA_HOME", NULL, "/lib64"},
+    {"CUDA_PATH", NULL, "/lib64"},
+    {NULL, "/usr/local/cuda", "/lib64"},
+    {"VIRTUAL_ENV", NULL, "/lib/python3*/site-packages/nvidia/*/lib"},
+    {"HOME", NULL, "/.local/lib/python3*/site-packages/nvidia/*/lib"},
+    {NULL, "/usr", "/local/lib/python3*/*-packages/nvidia/*/lib"},
+};
+
+static void *open_below(const struct Place *place, const Search *s) {
+    const char *base = place->variable ? getenv(place->variable) : place->base;
+    void *library = NULL;
+    Text pattern = {0};
+    glob_t found;
+    if (!place->pattern) return open_in_folder("", s);
+    if (!base || base[0] != '/') return NULL;
+    text_printf(&pattern, "%s%s", base, place->pattern);
+    if (!pattern.failed && !glob(pattern.data, 0, NULL, &found)) {
+        for (size_t i = 0; i < found.gl_pathc && !library; i++)
+            library = open_in_folder(found.gl_pathv[i], s);
+        globfree(&found);
+    }
+    text_free(&pattern);
+    return library;
+}
+
+static void *find_library(const Search *s) {
+    const char *chosen = s->variable ? getenv(s->variable) : NULL;
+    if (chosen && *chosen) return open_library(chosen, s);
+    void *library = NULL;
+    for (size_t i = 0; i < COUNT(places) && !library; i++) library = open_below(&places[i], s);
+    return library;
+}
+
+static bool load_symbol(void *library, const char *name, void *function) {
+    void *symbol = dlsym(library, name);
+    memcpy(function, &symbol, sizeof symbol);
+    return symbol;
+}
+
+/* ---- The driver ---- */
+
+static CudaDriver driver;
+static FraxError driver_fault;
+static pthread_once_t driver_once = PTHREAD_ONCE_INIT;
+
+/* A driver of before 11.4 lacks some functions, and is no driver for frax. */
+static bool accept_driver(void *library, void *state) {
+    bool complete = true;
+    (void)state;
+#define X(field, symbol, parameters) complete &= load_symbol(library, #symbol, &driver.field);
+    CUDA_DRIVER(X)
+#undef X
+    return complete;
+}
+
+static void init_driver(void) {
+    static const char get_one[] = "install NVIDIA's driver for this system (nvidia-smi shows when it works)";
+    int result = driver.driver_version(&driver.version);
+    if (!result) result = driver.init(0);
+    if (!result) result = driver.device_count(&driver.devices);
+    if (result == CUDA_NO_DEVICE || (!result && !driver.devices))
+        fail(&driver_fault, FRAX_UNSUPPORTED,
+             "CUDA: the driver finds no GPU; is one there, and not hidden by CUDA_VISIBLE_DEVICES?");
+    else if (result == CUDA_STUB_LIBRARY)
+        fail(&driver_fault, FRAX_UNSUPPORTED, "CUDA: the libcuda.so.1 found is the toolkit's stub; %s",
+             get_one);
+    else if (result == CUDA_DRIVER_MISMATCH)
+        fail(&driver_fault, FRAX_UNSUPPORTED,
+             "CUDA: libcuda.so.1 does not fit the driver in the kernel; restart the system after an update");
+    else if (result)
+        cuda_fail(&driver, result, &driver_fault, "CUDA: the driver does not start; %s", get_one);
+    if (result) driver_fault.status = FRAX_UNSUPPORTED;
+}
+
+static void open_driver(void) {
+    static const char *const names[] = {"libcuda.so.1", NULL};
+    if (find_library(&(Search){"FRAX_CUDA_DRIVER", names, accept_driver, NULL}))
+        init_driver();
+    else
+        fail(&driver_fault, FRAX_UNSUPPORTED,
+             "CUDA: no NVIDIA driver: libcuda.so.1 is not found, or older than CUDA 11.4; install NVIDIA's "
+             "driver "
+             "for this system (nvidia-smi shows when it works)");
+}
+
+const CudaDriver *cuda_driver(FraxError *err) {
+    pthread_once(&driver_once, open_driver);
+    if (!driver_fault.status) return &driver;
+    if (err) *err = driver_fault;
+    return NULL;
+}
+
+FraxStatus cuda_fail(const CudaDriver *cu, int result, FraxError *err, const char *fmt, ...) {
+    char what[512];
+    const char *words = NULL;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    if (cu->error_string(result, &words) || !words) words = "an error without a description";
+    return fail(err, FRAX_INTERNAL, "%s: %s (error %d of the driver)", what, words, result);
+}
+
+/* ---- NVRTC ---- */
+
+static Nvrtc nvrtc;
+static FraxError nvrtc_fault;
+static pthread_once_t nvrtc_once = PTHREAD_ONCE_INIT;
+
+bool cuda_driver_knows(const CudaDriver *cu, int major, int minor) {
+    return cu->version >= 1000 * major + 10 * minor;
+}
+
+/* What a search is content with, and what it has seen. */
+typedef struct NvrtcSearch {
+    const CudaDriver *cu; /* NULL: any will do */
+    bool any_minor;       /* machine code of the driver's major version is loaded by every driver of it */
+    int major, minor;     /* the last that was found, and refused */
+} NvrtcSearch;
+
+static bool list_archs(Nvrtc *n) {
+    if (n->count_archs(&n->narchs) || n->narchs < 1 || n->narchs > MOST_ARCHS) return false;
+    return !n->get_archs(n->archs);
+}
+
+static bool accept_nvrtc(void *library, void *state) {
+    NvrtcSearch *s = state;
+    Nvrtc found = {0};
+    bool complete = true;
+#define X(field, symbol, parameters) complete &= load_symbol(library, #symbol, &found.field);
+    NVRTC(X)
+#undef X
+    if (!complete || found.get_version(&found.major, &found.minor) || !list_archs(&found)) return false;
+    s->major = found.major;
+    s->minor = found.minor;
+    if (s->cu && !cuda_driver_knows(s->cu, found.major, s->any_minor ? 0 : found.minor)) return false;
+    nvrtc = found;
+    return true;
+}
+
+static void open_nvrtc(void) {
+    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so",
+                                        NULL};
+    NvrtcSearch state = {.cu = cuda_driver(NULL)};
+    Search search = {"FRAX_NVRTC", names, accept_nvrtc, &state};
+    if (find_library(&search)) return;
+    state.any_minor = true;
+    if (find_library(&search)) return;
+    if (!state.major)
+        fail(&nvrtc_fault, FRAX_UNSUPPORTED,
+             "CUDA: NVRTC is not found (libnvrtc.so); install NVIDIA's CUDA toolkit and set CUDA_HOME, or "
+             "pip install "
+             "nvidia-cuda-nvrtc");
+    else
+        fail(&nvrtc_fault, FRAX_UNSUPPORTED,
+             "CUDA: the driver is for CUDA %d.%d, NVRTC is of %d.%d, whose code it cannot load; update "
+             "NVIDIA's "
+             "driver, or install NVRTC %d (pip install nvidia-cuda-nvrtc-cu%d)",
+             state.cu->version / 1000, state.cu->version % 1000 / 10, state.major, state.minor,
+             state.cu->version / 1000, state.cu->version / 1000);
+}
+
+const Nvrtc *cuda_nvrtc(FraxError *err) {
+    pthread_once(&nvrtc_once, open_nvrtc);
+    if (!nvrtc_fault.status) return &nvrtc;
+    if (err) *err = nvrtc_fault;
+    return NULL;
+}
+
+/* ---- Libraries that are only asked for their version ---- */
+
+typedef int FftVersion(int *version);
+typedef size_t BlasVersion(void);
+
+static bool accept_fft(void *library, void *state) {
+    FftVersion *version;
+    return load_symbol(library, "cufftGetVersion", &version) && !version(state);
+}
+
+static bool accept_blas(void *library, void *state) {
+    BlasVersion *version;
+    if (!load_symbol(library, "cublasLtGetVersion", &version)) return false;
+    *(int *)state = (int)version();
+    return true;
+}
+
+/* The number is scale · major + 100 · minor + patch. */
+static const char *version_text(const Search *s, const char *name, int scale, char text[32], FraxError *err) {
+    const int *version = s->state;
+    if (!find_library(s)) {
+        fail(err, FRAX_UNSUPPORTED, "%s is not found; it is part of NVIDIA's CUDA toolkit", name);
+        return NULL;
+    }
+    snprintf(text, 32, "%d.%d.%d", *version / scale, *version % scale / 100, *version % 100);
+    return text;
+}
+
+const char *cuda_fft_version(char text[32], FraxError *err) {
+    static const char *const names[] = {"libcufft.so.12", "libcufft.so.11", "libcufft.so.10", "libcufft.so",
+                                        NULL};
+    int version = 0;
+    return version_text(&(Search){NULL, names, accept_fft, &version}, "cuFFT", 1000, text, err);
+}
+
+const char *cuda_blas_version(char text[32], FraxError *err) {
+    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11",
+                                        "libcublasLt.so", NULL};
+    int version = 0;
+    return version_text(&(Search){NULL, names, accept_blas, &version}, "cuBLASLt", 10000, text, err);
+}

@@ -1,0 +1,59 @@
+/* cuda_fakes.h — the stand-ins of fake_cuda/ in place of NVIDIA's driver and NVRTC, and what they have seen.
+ */
+#ifndef FRAX_TESTS_CUDA_FAKES_H
+#define FRAX_TESTS_CUDA_FAKES_H
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* Before anything is compiled, in this process and those that it starts. */
+static inline void use_fakes(void) {
+    setenv("FRAX_CUDA_DRIVER", FAKE_CUDA "/libcuda.so.1", 1);
+    setenv("FRAX_NVRTC", FAKE_CUDA "/libnvrtc.so.13", 1);
+}
+
+/* A function of the driver that frax has opened. */
+static inline void *fake_function(const char *name) {
+    void *library = dlopen(FAKE_CUDA "/libcuda.so.1", RTLD_NOW | RTLD_NOLOAD), *function;
+    assert_non_null(library);
+    function = dlsym(library, name);
+    assert_non_null(function);
+    dlclose(library);
+    return function;
+}
+
+/* Objects of the driver that were made and not given back. */
+static inline long live_objects(void) {
+    long (*live)(void);
+    void *function = fake_function("fake_cuda_live");
+    memcpy(&live, &function, sizeof live);
+    return live();
+}
+
+typedef struct Counts {
+    long kernels, copies, graphs;
+} Counts;
+
+/* What was done since `before`. */
+static inline Counts counts_since(Counts before) {
+    void (*counts)(long *kernels, long *copies, long *graphs);
+    Counts now;
+    void *function = fake_function("fake_cuda_counts");
+    memcpy(&counts, &function, sizeof counts);
+    counts(&now.kernels, &now.copies, &now.graphs);
+    return (Counts){now.kernels - before.kernels, now.copies - before.copies, now.graphs - before.graphs};
+}
+
+/* Orders of the threads between barriers: a kernel that misses a barrier gives other results under one. */
+static const char *const thread_orders[] = {"forwards", "backwards", "12345"};
+enum { THREAD_ORDERS = 3 };
+
+static inline void use_order(int i) {
+    setenv("FAKE_CUDA_ORDER", thread_orders[i], 1);
+}
+
+#endif

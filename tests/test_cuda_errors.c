@@ -1,0 +1,147 @@
+/* test_cuda_errors.c — what frax says where the CUDA target cannot be had, and that it says what to do; each
+ * in a process of its own, with the stand-ins of fake_cuda/ set to what is missing.
+ */
+#include "program_run.h"
+#include "cuda_fakes.h"
+
+#define NILE     "frontend/examples/nile.frax --in x=frontend/examples/data/nile.npy"
+#define RUN_CUDA "run " NILE " --target cuda --no-cache"
+
+typedef struct Setting {
+    const char *name, *value;
+} Setting;
+
+static void apply(const Setting *settings, size_t n) {
+    for (size_t i = 0; i < n; i++) setenv(settings[i].name, settings[i].value, 1);
+}
+
+static void undo(const Setting *settings, size_t n) {
+    for (size_t i = 0; i < n; i++) unsetenv(settings[i].name);
+    use_fakes();
+}
+
+enum { MOST_SETTINGS = 3 };
+
+/* Fails with this status of the process, saying both; the CPU is not touched by it. */
+typedef struct Case {
+    Setting settings[MOST_SETTINGS];
+    int status;
+    const char *says, *remedy;
+} Case;
+
+static const Case cases[] = {
+    {{{"FRAX_CUDA_DRIVER", "/nowhere/libcuda.so.1"}}, 3, "no NVIDIA driver", "install NVIDIA's driver"},
+    {{{"FAKE_CUDA_DEVICES", "0"}}, 3, "the driver finds no GPU", "CUDA_VISIBLE_DEVICES"},
+    {{{"FRAX_NVRTC", "/nowhere/libnvrtc.so"}}, 3, "NVRTC is not found", "install NVIDIA's CUDA toolkit"},
+    {{{"FAKE_CUDA_VERSION", "12040"}},
+     3,
+     "the driver is for CUDA 12.4, NVRTC is of 13.0",
+     "update NVIDIA's driver, or install NVRTC 12"},
+    {{{"FAKE_CUDA_CAPABILITY", "61"}},
+     3,
+     "Fake GPU 0, has compute capability 6.1, and NVRTC 13.0 compiles for 7.5 and newer",
+     "an older NVRTC"},
+    {{{"FAKE_CUDA_CAPABILITY", "91"}, {"FAKE_CUDA_VERSION", "12040"}, {"FAKE_NVRTC_VERSION", "12080"}},
+     3,
+     "NVRTC 12.8 does not know device 0, Fake GPU 0 (compute capability 9.1)",
+     "update NVIDIA's driver or NVRTC"},
+    {{{"FAKE_NVRTC_FAIL", "1"}},
+     3,
+     "nile: NVRTC 13.0 does not compile ",
+     "frax.cu(3): error: the environment asks"},
+    {{{"FAKE_CUDA_MEMORY", "1000"}},
+     3,
+     "out of memory on device 0, Fake GPU 0: nile needs ",
+     "1000 of 1000 are free"},
+    {{{"FAKE_CUDA_FAULT", "k0"}},
+     3,
+     "CUDA: a run of nile: an illegal memory access",
+     "error 719 of the driver"},
+};
+
+static void test_what_is_missing(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const Case *c = &cases[i];
+        size_t n = 0;
+        while (n < MOST_SETTINGS && c->settings[n].name) n++;
+        apply(c->settings, n);
+        fails(RUN_CUDA, c->status, c->says);
+        if (!strstr(messages, c->remedy)) fail_msg("%s", messages);
+        succeeds("run " NILE " --target cpu");
+        undo(c->settings, n);
+    }
+    succeeds(RUN_CUDA);
+}
+
+static void test_device_numbers(void **state) {
+    (void)state;
+    const Setting two[] = {{"FAKE_CUDA_DEVICES", "2"}};
+    fails(RUN_CUDA " --device 1", 3, "there is no device 1; this machine has 1, counted from 0");
+    apply(two, 1);
+    succeeds(RUN_CUDA " --device 1");
+    fails(RUN_CUDA " --device 2", 3, "there is no device 2; this machine has 2");
+    undo(two, 1);
+    fails("run " NILE " --device 1", 2, "--device chooses a GPU for --target cuda");
+}
+
+/* A newer GPU than NVRTC knows gets PTX; a driver of the same major version as NVRTC loads its machine code.
+ */
+static void test_what_still_works(void **state) {
+    (void)state;
+    const Setting newer[] = {{"FAKE_CUDA_CAPABILITY", "130"}},
+                  minor[] = {{"FAKE_CUDA_VERSION", "12020"}, {"FAKE_NVRTC_VERSION", "12080"}};
+    apply(newer, 1);
+    succeeds(RUN_CUDA);
+    undo(newer, 1);
+    apply(minor, 2);
+    succeeds(RUN_CUDA);
+    undo(minor, 2);
+}
+
+static void test_devices(void **state) {
+    (void)state;
+    const Setting two[] = {{"FAKE_CUDA_DEVICES", "2"}, {"FAKE_CUDA_MEMORY", "4000000000"}},
+                  none[] = {{"FRAX_NVRTC", "/nowhere/libnvrtc.so"}};
+    apply(two, 2);
+    succeeds("devices");
+    says("\ncuda       yes  driver for CUDA 13.0; NVRTC 13.0; ");
+    says("\ncuda:1     yes  Fake GPU 1, compute capability 9.0, 4.0 GB, 4.0 GB free\n");
+    cJSON *tree = json("devices --json");
+    const cJSON *devices = at(tree, "devices", NULL, NULL), *cuda = cJSON_GetArrayItem(devices, 3),
+                *gpu = cJSON_GetArrayItem(devices, 5);
+    assert_int_equal(cJSON_GetArraySize(devices), 6);
+    assert_true(cJSON_IsTrue(at(cuda, "available", NULL, NULL)));
+    assert_string_equal(cJSON_GetStringValue(at(cuda, "nvrtc", NULL, NULL)), "13.0");
+    assert_string_equal(cJSON_GetStringValue(at(gpu, "name", NULL, NULL)), "cuda:1");
+    assert_string_equal(cJSON_GetStringValue(at(gpu, "compute_capability", NULL, NULL)), "9.0");
+    assert_true(cJSON_GetNumberValue(at(gpu, "memory_bytes", NULL, NULL)) == 4e9);
+    cJSON_Delete(tree);
+    undo(two, 2);
+    apply(none, 1);
+    succeeds("devices");
+    says("\ncuda       no   driver for CUDA 13.0; CUDA: NVRTC is not found");
+    says("\ncuda:0     yes  Fake GPU 0");
+    undo(none, 1);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    use_fakes();
+    return make_folder();
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    return remove_folder();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_missing),
+        cmocka_unit_test(test_device_numbers),
+        cmocka_unit_test(test_what_still_works),
+        cmocka_unit_test(test_devices),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
