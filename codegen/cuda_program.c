@@ -14,7 +14,8 @@ enum {
 static const char prelude[] = "#ifdef __cplusplus\n"
                               "#define KERNEL extern \"C\" __global__ void\n"
                               "#define INLINE inline __device__\n"
-                              "#pragma nv_diag_suppress 177\n" /* a name that nothing reads */
+                              "#pragma nv_diag_suppress 177\n" /* names that nothing reads */
+                              "#pragma nv_diag_suppress 550\n"
                               "#else\n"
                               "#define KERNEL __global__ void\n"
                               "#define INLINE static inline\n"
