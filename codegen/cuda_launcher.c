@@ -315,7 +315,7 @@ static const char running[] =
     "    return result;\n"
     "}\n\n"
     "static int check_arrays(const @_program *p, const CUdeviceptr args[], const CUdeviceptr outs[]) {\n"
-    "    if (!p || (ARGS && !args) || (OUTS && !outs)) return ~_NULL;\n"
+    "    if (!p || (ARGS > 0 && !args) || (OUTS > 0 && !outs)) return ~_NULL;\n"
     "    int status = check(args, arg_bytes, ARGS);\n"
     "    return status ? status : check(outs, out_bytes, OUTS);\n"
     "}\n\n"
