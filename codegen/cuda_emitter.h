@@ -72,6 +72,9 @@ Em cuda_declare(CudaEmitter *c, EmType type, int lanes);
 const char *cuda_register(CudaEmitter *c, Em value, int r);
 /* The lane that register r of a value holds in this thread. */
 const char *cuda_lane(CudaEmitter *c, int lanes, int r);
+/* The team's memory for exchanges: shared memory of the block, which the teams' parts begin. The second part
+   lies `apart` bytes behind the first. */
+void cuda_exchange_memory(Emitter *e, size_t bytes, size_t apart, Em exchange[2]);
 void cuda_barrier(CudaEmitter *c); /* of the team */
 void cuda_sync(CudaEmitter *c);    /* the same, if anything waits for it */
 

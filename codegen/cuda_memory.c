@@ -63,6 +63,17 @@ Em cuda_load_pointer(Emitter *e, Em base, int64_t bytes) {
     return at;
 }
 
+void cuda_exchange_memory(Emitter *e, size_t bytes, size_t apart, Em exchange[2]) {
+    CudaEmitter *c = cuda_self(e);
+    for (int part = 0; part < 2; part++) {
+        char form[80];
+        if (c->base.team > WARP) bytes = 0; /* the only team of its block */
+        snprintf(form, sizeof form, "shared + threadIdx.x / 32 * %zu + %zu", bytes, part ? apart : 0);
+        exchange[part] = cuda_define(c, EM_POINTER, 1, form, NULL);
+        ((CudaValue *)exchange[part].ref)->is_shared = true;
+    }
+}
+
 /* ---- Tables ---- */
 
 typedef struct CudaTable {

@@ -86,6 +86,10 @@ static bool needs_wide_index(const Program *p) {
 
 /* ---- Launches ---- */
 
+static unsigned team_of(const ProgramKernel *pk) {
+    return (unsigned)MAX(pk->team, WARP);
+}
+
 static CudaLaunch *add_launch(CudaProgram *p, int kernel, const char *suffix, CudaMoment moment) {
     if (!mem_grow(&p->launches, &p->launches_capacity, p->nlaunches + 1, sizeof *p->launches)) return NULL;
     CudaLaunch *l = &p->launches[p->nlaunches++];
@@ -94,56 +98,67 @@ static CudaLaunch *add_launch(CudaProgram *p, int kernel, const char *suffix, Cu
     return l;
 }
 
-/* Scratch of each warp, in shared memory if that leaves room for all of a block's. */
-static void place_scratch(CudaProgram *p, CudaLaunch *l, size_t scratch) {
-    size_t warps = l->threads / WARP;
-    scratch = (scratch + 127) / 128 * 128;
-    if (scratch * warps <= MOST_SHARED)
-        l->shared = scratch * warps;
+/* The shared memory of a block: for the exchanges of each team, then the teams' scratch, if there is room. */
+static void place_memory(CudaProgram *p, CudaLaunch *l, size_t *scratch) {
+    const ProgramKernel *pk = &p->program.kernels[l->kernel];
+    size_t teams = l->threads / team_of(pk);
+    *scratch = (pk->scratch + 127) / 128 * 128;
+    l->shared = pk->exchange * teams;
+    if (l->shared + *scratch * teams <= MOST_SHARED)
+        l->shared += *scratch * teams;
     else
-        l->scratch = scratch * warps * l->grid;
+        l->scratch = *scratch * teams * l->grid;
     p->scratch_bytes = MAX(p->scratch_bytes, l->scratch);
 }
 
-/* The function that a launch starts: each warp takes blocks of the schedule in turn. */
-static void print_launch(CudaProgram *p, const CudaLaunch *l, const char *suffix, int64_t blocks) {
-    size_t each = l->shared ? l->shared / (l->threads / WARP) : l->scratch / l->grid / (l->threads / WARP);
-    text_printf(&p->source,
-                "\nKERNEL __launch_bounds__(%u) %s(const __grid_constant__ KernelContext "
-                "context, char *scratch) {\n",
-                l->threads, l->name);
-    if (l->shared) text_printf(&p->source, "    extern __shared__ __align__(128) char shared[];\n");
-    text_printf(&p->source,
-                "    const int warp = (int)(blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32);\n");
-    text_printf(&p->source, "    char *const own = %s + (long long)%s * %zu;\n",
-                l->shared ? "shared" : "scratch", l->shared ? "(threadIdx.x / 32)" : "warp", each);
-    if (!*suffix)
-        text_printf(
-            &p->source,
-            "    for (long long b = warp; b < %lld; b += %lld) frax_k%d((char *)&context, own, (idx)b, "
-            "(idx)b + 1);\n}\n",
-            (long long)blocks, (long long)l->grid * (l->threads / WARP), l->kernel);
+/* The function that a launch starts: each team takes a range of the schedule's blocks. */
+static void print_launch(CudaProgram *p, const CudaLaunch *l, const char *suffix, int64_t blocks,
+                         size_t scratch) {
+    const ProgramKernel *pk = &p->program.kernels[l->kernel];
+    unsigned teams = l->threads / team_of(pk);
+    const char *member = teams > 1 ? "threadIdx.x / 32" : "0";
+    Text *out = &p->source;
+    text_printf(
+        out,
+        "\nKERNEL __launch_bounds__(%u) %s(const __grid_constant__ KernelContext context, char *scratch) {\n",
+        l->threads, l->name);
+    text_printf(out, "    const long long team = (long long)blockIdx.x * %u + %s;\n", teams, member);
+    if (l->scratch || !scratch)
+        text_printf(out, "    char *const own = scratch + team * %zu;\n", scratch);
     else
-        text_printf(&p->source, "    frax_k%d%s((char *)&context, own, 0, 0);\n}\n", l->kernel, suffix);
+        text_printf(out, "    char *const own = shared + %zu + %s * %zu;\n", pk->exchange * teams, member,
+                    scratch);
+    if (*suffix)
+        text_printf(out, "    frax_k%d%s((char *)&context, own, 0, 0);\n}\n", l->kernel, suffix);
+    else
+        text_printf(
+            out,
+            "    const long long blocks = %lld, teams = %lld;\n"
+            "    frax_k%d((char *)&context, own, (idx)(blocks * team / teams), (idx)(blocks * (team + 1) "
+            "/ teams));\n}\n",
+            (long long)blocks, (long long)teams * l->grid, l->kernel);
 }
 
 static bool launch_main(CudaProgram *p, int kernel) {
     const ProgramKernel *pk = &p->program.kernels[kernel];
-    int64_t blocks = pk->kernel.blocks, warps = MIN(blocks, WARPS);
+    int64_t blocks = pk->kernel.blocks, teams = team_of(pk) > WARP ? 1 : MIN(blocks, WARPS);
     CudaLaunch *l = add_launch(p, kernel, "", pk->kernel.is_static ? CUDA_STATIC : CUDA_RUN);
+    size_t scratch;
     if (!l) return false;
-    l->threads = (unsigned)warps * WARP;
-    l->grid = (unsigned)MIN((blocks + warps - 1) / warps, MOST_BLOCKS);
-    place_scratch(p, l, pk->scratch);
-    print_launch(p, l, "", blocks);
+    l->threads = (unsigned)teams * team_of(pk);
+    l->grid = (unsigned)MIN((blocks + teams - 1) / teams, MOST_BLOCKS);
+    place_memory(p, l, &scratch);
+    print_launch(p, l, "", blocks, scratch);
     return true;
 }
 
 static bool launch_once(CudaProgram *p, int kernel, const char *suffix, CudaMoment moment) {
     CudaLaunch *l = add_launch(p, kernel, suffix, moment);
+    size_t scratch;
     if (!l) return false;
-    place_scratch(p, l, p->program.kernels[kernel].scratch);
-    print_launch(p, l, suffix, 1);
+    l->threads = team_of(&p->program.kernels[kernel]);
+    place_memory(p, l, &scratch);
+    print_launch(p, l, suffix, 1, scratch);
     return true;
 }
 
@@ -172,7 +187,7 @@ static FraxStatus emit(CudaProgram *p, FraxError *err) {
         const char *index = needs_wide_index(&p->program) ? "long long" : "int";
         text_printf(&p->source, "/* %s, by frax %s */\n%s\ntypedef %s idx;\ntypedef unsigned %s uidx;\n\n%s",
                     p->program.graph->name, FRAX_VERSION, prelude, index, index, prelude_16_bits);
-        text_printf(&p->source, "\n");
+        text_printf(&p->source, "\nextern __shared__ __align__(128) char shared[];\n\n");
         if (c->needs_special) cuda_special_text(&p->source);
         if (!cuda_emitter_text(c, &p->source) || !list_launches(p) || p->source.failed)
             status = fail_memory(err, "emitting CUDA code");

@@ -433,6 +433,7 @@ static bool make_tables(Pair *t) {
 }
 
 bool emit_pair_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io) {
+    if (plan->registers) return emit_team_transform(e, plan, kind, io);
     Pair t = {.e = e, .plan = plan, .kind = kind, .io = io};
     t.unit = (ButterflyUnit){e, em_type_of(plan->dtype), pair_fft_width(plan)};
     t.length = io->length ? io->length : plan->n;

@@ -19,7 +19,7 @@
 #include "emitter.h"
 #include "kernel.h"
 
-enum { PAIR_MAX_PASSES = 20, PAIR_MAX_RADIX = 8, PAIR_MAX_TAIL = 2 };
+enum { PAIR_MAX_PASSES = 20, PAIR_MAX_RADIX = 8, PAIR_MAX_TAIL = 2, TEAM_MAX_RADIX = 16 };
 
 typedef enum PairKind {
     PAIR_FILTER,  /* void name(re, im, k_re, k_im): forward, times K, inverse */
@@ -40,12 +40,27 @@ typedef struct PairPlan {
     int64_t span;      /* elements: what is longer goes depth first, block by block */
     int64_t positions; /* of the spectrum and of K; more than n where the last group of vectors is not full */
     int64_t elements;  /* of a plane */
+    /* GPU: the signal stays in registers, so many of each lane; 0: in memory, as above. */
+    int registers;
+    int pad_shift; /* of the memory of exchanges: element i lies at i + (i >> pad_shift) */
 } PairPlan;
 
 /* The plan for vectors of vector_bytes; n must be a generated length (kernel.h). */
 PairPlan pair_fft_plan(FraxDType dtype, int64_t n, int vector_bytes);
 /* The plan for as many pairs side by side as a vector has lanes. */
 PairPlan pair_fft_plan_wide(FraxDType dtype, int64_t n, int vector_bytes);
+/* The plan for a team of threads of a GPU (team_fft.c): registers > 0, or 0 where there is none for n. */
+PairPlan pair_fft_plan_team(FraxDType dtype, int64_t n);
+/* Where element i, in the order that the passes leave, is exchanged. */
+static inline int64_t team_place(const PairPlan *plan, int64_t i) {
+    return i + (plan->pad_shift ? i >> plan->pad_shift : 0);
+}
+/* Bytes of shared memory through which a team exchanges, and from real to imaginary parts; 0: one after the
+   other in the same place. */
+size_t team_exchange_bytes(const PairPlan *plan);
+size_t team_exchange_apart(const PairPlan *plan);
+/* Before pass `pass`: the element that register `s` of thread `lane` holds. */
+int64_t team_element(const PairPlan *plan, int pass, int s, int64_t lane);
 /* Lanes of the vectors that a transform computes with. */
 static inline int pair_fft_width(const PairPlan *plan) {
     return plan->lanes * plan->wide;
@@ -76,6 +91,7 @@ typedef struct PairIo {
 } PairIo;
 
 /* Emits the transform at this place of the current function. False when out of memory. */
+bool emit_team_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io);
 bool emit_pair_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io);
 
 /* The same as a function of planes alone. */

@@ -120,6 +120,86 @@ PairPlan pair_fft_plan_wide(FraxDType dtype, int64_t n, int vector_bytes) {
     return plan_with_lanes(dtype, n, 1, widest, largest_radix(vector_bytes));
 }
 
+/* ---- Teams of a GPU ---- */
+
+enum {
+    BANKS = 32,        /* of shared memory, 4 bytes wide */
+    TEAM_LANES = 1024, /* threads of a block, at most */
+    TEAM_WARP = 32,
+    BOTH_PARTS = 36 << 10 /* bytes up to which real and imaginary parts are exchanged together */
+};
+
+int64_t team_element(const PairPlan *p, int pass, int s, int64_t lane) {
+    int radix = p->radices[pass], groups = p->registers / radix;
+    int64_t length = p->n;
+    for (int i = 0; i < pass; i++) length /= p->radices[i];
+    int64_t m = length / radix, butterfly = lane + (int64_t)p->lanes * (s % groups);
+    return butterfly / m * length + butterfly % m + s / groups * m;
+}
+
+/* The most lanes of a warp that meet in one bank, summed over all accesses of the first warp. */
+static int64_t conflicts(const PairPlan *p) {
+    int64_t sum = 0, words = (int64_t)frax_dtype_size(p->dtype) / 4;
+    for (int pass = 0; pass < p->npasses; pass++)
+        for (int s = 0; s < p->registers; s++) {
+            int met[BANKS] = {0}, most = 0;
+            for (int64_t lane = 0; lane < MIN(p->lanes, BANKS / words); lane++)
+                most = MAX(most, ++met[team_place(p, team_element(p, pass, s, lane)) * words % BANKS]);
+            sum += most;
+        }
+    return sum;
+}
+
+static void choose_padding(PairPlan *p) {
+    PairPlan best = *p;
+    int64_t fewest = conflicts(p);
+    for (p->pad_shift = 6; p->pad_shift >= 2; p->pad_shift--) {
+        int64_t count = conflicts(p);
+        if (count < fewest) best = *p, fewest = count;
+    }
+    *p = best;
+}
+
+static int log2_of(int64_t n) {
+    return 63 - __builtin_clzll((unsigned long long)n);
+}
+
+/* As few passes as there can be, of radices as equal as they can be. */
+static void choose_team_radices(PairPlan *p, int largest) {
+    int bits = log2_of(p->n), most = log2_of(largest), passes = (bits + most - 1) / most;
+    for (; passes > 0; passes--) {
+        int own = (bits + passes - 1) / passes;
+        p->radices[p->npasses++] = 1 << own;
+        bits -= own;
+    }
+}
+
+PairPlan pair_fft_plan_team(FraxDType dtype, int64_t n) {
+    int most = dtype == FRAX_F32 ? TEAM_MAX_RADIX : TEAM_MAX_RADIX / 2; /* 32-bit registers are what counts */
+    PairPlan p = {.dtype = dtype, .n = n, .wide = 1, .group = 1};
+    if ((n & (n - 1)) || n < 2 * TEAM_WARP || n > (int64_t)most * TEAM_LANES) return p;
+    p.registers = (int)MIN(most, n / TEAM_WARP);
+    p.lanes = (int)(n / p.registers);
+    choose_team_radices(&p, p.registers);
+    choose_padding(&p);
+    p.positions = p.elements = p.span = n;
+    return p;
+}
+
+static size_t exchange_plane(const PairPlan *p) {
+    size_t bytes = ((size_t)team_place(p, p->n - 1) + 1) * frax_dtype_size(p->dtype);
+    return (bytes + 127) / 128 * 128;
+}
+
+size_t team_exchange_apart(const PairPlan *p) {
+    size_t plane = exchange_plane(p);
+    return 2 * plane <= BOTH_PARTS ? plane : 0;
+}
+
+size_t team_exchange_bytes(const PairPlan *p) {
+    return exchange_plane(p) + team_exchange_apart(p);
+}
+
 bool pair_fft_same(const PairPlan *a, const PairPlan *b) {
     return a->dtype == b->dtype && a->n == b->n && a->lanes == b->lanes && a->wide == b->wide;
 }
@@ -160,8 +240,28 @@ static void order_tail(const PairPlan *p, int64_t weight, int64_t *bins) {
     }
 }
 
+/* A team leaves digit k of pass i in the place of that pass; the weight of a digit in the bin is the product
+   of the radices before it. */
+static void team_order(const PairPlan *p, int64_t *bins) {
+    for (int s = 0; s < p->registers; s++)
+        for (int64_t lane = 0; lane < p->lanes; lane++) {
+            int64_t element = team_element(p, p->npasses - 1, s, lane), length = p->n, weight = 1, bin = 0;
+            for (int i = 0; i < p->npasses; i++) {
+                length /= p->radices[i];
+                bin += element / length * weight;
+                element %= length;
+                weight *= p->radices[i];
+            }
+            bins[s * p->lanes + lane] = bin;
+        }
+}
+
 void pair_fft_order(const PairPlan *p, int64_t *bins) {
     int64_t length = p->n, weight = 1;
+    if (p->registers) {
+        team_order(p, bins);
+        return;
+    }
     for (int64_t i = 0; i < p->positions; i++) bins[i] = i < p->n ? 0 : INT64_MIN;
     for (int i = 0; i <= p->npasses; i++) {
         int radix = i < p->npasses ? p->radices[i] : MAX(p->leaf, 1);

@@ -171,6 +171,8 @@ static void layout(Rows *r) {
    in the second cache. lanes 0: neither. */
 static PairPlan choose_plan(const Rows *r, FraxDType dtype, int64_t n) {
     const Kernel *k = r->k;
+    PairPlan team = pair_fft_plan_team(dtype, n);
+    if (r->graph->gpu && team.registers) return team;
     int vector = r->e->vector_bytes;
     PairPlan along = pair_fft_plan(dtype, n, vector), wide = pair_fft_plan_wide(dtype, n, vector);
     int64_t bytes = 2 * wide.elements * (int64_t)frax_dtype_size(dtype);
@@ -211,12 +213,14 @@ static bool place_lanes(Rows *r) {
     return p->tile != NULL;
 }
 
-/* Planes have room for the widest element that is kept beside them. */
+/* Planes have room for the widest element that is kept beside them. On the CPU they keep off each other's
+   lines of the first cache. */
 static int64_t plane_bytes(const Rows *r) {
     int64_t size = (int64_t)frax_dtype_size(r->pairs->plan.dtype);
     for (size_t i = 0; i < r->k->nitems; i++)
         if (r->k->items[i].inner && item_type(r->graph, &r->k->items[i]) == EM_F64) size = 8;
-    return (r->pairs->plan.elements * r->pairs->lines * size + 4095) / 4096 * 4096 + PLANE_PAD;
+    int64_t bytes = r->pairs->plan.elements * r->pairs->lines * size;
+    return r->graph->gpu ? (bytes + 127) / 128 * 128 : (bytes + 4095) / 4096 * 4096 + PLANE_PAD;
 }
 
 static void reserve_columns(Rows *r) {
@@ -240,7 +244,7 @@ bool pairs_begin(Rows *r) {
     p->type = em_type_of(p->plan.dtype);
     p->length = kernel_inner_size(k);
     p->first_pass_waits = p->plan.wide == 1 && first_pass_may_wait(r);
-    p->prefetches = p->plan.wide == 1 && p->lines == 1 &&
+    p->prefetches = !r->graph->gpu && p->plan.wide == 1 && p->lines == 1 &&
                     kernel_outer_size(k) * p->length * (int64_t)frax_dtype_size(p->plan.dtype) >= PREFETCHED;
     for (int h = 0; h < 2; h++) {
         p->values[h] = h ? mem_calloc(k->nitems + 1, sizeof **p->values) : r->values;

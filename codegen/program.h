@@ -27,7 +27,9 @@ typedef struct ProgramKernel {
                            memory; */
     size_t prepared_at; /* 0: there is no such function */
     bool has_finish;
-    double work; /* element visits, to judge whether threads pay */
+    int team;        /* GPU: threads that work on a block of rows together, */
+    size_t exchange; /* and bytes of shared memory through which they exchange */
+    double work;     /* element visits, to judge whether threads pay */
 } ProgramKernel;
 
 typedef struct Program {

@@ -14,7 +14,7 @@
  * The order of all additions depends on sizes only. A reduction with few, long rows is cut into chunks whose
  * partial results a second function, NAME_finish, combines in order.
  */
-#include "rows.h"
+#include "pairs.h"
 #include <math.h>
 #include <string.h>
 
@@ -200,6 +200,7 @@ static void keep_row_inputs(Rows *r) {
 
 static bool prefetches(const Rows *r) {
     const Kernel *k = r->k;
+    if (r->graph->gpu) return false; /* other warps hide the latency */
     int lane = k->lane_loop;
     return k->nstages > 1 && k->nouter > 0 && !r->across && lane == k->nloops - 1 && !r->mask.ref &&
            kernel_inner_size(k) * 4 >= MIN_PREFETCHED_ROW && kernel_inner_size(k) * 4 <= MAX_PREFETCHED_ROW &&
@@ -669,12 +670,19 @@ bool emit_rows(Emitter *e, Program *program, int kernel) {
     r.lane_loop = r.k->lane_loop;
     r.lane_step = 1;
     bool ok = prepare(&r);
+    int team = e->team;
+    if (ok && r.pairs && r.pairs->plan.registers) {
+        e->team = r.pairs->plan.lanes;
+        pk->exchange = team_exchange_bytes(&r.pairs->plan);
+    }
+    pk->team = e->team;
     if (ok) {
         pk->scratch = r.scratch;
         pk->has_finish = pk->kernel.workspace > 0;
         ok = main_function(&r) && (!pk->has_finish || finish_function(&r)) &&
              (!pk->prepared || prepare_function(&r));
     }
+    e->team = team;
     pairs_end(&r);
     mem_free(r.values);
     mem_free(r.known);

@@ -108,7 +108,8 @@ static FraxStatus check_options(const FraxOptions *options, FraxError *err) {
         return fail(err, FRAX_USAGE, "options.threads is %d; expected 0 or more", options->threads);
     if (options->device < 0)
         return fail(err, FRAX_USAGE, "options.device is %d; expected 0 or more", options->device);
-    if ((options->nsizes && !options->sizes) || (options->nwrt && !options->wrt))
+    if ((options->nsizes && !options->sizes) || (options->nwrt && !options->wrt) ||
+        (options->nlayouts && !options->layouts))
         return fail(err, FRAX_USAGE, "options: a list is NULL, but its count is not 0");
     return FRAX_OK;
 }
@@ -360,7 +361,11 @@ FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, Frax
         made->nparams = model_count(model, FRAX_PARAM);
         made->nfurther = made->counts[FRAX_PARAM] - made->nparams;
         made->counts[FRAX_OUTPUT] = graph->noutputs;
-        status = compile_graph(graph, options, &made->exe, err);
+        status = apply_layouts(made, graph, options, err);
+        if (status)
+            graph_destroy(graph);
+        else
+            status = compile_graph(graph, options, &made->exe, err);
     }
     if (status)
         frax_executable_destroy(made);
@@ -384,9 +389,7 @@ size_t frax_executable_count(const FraxExecutable *exe, FraxRole role) {
 /* The graph's value at this place of the signature. */
 static Value signature_value(const FraxExecutable *exe, FraxRole role, size_t i) {
     if (i >= frax_executable_count(exe, role)) return NO_VALUE;
-    const Graph *g = executable_graph(exe->exe);
-    if (role == FRAX_OUTPUT) return g->outputs[i].value;
-    return g->inputs[role == FRAX_PARAM ? param_position(exe, i) : i];
+    return graph_value(exe, executable_graph(exe->exe), role, i);
 }
 
 const Type *signature_type(const FraxExecutable *exe, FraxRole role, size_t i) {
@@ -505,22 +508,41 @@ FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const 
     return status;
 }
 
-FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
-                              FraxError *err) {
-    Value v = signature_value(exe, FRAX_PARAM, i);
-    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_initial_param", "exe", err);
-    if (!data) return fail(err, FRAX_USAGE, "frax_initial_param: data is NULL");
-    if (v == NO_VALUE)
-        return fail(err, FRAX_USAGE, "frax_initial_param: there is no param %zu; the executable has %zu", i,
-                    exe->counts[FRAX_PARAM]);
-    const Node *node = graph_node(executable_graph(exe->exe), v);
-    if (i >= exe->counts[FRAX_PARAM] - exe->nstates) {
+static FraxStatus write_initial(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
+                                FraxError *err) {
+    const Node *node = graph_node(executable_graph(exe->exe), signature_value(exe, FRAX_PARAM, i));
+    if (i >= exe->counts[FRAX_PARAM] - exe->nstates)
         memset(data, 0, type_bytes(&node->type));
-        return FRAX_OK;
-    }
-    if (node->op != OP_param)
+    else if (node->op == OP_param)
+        param_init(node, seed, (uint32_t)i, data);
+    else
         return fail(err, FRAX_USAGE, "frax_initial_param: %s is a tangent, which has no initial value",
                     node->attrs->name);
-    param_init(node, seed, (uint32_t)i, data);
     return FRAX_OK;
+}
+
+/* Dense first, then element by element. */
+static FraxStatus write_strided_initial(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
+                                        FraxError *err) {
+    const Type *type = signature_type(exe, FRAX_PARAM, i);
+    int64_t to[MAX_RANK], from[MAX_RANK];
+    void *dense = mem_aligned(type_bytes(type));
+    if (!dense) return fail_memory(err, "an initial value");
+    FraxStatus status = write_initial(exe, i, seed, dense, err);
+    strides_bytes(type, compiled_strides(exe, FRAX_PARAM, i), to);
+    strides_bytes(type, NULL, from);
+    if (!status) strides_copy(type, data, to, dense, from);
+    mem_free(dense);
+    return status;
+}
+
+FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
+                              FraxError *err) {
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_initial_param", "exe", err);
+    if (!data) return fail(err, FRAX_USAGE, "frax_initial_param: data is NULL");
+    if (i >= exe->counts[FRAX_PARAM])
+        return fail(err, FRAX_USAGE, "frax_initial_param: there is no param %zu; the executable has %zu", i,
+                    exe->counts[FRAX_PARAM]);
+    return (compiled_strides(exe, FRAX_PARAM, i) ? write_strided_initial : write_initial)(exe, i, seed, data,
+                                                                                          err);
 }

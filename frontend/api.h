@@ -27,6 +27,12 @@ static inline size_t param_position(const FraxExecutable *exe, size_t i) {
     return i < exe->nparams ? inputs + exe->nfurther + i : inputs + i - exe->nparams;
 }
 
+/* The value at this place of the signature, in the executable's graph or the one that it is made from. */
+static inline Value graph_value(const FraxExecutable *exe, const Graph *g, FraxRole role, size_t i) {
+    if (role == FRAX_OUTPUT) return g->outputs[i].value;
+    return g->inputs[role == FRAX_PARAM ? param_position(exe, i) : i];
+}
+
 /* The type at this place of the signature; NULL if there is none. */
 const Type *signature_type(const FraxExecutable *exe, FraxRole role, size_t i);
 
@@ -55,6 +61,10 @@ static inline Watch watch_of(const FraxOptions *options) {
 }
 /* FRAX_VJP: the outputs become gradients, with cotangents as further inputs (vjp.c). */
 FraxStatus differentiate_outputs(Graph *g, const FraxOptions *options, FraxError *err);
+/* options->layouts, in the graph; exe has its counts (layouts.c). */
+FraxStatus apply_layouts(const FraxExecutable *exe, Graph *g, const FraxOptions *options, FraxError *err);
+/* Of a value of the signature, in elements; NULL: dense. */
+const int64_t *compiled_strides(const FraxExecutable *exe, FraxRole role, size_t i);
 /* Compiles g, which it takes over, with options->target and so on. */
 FraxStatus compile_graph(Graph *g, const FraxOptions *options, Executable **exe, FraxError *err);
 

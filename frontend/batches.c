@@ -167,6 +167,10 @@ void batches_next(Batches *b, const void **inputs) {
     b->next += b->batch;
 }
 
+bool batches_has(const Batches *b, size_t input) {
+    return b && b->batched[input];
+}
+
 void batches_destroy(Batches *b) {
     if (!b) return;
     for (size_t i = 0; b->staging && i < b->ninputs; i++) mem_free(b->staging[i]);

@@ -16,6 +16,8 @@ FraxStatus batches_create(const FraxModel *model, const FraxFitOptions *fit, int
 FraxStatus batches_allocate(Batches *batches, const Graph *g, FraxError *err);
 /* Gathers the next batch and puts it in place of the inputs that are batched. */
 void batches_next(Batches *batches, const void **inputs);
+/* Does a step see rows of this input, and not all of it? */
+bool batches_has(const Batches *batches, size_t input);
 void batches_destroy(Batches *batches);
 
 #endif

@@ -280,7 +280,7 @@ static FraxStatus settle_values(FraxTrainer *t, FraxError *err) {
     bool *kept = mem_calloc(g->ninputs + 1, sizeof *kept);
     for (size_t i = 0; kept && i < g->ninputs; i++)
         kept[i] = i < t->exe.counts[FRAX_INPUT]
-                      ? !t->batches
+                      ? !batches_has(t->batches, i)
                       : strncmp(graph_node(g, g->inputs[i])->attrs->name, "step.", strlen("step.")) != 0;
     for (size_t i = 0; kept && i < t->nmoving && t->fit.optimizer == FRAX_LBFGS; i++)
         kept[t->moving[i]] = false;
@@ -467,6 +467,8 @@ FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *option
     FraxStatus status = check_fit(fit, err);
     if (!status && options && options->stream)
         status = fail(err, FRAX_USAGE, "options.stream: a fit sees its data whole, or in mini-batches");
+    if (!status && options && options->nlayouts)
+        status = fail(err, FRAX_USAGE, "options.layouts: a trainer takes dense arrays");
     if (status) return status;
     FraxTrainer *t = mem_calloc(1, sizeof *t);
     if (!t) return fail_memory(err, "the trainer");

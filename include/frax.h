@@ -14,9 +14,9 @@
  * what was wrong, what was got and what was expected. The library never prints, exits or aborts on user
  * input. In builds with assertions a handle that was destroyed is FRAX_USAGE too.
  *
- * Arrays are dense and row-major. `inputs`, `params` and `outputs` are arrays of pointers in the order of the
- * signature (frax_executable_type); the caller owns all buffers. An executable is immutable: any number of
- * threads may run one at the same time.
+ * Arrays are dense and row-major, unless options.layouts says how else they lie. `inputs`, `params` and
+ * `outputs` are arrays of pointers in the order of the signature (frax_executable_type); the caller owns all
+ * buffers. An executable is immutable: any number of threads may run one at the same time.
  */
 #ifndef FRAX_H
 #define FRAX_H
@@ -116,6 +116,17 @@ typedef struct FraxTensor {
     int64_t dims[FRAX_MAX_RANK];
     void *data;
 } FraxTensor;
+
+/* An array of the host that need not be dense. strides: how many bytes lie between neighbours along an axis;
+   they may be negative, or 0 where all elements of an input are one. */
+typedef struct FraxView {
+    FraxDType dtype;
+    int rank;
+    int64_t dims[FRAX_MAX_RANK];
+    int64_t strides[FRAX_MAX_RANK];
+    void *data;    /* the element at 0, 0, …; inputs and params are only read */
+    int read_only; /* non-zero: must not be an output */
+} FraxView;
 
 /* Where a model runs. eager and reference exist for comparison: node by node with FFTW and CBLAS, and the
    definition of the operators in f64 with naive loops. cuda: on an NVIDIA GPU; FRAX_UNSUPPORTED, with the
@@ -252,6 +263,19 @@ typedef struct FraxExecutable FraxExecutable;
    grad2.NAME, and grad2.cotangent.OUT for the cotangents; and so on. */
 typedef enum FraxMode { FRAX_FORWARD, FRAX_REVERSE, FRAX_JVP, FRAX_HVP, FRAX_VJP } FraxMode;
 
+/* How the caller's array of one value lies, if not densely: how many bytes there are between neighbours along
+   each axis, as in a FraxView. They are part of the compiled code, which reads and writes the array in place.
+   Strides may be negative and leave gaps, which are never touched. Those of inputs and params may be 0, where
+   all elements along an axis are one; each axis of an output has to step over all that its axes of smaller
+   strides span. Strides of axes of size 1 do not count. The targets for comparison, eager and reference, copy
+   such arrays. */
+typedef struct FraxLayout {
+    FraxRole role;
+    const char *name; /* in the executable's signature: grad.d is an output, tangent.d a param */
+    int rank;
+    int64_t strides[FRAX_MAX_RANK];
+} FraxLayout;
+
 typedef struct FraxOptions {
     FraxTarget target;      /* FRAX_CPU */
     FraxMode mode;          /* FRAX_FORWARD */
@@ -275,14 +299,19 @@ typedef struct FraxOptions {
     int (*progress)(void *context, const char *stage, int64_t done, int64_t total);
     /* Called with a line on what was done and why ("2 kernels, compiled in 31 ms"). May be NULL. */
     void (*log)(void *context, const char *message);
-    void *context; /* for both; all three must stay valid as long as a trainer lives */
-    int order;     /* FRAX_VJP: how many times; 0 is once */
-    int device;    /* FRAX_CUDA: which GPU, from 0 */
+    void *context;             /* for both; all three must stay valid as long as a trainer lives */
+    int order;                 /* FRAX_VJP: how many times; 0 is once */
+    const FraxLayout *layouts; /* arrays that are not dense; a trainer takes none */
+    size_t nlayouts;
+    int device; /* FRAX_CUDA: which GPU, from 0 */
 } FraxOptions;
 
 FRAX_API FraxOptions frax_default_options(void);
 
-/* Compiles the model. The executable does not refer to the model afterwards. */
+/* Compiles the model. The executable does not refer to the model or the options' lists afterwards. Faults of
+   options.layouts: FRAX_NAME for a name that is not there or is there twice, FRAX_SHAPE for another rank,
+   FRAX_VALUE for strides that are not whole elements, reach too far, or lay an output's elements over each
+   other. */
 FRAX_API FraxStatus frax_compile(const FraxModel *model, const FraxOptions *options, FraxExecutable **exe,
                                  FraxError *err);
 FRAX_API void frax_executable_destroy(FraxExecutable *exe); /* NULL is fine */
@@ -292,6 +321,9 @@ FRAX_API void frax_executable_destroy(FraxExecutable *exe); /* NULL is fine */
 FRAX_API size_t frax_executable_count(const FraxExecutable *exe, FraxRole role);
 FRAX_API const char *frax_executable_name(const FraxExecutable *exe, FraxRole role, size_t i);
 FRAX_API FraxTensor frax_executable_type(const FraxExecutable *exe, FraxRole role, size_t i);
+
+/* The same with the compiled strides; data is NULL. rank −1: there is no such value. */
+FRAX_API FraxView frax_executable_view(const FraxExecutable *exe, FraxRole role, size_t i);
 
 typedef struct FraxMemory {
     size_t temporary_bytes; /* allocated for each run in flight */
@@ -306,34 +338,27 @@ typedef struct FraxMemory {
 FRAX_API FraxMemory frax_executable_memory(const FraxExecutable *exe);
 
 /* Runs once. FRAX_VALUE where an order or another guarded value is out of its range; the outputs' values are
-   not defined then. inputs, params, outputs: one pointer per value in the order of the signature, each to a
-   dense row-major array of exactly that type, owned by the caller; outputs must not overlap anything else,
-   but for a state, which may be written over its own param. Arrays begin at a multiple of their element's
-   size, or FRAX_USAGE; 64 bytes serve vectors best. May be called from many threads at once. */
+   not defined then. inputs, params, outputs: one pointer per value in the order of the signature, each to an
+   array of exactly that type, owned by the caller: dense and row-major, or to the element at 0, 0, … of one
+   with the strides that options.layouts gave. No element of an output may lie over one of another array, but
+   for a state, which may be written over its own param if both have the same strides. Arrays begin
+   at a multiple of their element's size, or FRAX_USAGE; 64 bytes serve vectors best. May be called from many
+   threads at once. */
 FRAX_API FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                              void *const *outputs, FraxError *err);
-
-/* An array of the host that need not be dense. strides: how many bytes lie between neighbours along an axis;
-   they may be negative, or 0 where all elements of an input are one. */
-typedef struct FraxView {
-    FraxDType dtype;
-    int rank;
-    int64_t dims[FRAX_MAX_RANK];
-    int64_t strides[FRAX_MAX_RANK];
-    void *data;    /* the element at 0, 0, …; inputs and params are only read */
-    int read_only; /* non-zero: must not be an output */
-} FraxView;
 
 /* A dense row-major array as a view. */
 FRAX_API FraxView frax_view(FraxTensor tensor);
 
 /* frax_run on views: inputs, then params, then outputs, each in the order of the signature; `count` is how
    many there are in all. dtypes and shapes are compared with the compiled ones (FRAX_TYPE, FRAX_SHAPE). A
-   view that is dense and row-major (axes of size 1 may have any stride) and begins at a multiple of its
-   element's size is used where it lies, without a copy. Others are copied: an input or param into a buffer
-   before the run, an output from one after it. So is an output whose range of addresses overlaps that of
-   another view; so outputs may be written over inputs. Elements of one output must not lie over each other,
-   nor over those of another output. */
+   view with the compiled strides (dense ones, without options.layouts; axes of size 1 may have any) that
+   begins at a multiple of its element's size is used where it lies, without a copy. Others are copied: an
+   input or param into a buffer before the run, an output from one after it. So is an output of which it
+   cannot be seen by strides and addresses that its elements lie apart from another view's; so outputs may be
+   written over inputs. Elements of one output must not lie over each other, nor over those of another output.
+   FRAX_VALUE for a view with other strides where the compiled ones lay elements over each other (0, say): no
+   copy could lie so. */
 FRAX_API FraxStatus frax_run_views(const FraxExecutable *exe, const FraxView *views, size_t count,
                                    FraxError *err);
 
@@ -364,8 +389,8 @@ FRAX_API FraxStatus frax_view_to_dlpack_versioned(FraxView *view, void (*release
                                                   void *context, struct DLManagedTensorVersioned **tensor,
                                                   FraxError *err);
 
-/* Writes the declared initial value of the i-th param; random ones depend on seed and i alone. Of a state:
-   zeros. */
+/* Writes the declared initial value of the i-th param, with the compiled strides; random ones depend on seed
+   and i alone. Of a state: zeros. */
 FRAX_API FraxStatus frax_initial_param(const FraxExecutable *exe, size_t i, uint64_t seed, void *data,
                                        FraxError *err);
 

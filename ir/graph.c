@@ -31,6 +31,7 @@ void graph_destroy(Graph *g) {
     mem_free(g->words);
     mem_free(g->buckets);
     mem_free(g->notes);
+    mem_free(g->layouts);
     mem_free(g);
 }
 
@@ -98,7 +99,7 @@ void graph_output_donated(Graph *g, const char *name, Value value, Value donated
         graph_fail_memory(g);
         return;
     }
-    g->outputs[g->noutputs++] = (Output){own, value, donated};
+    g->outputs[g->noutputs++] = (Output){own, value, donated, NULL};
 }
 
 void graph_output(Graph *g, const char *name, Value value) {
@@ -300,7 +301,10 @@ static void rewrite_nodes(Graph *to, const Graph *from, const bool *live, Value 
         const Output *out = &from->outputs[i];
         graph_output_donated(to, out->name, map[out->value],
                              out->donated == NO_VALUE ? NO_VALUE : map[out->donated]);
+        if (out->strides && !to->failed) graph_set_output_strides(to, i, out->strides);
     }
+    for (size_t i = 0; i < from->nlayouts && !to->failed; i++)
+        graph_set_strides(to, map[from->layouts[i].value], from->layouts[i].strides);
     mem_free(args);
 }
 

@@ -174,8 +174,15 @@ typedef struct Node {
 typedef struct Output {
     const char *name;
     Value value;
-    Value donated; /* an input or param whose buffer this output may overwrite, or NO_VALUE */
+    Value donated;          /* an input or param whose buffer this output may overwrite, or NO_VALUE */
+    const int64_t *strides; /* of the caller's array, one per axis, in elements; NULL: dense */
 } Output;
+
+/* An input or param that is not dense: elements between neighbours, one per axis. */
+typedef struct InputStrides {
+    Value value;
+    const int64_t *strides;
+} InputStrides;
 
 /* What a front end or a pass has decided by itself, for the reader of `show`. */
 typedef struct Note {
@@ -198,6 +205,8 @@ typedef struct Graph {
     size_t nwords, words_capacity;
     Note *notes;
     size_t nnotes, notes_capacity;
+    InputStrides *layouts; /* of the inputs and params that are not dense */
+    size_t nlayouts, layouts_capacity;
     Value *buckets; /* hash-consing */
     size_t nbuckets;
     Loc loc;             /* stamped on the nodes that are built next */
@@ -242,6 +251,29 @@ FraxStatus guard_test(const Graph *graph, const Node *guard, double v, int64_t i
 #define STREAM_OFFSET "state.offset"
 size_t graph_offset_input(const Graph *graph);
 
+/* ---- Strides: elements between neighbours along each axis, of arrays that need not be dense (strides.c)
+ * ----
+ */
+
+/* Of an input or param, or of the i-th output; given once. Strides that are dense are forgotten. */
+void graph_set_strides(Graph *graph, Value input, const int64_t *strides);
+void graph_set_output_strides(Graph *graph, size_t i, const int64_t *strides);
+const int64_t *graph_strides(const Graph *graph, Value input); /* NULL: dense, or not an input */
+bool graph_is_strided(const Graph *graph);                     /* is any input or output? */
+/* Row-major without gaps; axes of size 1 do not count, and arrays without elements always are. */
+bool strides_are_dense(const Shape *shape, const int64_t *strides);
+bool strides_reach_too_far(const Shape *shape, const int64_t *strides); /* places overflow an int64_t */
+/* May elements lie over each other? False only if each axis steps over all that axes of smaller steps span.
+ */
+bool strides_overlap(const Shape *shape, const int64_t *strides);
+/* The strides of the same elements under another shape, in row-major order; false if there are none. */
+bool strides_reshape(const Shape *from, const int64_t *strides, const Shape *to, int64_t result[MAX_RANK]);
+/* In bytes; NULL stands for dense. */
+void strides_bytes(const Type *type, const int64_t *strides, int64_t bytes[MAX_RANK]);
+/* All elements, from and to arrays with strides in bytes; two dense ones may overlap. */
+void strides_copy(const Type *type, char *to, const int64_t *to_bytes, const char *from,
+                  const int64_t *from_bytes);
+
 /* A note of one line, at most 511 bytes. Rewriting keeps the notes; the text form does not hold them. The
    same note at the same place is kept once. */
 void graph_note(Graph *graph, Loc loc, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -276,9 +308,10 @@ FraxStatus graph_verify(const Graph *graph, FraxError *err);
        return loss = %9, d.next = %12 -> %1
      }
 
-   A node is its number, type, op, operands, the attributes its op lists, the kernel that stores it, region
-   and offset, line and column in the file; `check` lists the guards that nothing reads; `->` names the
-   input whose buffer an output may overwrite. Names
+   A node is its number, type, op, operands, the attributes its op lists, the strides of an input that is not
+   dense (`strides [1,64]`), the kernel that stores it, region and offset, line and column in the file;
+   `check` lists the guards that nothing reads; `->` names the input whose buffer an output may overwrite, and
+   strides may follow here too. Names
    that are not [A-Za-z_][A-Za-z0-9_.]* are quoted. `#` starts a comment. graph_read takes any text: a fault
    is reported with its line and a caret. */
 void graph_print(const Graph *graph, Text *out);

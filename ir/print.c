@@ -124,6 +124,13 @@ static void print_attrs(Printer *p, const Node *node) {
 
 /* ---- Nodes and graphs ---- */
 
+static void print_strides(Printer *p, const Shape *shape, const int64_t *strides) {
+    if (!strides) return;
+    p->rank = shape->rank;
+    text_printf(p->out, " strides ");
+    print_integers(p, strides);
+}
+
 static void print_node(Printer *p, Value v) {
     const Node *node = graph_node(p->graph, v);
     char type[176];
@@ -133,6 +140,7 @@ static void print_node(Printer *p, Value v) {
     for (int i = 0; i < node->nargs; i++)
         text_printf(p->out, i ? ", %%%d" : " %%%d", p->number[node->args[i]]);
     print_attrs(p, node);
+    print_strides(p, &node->type.shape, graph_strides(p->graph, v));
     if (node->kernel >= 0) text_printf(p->out, " k%d", node->kernel);
     if (node->region != REGION_NONE)
         text_printf(p->out, " %s+%lld", region_names[node->region], (long long)node->offset);
@@ -157,6 +165,7 @@ static void print_outputs(Printer *p) {
         print_name(p->out, output->name);
         text_printf(p->out, " = %%%d", p->number[output->value]);
         if (output->donated != NO_VALUE) text_printf(p->out, " -> %%%d", p->number[output->donated]);
+        print_strides(p, &graph_type(p->graph, output->value)->shape, output->strides);
     }
     text_printf(p->out, "\n");
 }

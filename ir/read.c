@@ -370,11 +370,20 @@ static bool read_operands(Reader *r, Op op, int *nargs) {
 }
 
 typedef struct Annotation {
+    bool strided;
+    int64_t strides[MAX_RANK];
     int32_t kernel;
     Region region;
     int64_t offset;
     Loc loc;
 } Annotation;
+
+/* [ strides [integers] ], of an array of this rank */
+static bool read_strides(Reader *r, int rank, Annotation *a) {
+    a->strided = accept_word(r, "strides");
+    r->rank = rank;
+    return a->strided ? read_integers(r, a->strides) : !r->status;
+}
 
 static bool read_kernel(Reader *r, Annotation *a) {
     int64_t kernel = -1;
@@ -407,6 +416,14 @@ static bool read_loc(Reader *r, Annotation *a) {
 
 /* ---- Nodes and graphs ---- */
 
+static bool set_strides(Reader *r, Value v, bool is_new, const Annotation *a) {
+    if (!a->strided) return true;
+    if (op_table[graph_node(r->graph, v)->op].kind != KIND_LEAF || !is_new)
+        return fault(r, FRAX_VALUE, r->statement, "strides of what is no input");
+    graph_set_strides(r->graph, v, a->strides);
+    return builder_agrees(r, r->statement);
+}
+
 /* Puts the annotations on node v, which must have the same ones if it stood before this statement. */
 static bool annotate(Reader *r, Value v, bool is_new, const Annotation *a) {
     Node *node = &r->graph->nodes[v];
@@ -416,7 +433,7 @@ static bool annotate(Reader *r, Value v, bool is_new, const Annotation *a) {
     node->kernel = a->kernel;
     node->region = a->region;
     node->offset = a->offset;
-    return true;
+    return set_strides(r, v, is_new, a);
 }
 
 static bool define(Reader *r, Value v, const Type *type) {
@@ -444,7 +461,7 @@ static bool read_op(Reader *r, Op *op) {
                  near ? near : "", near ? "?" : "");
 }
 
-/* %number : type = op operands {attributes} kernel region @line:column */
+/* %number : type = op operands {attributes} strides kernel region @line:column */
 static bool read_node(Reader *r) {
     r->statement = here(r);
     int64_t number;
@@ -457,8 +474,8 @@ static bool read_node(Reader *r) {
     if ((size_t)number != r->count)
         return fault(r, FRAX_NAME, r->statement, "expected %%%zu, the next number", r->count);
     if (!expect(r, ":") || !read_type(r, &type) || !expect(r, "=") || !read_op(r, &op) ||
-        !read_operands(r, op, &nargs) || !read_attrs(r, op, &at) || !read_kernel(r, &a) ||
-        !read_region(r, &a) || !read_loc(r, &a))
+        !read_operands(r, op, &nargs) || !read_attrs(r, op, &at) || !read_strides(r, type.shape.rank, &a) ||
+        !read_kernel(r, &a) || !read_region(r, &a) || !read_loc(r, &a))
         return false;
     r->graph->loc = a.loc;
     size_t before = r->graph->count;
@@ -479,14 +496,17 @@ static bool read_check(Reader *r) {
     return builder_agrees(r, loc);
 }
 
-/* name = %value [ -> %input ] */
+/* name = %value [ -> %input ] [ strides ] */
 static bool read_output(Reader *r) {
     Loc loc = here(r);
     Value v, donated = NO_VALUE;
+    Annotation a = {0};
     if (!read_name(r, "an output's name") || !expect(r, "=") || !read_value(r, &v)) return false;
     if (accept(r, "->") && !read_value(r, &donated)) return false;
     if (r->status) return false;
     graph_output_donated(r->graph, r->word.data, v, donated);
+    if (!builder_agrees(r, loc) || !read_strides(r, graph_type(r->graph, v)->shape.rank, &a)) return false;
+    if (a.strided) graph_set_output_strides(r->graph, r->graph->noutputs - 1, a.strides);
     return builder_agrees(r, loc);
 }
 

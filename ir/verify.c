@@ -160,6 +160,28 @@ static const char *donation_fault(const Graph *g, Value value, Value donated) {
     return a->dtype == b->dtype && shape_equal(&a->shape, &b->shape) ? NULL : "which has another type";
 }
 
+/* Each input has at most one layout; places do not overflow; an output's elements lie apart. */
+static FraxStatus check_strides(const Graph *g, FraxError *err) {
+    for (size_t i = 0; i < g->nlayouts; i++) {
+        const InputStrides *layout = &g->layouts[i];
+        if (!in_range(g, layout->value) || !is_signature(graph_node(g, layout->value)->op) ||
+            graph_strides(g, layout->value) != layout->strides)
+            return fail(err, FRAX_INTERNAL, "graph %s: strides of %%%d, which is no input or has others",
+                        g->name, layout->value);
+        if (strides_reach_too_far(&graph_type(g, layout->value)->shape, layout->strides))
+            return fail(err, FRAX_INTERNAL, "graph %s: the strides of %%%d overflow", g->name, layout->value);
+    }
+    for (size_t i = 0; i < g->noutputs; i++) {
+        const Output *out = &g->outputs[i];
+        const Shape *shape = &graph_type(g, out->value)->shape;
+        if (out->strides &&
+            (strides_reach_too_far(shape, out->strides) || strides_overlap(shape, out->strides)))
+            return fail(err, FRAX_INTERNAL, "graph %s: the strides of output %s overflow or overlap", g->name,
+                        out->name);
+    }
+    return FRAX_OK;
+}
+
 static FraxStatus check_outputs(const Graph *g, FraxError *err) {
     for (size_t i = 0; i < g->noutputs; i++) {
         const Output *out = &g->outputs[i];
@@ -226,5 +248,6 @@ FraxStatus graph_verify(const Graph *g, FraxError *err) {
     if (!status) status = check_inputs(g, err);
     if (!status) status = check_checks(g, err);
     if (!status) status = check_outputs(g, err);
+    if (!status) status = check_strides(g, err);
     return status;
 }

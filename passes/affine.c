@@ -24,17 +24,27 @@ Affine affine_loop(int loop) {
     return a;
 }
 
+/* Modulo 2^64: a place outside of an array with large strides, which a guard keeps from being used, may
+ * overflow. */
+static int64_t add_times(int64_t to, int64_t a, int64_t times) {
+    return (int64_t)((uint64_t)to + (uint64_t)a * (uint64_t)times);
+}
+
 void affine_add(Affine *to, const Affine *a, int64_t times) {
-    to->base += times * a->base;
-    for (int l = 0; l < MAX_LOOPS; l++) to->coeff[l] += times * a->coeff[l];
+    to->base = add_times(to->base, a->base, times);
+    for (int l = 0; l < MAX_LOOPS; l++) to->coeff[l] = add_times(to->coeff[l], a->coeff[l], times);
+}
+
+Affine affine_place(const Affine *map, int rank, const int64_t *strides) {
+    Affine offset = {0};
+    for (int i = 0; i < rank; i++) affine_add(&offset, &map[i], strides[i]);
+    return offset;
 }
 
 Affine affine_offset(const Affine *map, const Shape *shape) {
     int64_t strides[MAX_RANK];
-    Affine offset = {0};
     shape_strides(shape, strides);
-    for (int i = 0; i < shape->rank; i++) affine_add(&offset, &map[i], strides[i]);
-    return offset;
+    return affine_place(map, shape->rank, strides);
 }
 
 /* The axis that a step of `coeff` moves along: the coarsest whose stride divides it without leaving the axis.

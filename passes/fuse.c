@@ -137,7 +137,7 @@ static bool is_given(const Node *node) {
 }
 
 static void pin(Fuse *f, Value v) {
-    while (graph_node(f->g, v)->op == OP_reshape) v = graph_node(f->g, v)->args[0];
+    v = behind_reshapes(f->g, v);
     const Node *node = graph_node(f->g, v);
     if (!is_given(node) && node->op != OP_constant) f->pinned[v] = true;
 }

@@ -31,6 +31,30 @@ bool stored_elsewhere(const Build *b, Value v) {
            (node->kernel >= 0 && node->kernel != b->kernel->id);
 }
 
+Value behind_reshapes(const Graph *g, Value v) {
+    while (graph_node(g, v)->op == OP_reshape) v = graph_node(g, v)->args[0];
+    return v;
+}
+
+/* The output whose array a value is written to: the first that names it, until the memory plan has chosen. */
+const int64_t *stored_strides(const Graph *g, Value v) {
+    const Node *node = graph_node(g, v);
+    if (node->op == OP_input || node->op == OP_param) return graph_strides(g, v);
+    if (node->region == REGION_OUTPUT) return g->outputs[node->offset].strides;
+    for (size_t i = 0; i < g->noutputs && node->region == REGION_NONE; i++)
+        if (g->outputs[i].value == v) return g->outputs[i].strides;
+    return NULL;
+}
+
+static void strides_of(const Graph *g, Value v, int64_t strides[MAX_RANK]) {
+    const Shape *shape = &graph_type(g, v)->shape;
+    const int64_t *given = stored_strides(g, v);
+    if (given)
+        memcpy(strides, given, sizeof *strides * (size_t)shape->rank);
+    else
+        shape_strides(shape, strides);
+}
+
 /* ---- Loops ---- */
 
 bool is_row_op(Op op) {
@@ -165,6 +189,11 @@ static bool refine(Shape *loops, const Shape *with) {
     return true;
 }
 
+bool reshape_has_loops(const Shape *from, const Shape *to) {
+    Shape loops = *from;
+    return refine(&loops, to);
+}
+
 /* Loops of a kernel without an anchor: the store's axes, cut where a reshape in the body cuts them. */
 static void loops_of_store(Build *b, const Shape *shape) {
     Shape loops = *shape;
@@ -196,12 +225,12 @@ static bool store_by_itself(Build *b, Value v, Store *store) {
     store->row = build_row(b, v, place);
     if (store->row < 0) return false;
     uint32_t axes = row_axes(node);
-    shape_strides(&node->type.shape, strides);
+    strides_of(b->graph, v, strides);
     for (int i = 0, n = 0; i < node->type.shape.rank; i++) {
         if (axes >> i & 1) store->stride[n++] = strides[i];
         if (axes >> i & 1 || node->type.shape.dims[i] == 1) place[i] = affine_constant(0);
     }
-    store->at = affine_offset(place, &node->type.shape);
+    store->at = affine_place(place, node->type.shape.rank, strides);
     return true;
 }
 
@@ -267,6 +296,7 @@ static void add_store(Build *b, Value v) {
     const Node *node = graph_node(b->graph, v);
     Store store = {.node = v, .item = NO_ITEM, .row = -1};
     Affine map[MAX_RANK];
+    int64_t strides[MAX_RANK];
     if (!shape_size(&node->type.shape)) {
         if (!store_nothing(b, v, &store)) return;
     } else if (writes_itself(node->op)) {
@@ -277,7 +307,8 @@ static void add_store(Build *b, Value v) {
             return;
         }
         turn_place(b, v, &node->type.shape, map);
-        store.at = affine_offset(map, &node->type.shape);
+        strides_of(b->graph, v, strides);
+        store.at = affine_place(map, node->type.shape.rank, strides);
         store.item = build_item(b, v, map, NO_GUARD);
         if (store.item == NO_ITEM) return;
     }

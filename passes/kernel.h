@@ -153,6 +153,24 @@ bool op_is_recurrence(Op op);
 Value unpadded_signal(const Graph *graph, const Node *node);
 /* so that this slice of a filtered signal is all that is seen of it. */
 bool is_first_samples(const Graph *graph, const Node *slice);
+/* The strides of a stored value in elements: of an input, or of the caller's array that it is written to.
+   NULL: it is dense. */
+const int64_t *stored_strides(const Graph *graph, Value v);
+/* The one value behind reshapes that a kernel would read in place of v. */
+Value behind_reshapes(const Graph *graph, Value v);
+/* Can a reshape be computed from an array that is read by its own axes? The axes of both shapes must be parts
+   of common loops. */
+bool reshape_has_loops(const Shape *from, const Shape *to);
+/* Is this product left to the library, if the matrices lie as it wants them? */
+bool is_library_product(const Graph *graph, const Node *product);
+/* A matrix as the library takes it: rows by columns, or turned: columns by rows; `leading` elements apart. */
+typedef struct LibraryMatrix {
+    bool turned;
+    int64_t leading;
+} LibraryMatrix;
+/* How a matrix of this size with these strides can be given to the library, turned if it may be and that is
+   preferred; false if it cannot. */
+bool library_matrix(const int64_t size[2], const int64_t stride[2], bool prefer_turned, LibraryMatrix *m);
 /* Does the kernel read the stored value v? */
 bool kernel_reads(const Kernel *kernel, Value v);
 /* Bytes read and written, each operand once. */
@@ -167,6 +185,8 @@ Affine affine_loop(int loop);
 void affine_add(Affine *to, const Affine *a, int64_t times); /* to += times · a */
 /* The linear offset of place map[0..rank) in a row-major array. */
 Affine affine_offset(const Affine *map, const Shape *shape);
+/* The same in an array with these strides. */
+Affine affine_place(const Affine *map, int rank, const int64_t *strides);
 /* The place in an array of shape `to` of the linear offset `offset`, if it is affine; loops have these sizes.
  */
 bool affine_unravel(const Affine *offset, const Shape *to, const int64_t *size, int nloops, Affine *map);

@@ -78,9 +78,30 @@ Item new_item(ItemKind kind, Value node, int arg, int guard) {
     return (Item){.kind = kind, .node = node, .args = {arg, NO_ITEM, NO_ITEM}, .guard = guard, .row = -1};
 }
 
+/* The element of v at `map` in the array of `stored`: v, or what v is a reshape of. */
+static bool place_in(Build *b, Value v, const Affine *map, Value stored, Affine *at) {
+    const Shape *shape = &graph_type(b->graph, v)->shape, *from = &graph_type(b->graph, stored)->shape;
+    const int64_t *strides = stored_strides(b->graph, stored);
+    int64_t own[MAX_RANK];
+    Affine dense = affine_offset(map, shape), moved[MAX_RANK];
+    *at = dense; /* the same bytes under another shape */
+    if (!strides) return true;
+    if (v == stored) {
+        *at = affine_place(map, shape->rank, strides);
+    } else if (strides_reshape(from, strides, shape, own)) {
+        *at = affine_place(map, shape->rank, own);
+    } else if (affine_unravel(&dense, from, b->kernel->size, b->kernel->nloops, moved)) {
+        *at = affine_place(moved, from->rank, strides);
+    } else {
+        unfit(b, "a reshape of a strided array that is not affine here");
+        return false;
+    }
+    return true;
+}
+
 static int item_load(Build *b, Value v, const Affine *map, int guard, Value stored) {
     Item item = new_item(ITEM_LOAD, stored, NO_ITEM, guard);
-    item.at = affine_offset(map, &graph_type(b->graph, v)->shape);
+    if (!place_in(b, v, map, stored, &item.at)) return NO_ITEM;
     size_t before = b->kernel->nitems;
     int i = add_item(b, item);
     if (b->kernel->nitems > before && ++b->nloads > MAX_LOADS) return unfit(b, "too many loads");
@@ -144,8 +165,7 @@ static int item_reshape(Build *b, Value v, const Affine *map, int guard) {
     Value stored = node->args[0];
     while (graph_node(b->graph, stored)->op == OP_reshape && !stored_elsewhere(b, stored))
         stored = graph_node(b->graph, stored)->args[0];
-    if (stored_elsewhere(b, stored))
-        return item_load(b, v, map, guard, stored); /* the same bytes under another shape */
+    if (stored_elsewhere(b, stored)) return item_load(b, v, map, guard, stored);
     Affine offset = affine_offset(map, &node->type.shape), moved[MAX_RANK];
     const Shape *from = &graph_type(b->graph, node->args[0])->shape;
     if (!affine_unravel(&offset, from, b->kernel->size, b->kernel->nloops, moved))
@@ -209,12 +229,17 @@ bool table_of(Build *b, Value v, const Affine *place, uint32_t axes, Table *tabl
         unfit(b, "a table that is not stored");
         return false;
     }
+    const int64_t *given = table->is_constant ? NULL : stored_strides(b->graph, stored);
     shape_strides(shape, strides);
+    if (given && !strides_reshape(&node->type.shape, given, shape, strides)) {
+        unfit(b, "a table that is a reshape of a strided array");
+        return false;
+    }
     for (int i = 0, n = 0; i < shape->rank; i++) {
         across[i] = axes >> i & 1 || shape->dims[i] == 1 ? affine_constant(0) : place[i];
         if (axes >> i & 1 && n < 3) table->stride[n++] = strides[i];
     }
-    table->at = affine_offset(across, shape);
+    table->at = affine_place(across, shape->rank, strides);
     return true;
 }
 

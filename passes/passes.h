@@ -54,6 +54,7 @@ void note_engines(Graph *g);
     X(sink_broadcast, "pointwise ops move above broadcasts, onto fewer elements")                            \
     X(layout, "transposes are absorbed into matmul operands and into each other")                            \
     X(engine, "each causal convolution gets its engine: direct, padded spectra, or a matrix product")        \
+    X(strides, "arrays of the caller that cannot be used as they lie get copies")                            \
     X(fuse, "nodes are gathered into kernels; every stored value names its kernel")                          \
     X(plan, "stored values get their place in memory")
 

@@ -59,6 +59,13 @@ static bool may_overwrite(const Plan *p, const Output *out) {
     return false;
 }
 
+/* Kernels store a value as the first output that names it wants it. */
+static bool lies_as_stored(const Plan *p, const Output *out) {
+    const int64_t *own = stored_strides(p->g, out->value);
+    if (!own || !out->strides) return own == out->strides;
+    return !memcmp(own, out->strides, sizeof *own * (size_t)graph_type(p->g, out->value)->shape.rank);
+}
+
 /* The first output that names a stored value is written in place; others, and inputs returned as they are,
    are copied. A donated value that cannot be overwritten while it is read goes through the arena. */
 static void place_outputs(Plan *p) {
@@ -73,7 +80,7 @@ static void place_outputs(Plan *p) {
     for (size_t i = 0; i < p->g->noutputs; i++) {
         const Output *out = &p->g->outputs[i];
         Node *node = &p->g->nodes[out->value];
-        if (node->kernel < 0 || node->region != REGION_NONE) continue;
+        if (node->kernel < 0 || node->region != REGION_NONE || !lies_as_stored(p, out)) continue;
         if (out->donated != NO_VALUE && !may_overwrite(p, out)) continue;
         node->region = REGION_OUTPUT;
         node->offset = (int64_t)i;
@@ -114,7 +121,7 @@ static void assign_slots(Plan *p) {
         for (size_t i = 0; i < kernel->nstores; i++) {
             Value v = kernel->stores[i].node;
             Node *node = &p->g->nodes[v];
-            if (node->region != REGION_NONE) continue;
+            if (node->region == REGION_OUTPUT) continue;
             if (kernel->is_static) {
                 place_static(p, node, v);
                 continue;
@@ -229,6 +236,29 @@ static Graph *copy_with_kernels(const Graph *graph, FraxError *err) {
     return g;
 }
 
+static FraxStatus build_each(Plan *p, FraxError *err) {
+    for (int k = 0; k < p->nkernels; k++) {
+        bool fits;
+        const char *why;
+        kernel_free(&p->kernels[k]);
+        if (!kernel_build(p->g, k, &p->kernels[k], &fits, &why, err)) return FRAX_MEMORY;
+        if (!fits) return fail(err, FRAX_INTERNAL, "plan: kernel %d cannot be built: %s", k, why);
+    }
+    return FRAX_OK;
+}
+
+/* An output that goes through the arena after all lies densely there: its kernels change. */
+static FraxStatus settle_strides(Plan *p, FraxError *err) {
+    bool changed = false;
+    for (size_t i = 0; i < p->g->noutputs; i++) {
+        Node *node = &p->g->nodes[p->g->outputs[i].value];
+        if (!p->g->outputs[i].strides || node->kernel < 0 || node->region != REGION_NONE) continue;
+        node->region = REGION_ARENA;
+        changed = true;
+    }
+    return changed ? build_each(p, err) : FRAX_OK;
+}
+
 static FraxStatus build_kernels(Plan *p, FraxError *err) {
     for (size_t v = 0; v < p->g->count; v++) p->nkernels = MAX(p->nkernels, p->g->nodes[v].kernel + 1);
     p->kernels = mem_calloc((size_t)MAX(p->nkernels, 1), sizeof *p->kernels);
@@ -237,13 +267,7 @@ static FraxStatus build_kernels(Plan *p, FraxError *err) {
     p->slots = mem_alloc(p->g->count * sizeof *p->slots);
     if (!p->kernels || !p->last_read || !p->slot || !p->slots) return fail_memory(err, "planning memory");
     for (size_t v = 0; v < p->g->count; v++) p->slot[v] = -1;
-    for (int k = 0; k < p->nkernels; k++) {
-        bool fits;
-        const char *why;
-        if (!kernel_build(p->g, k, &p->kernels[k], &fits, &why, err)) return FRAX_MEMORY;
-        if (!fits) return fail(err, FRAX_INTERNAL, "plan: kernel %d cannot be built: %s", k, why);
-    }
-    return FRAX_OK;
+    return build_each(p, err);
 }
 
 Graph *pass_plan(const Graph *graph, FraxError *err) {
@@ -258,6 +282,9 @@ Graph *pass_plan(const Graph *graph, FraxError *err) {
     if (!status) {
         collect_reads(&p);
         place_outputs(&p);
+        status = settle_strides(&p, err);
+    }
+    if (!status) {
         assign_slots(&p);
         if (!place_slots(&p)) status = fail_memory(err, "planning memory");
     }

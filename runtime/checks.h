@@ -12,6 +12,7 @@ typedef struct Check {
     Value value;
     const Node *guard;
     int64_t size;
+    const int64_t *strides; /* of the value's array; NULL: dense */
 } Check;
 
 typedef struct Checks {

@@ -28,6 +28,7 @@ struct Executable {
     int threads;
     ExecutableStats stats;
     Eager *eager;
+    Graph *dense; /* of the CUDA target, after all passes */
     CudaExecutable *cuda;
     /* Compiled programs: */
     Program program;
@@ -87,26 +88,57 @@ static int64_t batch_place(const Kernel *k, const Affine *at, int64_t batch) {
     return place;
 }
 
+/* A product by the library, and how its matrices lie. result: turned where columns are written as rows. */
+typedef struct LibraryProduct {
+    LibraryMatrix left, right, result;
+    Affine at; /* of the result's matrices */
+    int64_t row_step;
+} LibraryProduct;
+
+static LibraryProduct library_product(const Graph *g, const Kernel *k) {
+    const Node *node = graph_node(g, k->product);
+    const int r = node->type.shape.rank;
+    const int64_t *given = stored_strides(g, k->product);
+    LibraryProduct p = {.at = k->stores[0].at};
+    int64_t strides[MAX_RANK];
+    shape_strides(&node->type.shape, strides);
+    if (given) memcpy(strides, given, sizeof *strides * (size_t)r);
+    library_matrix((int64_t[]){k->m, k->k}, k->left.stride, node->attrs->ta, &p.left);
+    library_matrix((int64_t[]){k->k, k->n}, k->right.stride, node->attrs->tb, &p.right);
+    library_matrix(&node->type.shape.dims[r - 2], &strides[r - 2], false, &p.result);
+    p.row_step = strides[r - 2];
+    return p;
+}
+
+/* Cᵀ = Bᵀ Aᵀ */
+static void turn_product(Gemm *g) {
+    Gemm other = *g;
+    other.ta = !g->tb, other.tb = !g->ta;
+    other.m = g->n, other.n = g->m;
+    other.a = g->b, other.b = g->a;
+    other.lda = g->ldb, other.ldb = g->lda;
+    *g = other;
+}
+
 /* Blocks of a product by the library, which computes each in one thread: the same bits for any number of
  * threads. */
 static void run_library_blocks(const Executable *exe, const KernelContext *c, const Kernel *k, int64_t begin,
                                int64_t end) {
-    const Node *node = graph_node(exe->graph, k->product);
-    int64_t size = (int64_t)frax_dtype_size(node->type.dtype),
+    const LibraryProduct p = library_product(exe->graph, k);
+    FraxDType dtype = graph_type(exe->graph, k->product)->dtype;
+    int64_t size = (int64_t)frax_dtype_size(dtype),
             pieces = (k->m + k->rows_per_block - 1) / k->rows_per_block;
-    bool ta = node->attrs->ta, tb = node->attrs->tb;
     const char *a = value_address(exe, c, k->left.node), *b = value_address(exe, c, k->right.node);
     char *result = (char *)value_address(exe, c, k->product);
-    Gemm g = {.dtype = node->type.dtype, .ta = ta, .tb = tb, .n = k->n, .k = k->k, .alpha = 1};
-    g.lda = ta ? k->m : k->k;
-    g.ldb = tb ? k->k : k->n;
-    g.ldc = k->n;
     for (int64_t block = begin; block < end; block++) {
         int64_t batch = block / pieces, row = block % pieces * k->rows_per_block;
-        g.m = MIN(k->rows_per_block, k->m - row);
-        g.a = a + (batch_place(k, &k->left.at, batch) + row * (ta ? 1 : g.lda)) * size;
+        Gemm g = {.dtype = dtype, .ta = p.left.turned, .tb = p.right.turned, .alpha = 1};
+        g.m = MIN(k->rows_per_block, k->m - row), g.n = k->n, g.k = k->k;
+        g.lda = p.left.leading, g.ldb = p.right.leading, g.ldc = p.result.leading;
+        g.a = a + (batch_place(k, &k->left.at, batch) + row * k->left.stride[0]) * size;
         g.b = b + batch_place(k, &k->right.at, batch) * size;
-        g.c = result + (batch * k->m + row) * k->n * size;
+        g.c = result + (batch_place(k, &p.at, batch) + row * p.row_step) * size;
+        if (p.result.turned) turn_product(&g);
         gemm(&g);
     }
 }
@@ -152,10 +184,13 @@ static void run_kernels(const Executable *exe, const KernelContext *c, char *scr
 static void copy_outputs(const Executable *exe, const KernelContext *c) {
     const Graph *g = exe->graph;
     for (size_t i = 0; i < g->noutputs; i++) {
-        const Node *node = graph_node(g, g->outputs[i].value);
+        Value v = g->outputs[i].value;
+        const Node *node = graph_node(g, v);
+        int64_t from[MAX_RANK], to[MAX_RANK];
         if (node->region == REGION_OUTPUT && node->offset == (int64_t)i) continue;
-        size_t bytes = type_bytes(&node->type);
-        if (bytes) memmove(c->outputs[i], value_address(exe, c, g->outputs[i].value), bytes);
+        strides_bytes(&node->type, stored_strides(g, v), from);
+        strides_bytes(&node->type, g->outputs[i].strides, to);
+        strides_copy(&node->type, c->outputs[i], to, value_address(exe, c, v), from);
     }
 }
 
@@ -376,13 +411,23 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
     return FRAX_OK;
 }
 
+/* The graph's copy that becomes kernels: on the device all arrays are dense. */
+static FraxStatus dense_graph(const Graph *graph, Graph **dense, FraxError *err) {
+    *dense = graph_rewrite(graph, NULL, NULL, err);
+    if (!*dense) return err ? err->status : FRAX_MEMORY;
+    (*dense)->nlayouts = 0;
+    for (size_t o = 0; o < (*dense)->noutputs; o++) (*dense)->outputs[o].strides = NULL;
+    (*dense)->self_contained = (*dense)->gpu = true;
+    return FRAX_OK;
+}
+
 /* A machine without that device is refused before any work. */
 static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options, FraxError *err) {
     CudaDevice device;
-    exe->graph->self_contained = exe->graph->gpu = true;
     FraxStatus status = cuda_device_describe(options->device, &device, err);
-    if (!status) status = run_passes_watched(&exe->graph, NULL, &options->watch, err);
-    if (!status) status = cuda_executable_create(exe->graph, options, &exe->cuda, &exe->stats, err);
+    if (!status) status = dense_graph(exe->graph, &exe->dense, err);
+    if (!status) status = run_passes_watched(&exe->dense, NULL, &options->watch, err);
+    if (!status) status = cuda_executable_create(exe->dense, options, &exe->cuda, &exe->stats, err);
     return status;
 }
 
@@ -390,7 +435,7 @@ static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options,
 
 /* How the convolutions are computed and why, a line each; what was made. */
 static void log_outcome(const Executable *exe, const Watch *watch) {
-    const Graph *g = exe->graph;
+    const Graph *g = exe->dense ? exe->dense : exe->graph;
     if (!watch->log) return;
     for (size_t i = 0; i < g->nnotes; i++)
         watch_log(watch, "%s:%d:%d: %s", g->file, g->notes[i].loc.line, g->notes[i].loc.column,
@@ -455,6 +500,7 @@ void executable_destroy(Executable *exe) {
     if (!exe) return;
     eager_destroy(exe->eager);
     cuda_executable_destroy(exe->cuda);
+    graph_destroy(exe->dense);
     for (int i = 0; i < POOL; i++) mem_free(atomic_load(&exe->pool[i]));
     jit_destroy(exe->code);
     mem_free(exe->main);
@@ -486,14 +532,64 @@ static FraxStatus run_reference(const Executable *exe, const void *const *inputs
     return status;
 }
 
-FraxStatus executable_run(const Executable *exe, const void *const *inputs, void *const *outputs,
-                          FraxError *err) {
+static FraxStatus run_dense(const Executable *exe, const void *const *inputs, void *const *outputs,
+                            FraxError *err) {
     switch (exe->target) {
-    case FRAX_CPU: return run_program(exe, inputs, outputs, err);
     case FRAX_EAGER: return eager_run(exe->eager, inputs, outputs, err);
     case FRAX_CUDA: return cuda_executable_run(exe->cuda, inputs, outputs, err);
     default: return run_reference(exe, inputs, outputs, err);
     }
+}
+
+/* One array of a target that knows dense ones only: the caller's, or a copy. */
+static bool dense_array(const Type *type, const int64_t *strides, void **array) {
+    if (strides) *array = mem_aligned(type_bytes(type));
+    return *array != NULL;
+}
+
+static void copy_array(const Type *type, const int64_t *to_strides, void *to, const int64_t *from_strides,
+                       const void *from) {
+    int64_t to_bytes[MAX_RANK], from_bytes[MAX_RANK];
+    strides_bytes(type, to_strides, to_bytes);
+    strides_bytes(type, from_strides, from_bytes);
+    strides_copy(type, to, to_bytes, from, from_bytes);
+}
+
+/* All targets but the CPU compute in dense arrays, to and from which all others are copied. */
+static FraxStatus run_copies(const Executable *exe, const void *const *inputs, void *const *outputs,
+                             FraxError *err) {
+    const Graph *g = exe->graph;
+    size_t n = g->ninputs + g->noutputs;
+    void **arrays = mem_calloc(MAX(n, 1), sizeof *arrays);
+    bool *copied = mem_calloc(MAX(n, 1), 1), ok = arrays && copied;
+    for (size_t i = 0; ok && i < n; i++) {
+        bool is_input = i < g->ninputs;
+        size_t o = i - g->ninputs;
+        Value v = is_input ? g->inputs[i] : g->outputs[o].value;
+        const int64_t *strides = is_input ? graph_strides(g, v) : g->outputs[o].strides;
+        arrays[i] = is_input ? (void *)(uintptr_t)inputs[i] : outputs[o];
+        ok = dense_array(graph_type(g, v), strides, &arrays[i]);
+        copied[i] = ok && strides;
+        if (copied[i] && is_input) copy_array(graph_type(g, v), NULL, arrays[i], strides, inputs[i]);
+    }
+    FraxStatus status = ok ? FRAX_OK : fail_memory(err, "copying strided arrays");
+    if (!status) status = run_dense(exe, (const void *const *)arrays, arrays + g->ninputs, err);
+    for (size_t o = 0; !status && o < g->noutputs; o++)
+        if (g->outputs[o].strides)
+            copy_array(graph_type(g, g->outputs[o].value), g->outputs[o].strides, outputs[o], NULL,
+                       arrays[g->ninputs + o]);
+    for (size_t i = 0; copied && i < n; i++)
+        if (copied[i]) mem_free(arrays[i]);
+    mem_free(arrays);
+    mem_free(copied);
+    return status;
+}
+
+FraxStatus executable_run(const Executable *exe, const void *const *inputs, void *const *outputs,
+                          FraxError *err) {
+    if (exe->target == FRAX_CPU) return run_program(exe, inputs, outputs, err);
+    return graph_is_strided(exe->graph) ? run_copies(exe, inputs, outputs, err)
+                                        : run_dense(exe, inputs, outputs, err);
 }
 
 bool executable_has_memory(const Executable *exe) {

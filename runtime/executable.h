@@ -28,13 +28,13 @@ FraxStatus executable_create(Graph *graph, const ExecutableOptions *options, Exe
                              FraxError *err);
 void executable_destroy(Executable *exe);
 
-/* inputs in the order of graph->inputs, outputs in the order of graph->outputs: dense, row-major, of the
-   types of executable_graph(). An output donated from an input may be given that input's buffer. FRAX_VALUE
+/* inputs in the order of graph->inputs, outputs in the order of graph->outputs: of the types and strides of
+   executable_graph(). An output donated from an input may be given that input's buffer. FRAX_VALUE
    where a guarded value is out of its range; what the outputs hold is not defined then. */
 FraxStatus executable_run(const Executable *exe, const void *const *inputs, void *const *outputs,
                           FraxError *err);
 
-/* The graph after all passes (CPU target) or as given (eager, reference): signature and types. Owned by exe.
+/* The graph after all passes (CPU target) or as given (all others): signature and types. Owned by exe.
  */
 const Graph *executable_graph(const Executable *exe);
 

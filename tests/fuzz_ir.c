@@ -26,10 +26,10 @@ const FuzzSeed fuzz_seeds[] = {
               "  %3: f32[3,2] = broadcast %2\n"
               "  %4: f32[5,4] = pad %3 {lo=[0,1], hi=[0,1], step=[2,1]}\n"
               "  %5: f32[4,4] = matmul %4, %4 {ta=1}\n"
-              "  return y = %5\n"
+              "  return y = %5 strides [1,9]\n"
               "}\n"),
     FUZZ_SEED("graph spectra @f {\n"
-              "  %0: f64[2,5] = input {name=x}\n"
+              "  %0: f64[2,5] = input {name=x} strides [-1,2]\n"
               "  %1: f64[2,3] = rfft %0 {axes=[1], part=re}\n"
               "  %2: f64[2,3] = rfft %0 {axes=[1], part=im}\n"
               "  %3: f64[2,5] = spectral %0, %1, %2 {axes=[1]}\n"

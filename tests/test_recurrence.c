@@ -235,6 +235,19 @@ static void build_company(Graph *g, FraxDType dtype) {
     output(g, g_exponential_conv(g, x, c, g_scale(g, g_like(g, c, 1), 0.5), how));
 }
 
+/* What follows from a whole row cannot be stored along it by a kernel that sees it piece by piece. */
+static void test_whole_row_beside(void **state) {
+    (void)state;
+    Graph *g = start();
+    Value x = input(g, FRAX_F64, SHAPE(9)), c = input(g, FRAX_F64, SHAPE(3)),
+          r = input(g, FRAX_F64, SHAPE(3));
+    Value sum = g_unary(g, OP_sin, g_reduce(g, OP_sum, x, 1));
+    output(g, g_exponential_conv(g, x, c, r, (Exponential){0}));
+    output(g, g_broadcast(g, sum, SHAPE(9)));
+    compare_targets(g, (Fill){3, -0.9, 0.9}, rounding, "a sum beside");
+    graph_destroy(g);
+}
+
 static void test_company(void **state) {
     (void)state;
     for (int single = 0; single < 2; single++) {
@@ -310,6 +323,7 @@ int main(void) {
         cmocka_unit_test(test_against_weights),
         cmocka_unit_test(test_shift_and_linearity),
         cmocka_unit_test(test_f32),
+        cmocka_unit_test(test_whole_row_beside),
         cmocka_unit_test(test_company),
         cmocka_unit_test(test_gradient_kernels),
         cmocka_unit_test(test_faults),

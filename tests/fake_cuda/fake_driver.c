@@ -65,6 +65,7 @@ typedef struct Work {
     char *to;
     const char *from;
     size_t bytes;
+    bool on_device;
 } Work;
 
 typedef struct Works {
@@ -112,7 +113,8 @@ API long fake_cuda_live(void) {
     return live;
 }
 
-/* Since the start: kernels and copies that were run, and graphs that were launched. */
+/* Since the start: kernels and copies between host and device that were done, and graphs that were launched.
+ */
 API void fake_cuda_counts(long *kernels, long *copied, long *graphs) {
     *kernels = launches;
     *copied = copies;
@@ -149,7 +151,7 @@ API int cuGetErrorString(int result, const char **text) {
                  {NO_BINARY, "no kernel image is available for execution on the device"},
                  {UNSUPPORTED_PTX, "the provided PTX was compiled with an unsupported toolchain."},
                  {NOT_FOUND, "named symbol not found"}};
-    *text = result == LAUNCH_FAILED ? fault_text : NULL;
+    *text = result == LAUNCH_FAILED || result == INVALID_IMAGE ? fault_text : NULL;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (words[i].result == result) *text = words[i].text;
     return *text ? SUCCESS : INVALID_VALUE;
@@ -327,7 +329,7 @@ static bool all_intact(void) {
 static int do_work(const Work *w) {
     if (!w->function) {
         memcpy(w->to, w->from, w->bytes);
-        copies++;
+        copies += !w->on_device;
         return SUCCESS;
     }
     const char *faulty = getenv("FAKE_CUDA_FAULT");
@@ -397,7 +399,7 @@ API int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream *s
     if (!enter()) return answer(INVALID_CONTEXT);
     if (!holder(target, bytes, own_device()) || !holder(source, bytes, own_device()))
         return answer(INVALID_VALUE);
-    return answer(add_work(stream, (Work){.to = target, .from = source, .bytes = bytes}));
+    return answer(add_work(stream, (Work){.to = target, .from = source, .bytes = bytes, .on_device = true}));
 }
 
 /* ---- Modules ---- */
@@ -411,6 +413,7 @@ static int load_object(const char *object, size_t size, Module *m) {
     bool is_written = file >= 0 && write(file, object, size) == (ssize_t)size;
     if (file >= 0) close(file);
     m->library = is_written ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    if (!m->library) snprintf(fault_text, sizeof fault_text, "%s", dlerror());
     if (file >= 0) unlink(path);
     void *symbol = m->library ? dlsym(m->library, "fake_bind") : NULL;
     if (!symbol) return INVALID_IMAGE;
@@ -424,6 +427,7 @@ API int cuModuleLoadData(Module **module, const void *image) {
     int arch, version, n = 0;
     size_t size;
     if (!enter()) return answer(INVALID_CONTEXT);
+    snprintf(fault_text, sizeof fault_text, "device kernel image is invalid");
     if (sscanf(image, "FAKE %7s %d %d %zu\n", kind, &arch, &version, &size) != 4)
         return answer(INVALID_IMAGE);
     n = (int)(strchr(image, '\n') - (const char *)image) + 1;

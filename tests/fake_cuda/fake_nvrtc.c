@@ -112,7 +112,7 @@ static char *read_file(const char *path, size_t *size) {
     return data;
 }
 
-/* As NVRTC writes them: frax.cu(12): error: … */
+/* Messages as NVRTC writes them: frax.cu(12): error: … */
 static void settle_log(char *log) {
     static const char file[] = "frax.cu:";
     for (char *at = log; (at = strstr(at, file));) {
@@ -140,7 +140,9 @@ static int build(Program *p, const char *folder) {
     fclose(file);
     snprintf(
         command, sizeof command,
-        "%s -x c -std=gnu11 -O1 -w -ffp-contract=off -fno-math-errno -fvisibility=hidden -shared -fPIC %s "
+        "%s -x c -std=gnu11 -O1 -ffp-contract=off -fno-math-errno -fvisibility=hidden -shared -fPIC "
+        "-Werror=implicit-function-declaration -Werror=int-conversion -Werror=incompatible-pointer-types "
+        "-Werror=c++-compat %s "
         "-I'" FAKE_CUDA_FOLDER "' '%s/text.c' -o '%s/image.so' -lm 2>'%s/log'",
         FAKE_CUDA_CC, flags, folder, folder, folder);
     int failed = system(command);

@@ -1,7 +1,8 @@
 """Arrays for frax: their types, their pointers.
 
 NumPy arrays and all tensors with __dlpack__ in the host's memory are passed as they are. An array that is not
-C-contiguous or not aligned is copied where it is read, and refused where it is written. Dtypes and shapes must be those
+C-contiguous (or has not the strides that were compiled in) or not aligned is copied where it is read, and refused where
+it is written. Dtypes and shapes must be those
 of the signature; only Python's numbers, NumPy's scalars and lists of them are converted.
 """
 import ctypes
@@ -38,16 +39,32 @@ def dtype_text(dtype):
 
 
 class Slot:
-    """A place in a signature: a name and a type."""
+    """A place in a signature: a name, a type, and the strides in bytes if they are not those of a dense array."""
 
-    __slots__ = ("name", "code", "dtype", "shape", "text", "nbytes", "fast")
+    __slots__ = ("name", "code", "dtype", "shape", "text", "nbytes", "fast", "strides", "low", "high")
 
-    def __init__(self, name, code, shape, text=None):
+    def __init__(self, name, code, shape, text=None, strides=None):
         self.name, self.code, self.dtype, self.shape = name, code, NUMPY_DTYPES[code], tuple(shape)
         self.text = text or type_text(DTYPES[code], self.shape)
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize
         # The dtype for which the buffer protocol gives the pointer: it knows nothing of bfloat16.
         self.fast = self.dtype if self.nbytes and DTYPES[code] != "bf16" else _NO_DTYPE
+        self.strides, self.low, self.high = None, 0, self.nbytes  # the bytes around the first element
+        if strides is not None and self.nbytes and not self._are(strides, self._dense()):
+            self.strides, self.fast = tuple(strides), _NO_DTYPE
+            reach = [(n - 1) * s for n, s in zip(self.shape, strides)]
+            self.low, self.high = sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach) + self.dtype.itemsize
+
+    def _dense(self):
+        return tuple(math.prod(self.shape[i + 1 :]) * self.dtype.itemsize for i in range(len(self.shape)))
+
+    def _are(self, strides, others):
+        return all(a == b for n, a, b in zip(self.shape, strides, others) if n > 1)
+
+    def _lies(self, value):
+        """Does this array lie as it was compiled?"""
+        flags = value.flags
+        return flags.aligned and (self._are(value.strides, self.strides) if self.strides else flags.c_contiguous)
 
     def __repr__(self):
         return "%s: %s" % (self.name, self.text)
@@ -59,7 +76,45 @@ class Slot:
         return array.ctypes.data
 
     def empty(self):
-        return np.empty(self.shape, self.dtype)
+        if not self.strides:
+            return np.empty(self.shape, self.dtype)
+        room = np.empty(self.high - self.low, np.uint8)
+        return np.ndarray(self.shape, self.dtype, room, -self.low, self.strides)
+
+    def _copy(self, value):
+        if not self.strides:
+            return np.array(value, order="C")
+        if self._overlaps():
+            raise _errors.ValueError("%s: got strides %s, but %s were compiled in, which no copy can have"
+                                     % (self.name, value.strides, self.strides))
+        copy = self.empty()
+        copy[...] = value
+        return copy
+
+    def _overlaps(self):
+        """May elements lie over each other? As in ir/strides.c."""
+        reach = 0
+        for step, n in sorted((abs(s), n) for n, s in zip(self.shape, self.strides) if n > 1):
+            if step <= reach or step == 0:
+                return True
+            reach += step * (n - 1)
+        return False
+
+    def is_apart(self, at, other, other_at):
+        """Do no elements of this place at this address and of another meet? As in frontend/views.c."""
+        if at + self.high <= other_at + other.low or other_at + other.high <= at + self.low:
+            return True
+        return any(self._is_apart_modulo(at, other, other_at, abs(step)) for step in self.strides or () if step)
+
+    def _is_apart_modulo(self, at, other, other_at, period):
+        x, n = self._residue(at, period)
+        y, m = other._residue(other_at, period)
+        return n <= period and m <= period and n <= (y - x) % period <= period - m
+
+    def _residue(self, at, period):
+        """Where the elements lie modulo the period: an interval."""
+        reach = [(n - 1) * s for n, s in zip(self.shape, self.strides or self._dense()) if s % period]
+        return at + sum(min(r, 0) for r in reach), sum(map(abs, reach)) + self.dtype.itemsize
 
     def check(self, dtype, shape):
         if dtype != DTYPES[self.code]:
@@ -84,19 +139,25 @@ class Slot:
                 raise _errors.UsageError("%r is missing" % self)
             value = self._numbers(value)
         self.check(DTYPES[self.code] if value.dtype == self.dtype else dtype_text(value.dtype), value.shape)
-        flags = value.flags
-        if write and not (flags.writeable and flags.c_contiguous and flags.aligned):
-            raise _errors.UsageError("%s: the array to write to must be writeable, C-contiguous and aligned" % self.name)
-        if not (flags.c_contiguous and flags.aligned):
-            value = np.array(value, order="C")
+        lies = self._lies(value)
+        if write and not (value.flags.writeable and lies):
+            raise _errors.UsageError("%s: the array to write to must be writeable, %s and aligned" % (
+                self.name, "with strides %s" % (self.strides,) if self.strides else "C-contiguous"))
+        if not lies:
+            value = self._copy(value)
         return self.address(value), value
 
     def _tensor(self, value, write):
         tensor = Dlpack(value, self.name)
         self.check(tensor.dtype, tensor.shape)
-        if write and (tensor.readonly or not tensor.contiguous):
-            raise _errors.UsageError("%s: the tensor to write to must be writeable and C-contiguous" % self.name)
-        if tensor.contiguous:
+        lies = tensor.contiguous
+        if self.strides:
+            steps = tensor.strides or [s // self.dtype.itemsize for s in self._dense()]
+            lies = self._are([s * self.dtype.itemsize for s in steps], self.strides)
+        if write and (tensor.readonly or not lies):
+            raise _errors.UsageError("%s: the tensor to write to must be writeable and %s" % (
+                self.name, "have strides %s" % (self.strides,) if self.strides else "C-contiguous"))
+        if lies:
             return tensor.pointer, tensor
         return self.pointer(tensor.copy(self.dtype))
 
@@ -179,6 +240,8 @@ class Dlpack:
 
     def copy(self, dtype):
         """Of a tensor with strides, as a dense array."""
+        if self.strides is None:
+            self.strides = tuple(math.prod(self.shape[i + 1 :]) for i in range(len(self.shape)))
         last = sum((n - 1) * abs(s) for n, s in zip(self.shape, self.strides)) + 1
         low = sum((n - 1) * s for n, s in zip(self.shape, self.strides) if s < 0)
         data = (ctypes.c_char * (last * dtype.itemsize)).from_address(self.pointer + low * dtype.itemsize)

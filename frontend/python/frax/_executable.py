@@ -56,8 +56,9 @@ def _outputs(names, values):
 def signature(handle, role):
     slots = []
     for i in range(lib.executable_count(handle, role)):
-        t = lib.executable_type(handle, role, i)
-        slots.append(Slot(lib.executable_name(handle, role, i).decode(), t.dtype, t.dims[: t.rank]))
+        v = lib.executable_view(handle, role, i)
+        slots.append(Slot(lib.executable_name(handle, role, i).decode(), v.dtype, v.dims[: v.rank],
+                          strides=v.strides[: v.rank]))
     return slots
 
 
@@ -190,7 +191,7 @@ class Executable:
         if out is None:
             results = []
             for i, slot in enumerate(self._outputs):
-                array = _empty(slot.shape, slot.dtype)
+                array = slot.empty() if slot.strides else _empty(slot.shape, slot.dtype)
                 pointers[i] = slot.address(array)
                 results.append(array)
         else:
@@ -249,9 +250,8 @@ class Executable:
         places = [*zip(frame.outputs, self._outputs), *zip(frame.inputs, self._inputs), *zip(params, self._params)]
         for i, slot in enumerate(self._outputs):
             start = places[i][0]
-            end = start + slot.nbytes
             for at, other in places[i + 1 :]:
-                if at < end and start < at + other.nbytes:
+                if slot.nbytes and other.nbytes and not slot.is_apart(start, other, at):
                     raise _errors.UsageError("the array for output %s overlaps that of %s" % (slot.name, other.name))
 
     def _merge(self, params, named, tangents, cotangents):
@@ -305,7 +305,8 @@ class Stream:
         self._exe, self._frame = exe, _Frame(exe)
         self._visible = exe._outputs[: len(exe._outputs) - k]
         self._type = outputs_type(tuple(s.name for s in self._visible))
-        self.states = {slot.name: np.zeros(slot.shape, slot.dtype) for slot in exe._params[len(exe._params) - k :]}
+        self.states = {slot.name: slot.empty() for slot in exe._params[len(exe._params) - k :]}
+        self.reset()
         self._kept = []
         values = exe._complete(dict(params or {}, **self.states))
         exe._point(exe._params, values, self._frame.params, self._kept)

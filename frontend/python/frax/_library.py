@@ -26,6 +26,15 @@ class Tensor(ctypes.Structure):  # stands in arrays, so it cannot grow
     _fields_ = [("dtype", c_int), ("rank", c_int), ("dims", c_int64 * MAX_RANK), ("data", c_void_p)]
 
 
+class View(ctypes.Structure):
+    _fields_ = [("dtype", c_int), ("rank", c_int), ("dims", c_int64 * MAX_RANK), ("strides", c_int64 * MAX_RANK),
+                ("data", c_void_p), ("read_only", c_int)]
+
+
+class Layout(ctypes.Structure):
+    _fields_ = [("role", c_int), ("name", c_char_p), ("rank", c_int), ("strides", c_int64 * MAX_RANK)]
+
+
 class Size(ctypes.Structure):
     _fields_ = [("name", c_char_p), ("value", c_int64)]
 
@@ -40,7 +49,7 @@ class Options(ctypes.Structure):
         ("sizes", POINTER(Size)), ("nsizes", c_size_t), ("inputs", POINTER(Tensor)), ("threads", c_int),
         ("no_cache", c_int), ("debug", c_int), ("stream", c_char_p), ("chunk", c_int64), ("progress", CompileProgress),
         ("log", Log), ("context", c_void_p), ("order", c_int),
-        ("device", c_int), _ROOM,
+        ("layouts", POINTER(Layout)), ("nlayouts", c_size_t), ("device", c_int), _ROOM,
     ]
 
 
@@ -85,6 +94,7 @@ _FUNCTIONS = [
     ("executable_count", c_size_t, [c_void_p, _role]),
     ("executable_name", c_char_p, [c_void_p, _role, c_size_t]),
     ("executable_type", Tensor, [c_void_p, _role, c_size_t]),
+    ("executable_view", View, [c_void_p, _role, c_size_t]),
     ("executable_memory", Memory, [c_void_p]),
     ("executable_stream", Stream, [c_void_p, _role, c_size_t]),
     ("executable_states", c_size_t, [c_void_p]),

@@ -4,6 +4,8 @@ import operator
 import os
 import weakref
 
+import numpy as np
+
 from . import _errors, _library
 from ._arrays import Slot, shape_of
 from ._executable import Executable, arrange
@@ -94,7 +96,7 @@ class Model:
     # ---- Compiling ----
 
     def compile(self, *examples, sizes=None, mode="forward", grad=False, of=None, wrt=None, order=0, threads=0,
-                target="cpu", cache=True, debug=False, stream=None, chunk=0, seed=0, progress=None, log=None):
+                target="cpu", cache=True, debug=False, stream=None, chunk=0, seed=0, progress=None, log=None, like=None):
         """Machine code for one set of sizes: an Executable.
 
         examples: arrays whose shapes the inputs will have, in order (None: not given), or shapes as tuples.
@@ -103,9 +105,12 @@ class Model:
             jvp (takes tangents, gives tangent.OUT); hvp (takes tangents, gives grad.NAME and hvp.NAME);
             vjp (takes cotangents, gives grad.NAME in place of the outputs; `order` as in frax.h).
         wrt: names of the params or inputs to differentiate by; all params unless given.
-        threads: 0 for as many as there are processors. target: cpu, eager or reference. cache: of kernels on disk.
+        threads: 0 for as many as there are processors. target: cpu, eager, reference or cuda. cache: of kernels on disk.
         stream, chunk: take the data along a size in chunks; see Executable.stream.
         seed: of random initial values.
+        like: a dict of arrays by name (or their strides in bytes, as tuples) whose strides are compiled in, for inputs,
+            params and results: arrays that lie so are used in place, for out= too. What has one name as an input and
+            as a result (a state, say) gets them in both places.
         progress: called as progress(stage, done, total) while compiling; a true result ends that with CancelledError.
         log: called with a line on what was done and why.
         """
@@ -114,6 +119,7 @@ class Model:
         options.mode = choice("mode", "reverse" if grad and mode == "forward" else mode, MODES)
         options.debug, options.order, options.chunk = bool(debug), integer("order", order, 32), integer("chunk", chunk)
         options.stream = encode("stream", stream)
+        options.layouts, options.nlayouts = self._layouts(like or {})
         if progress:
             options.progress = _library.CompileProgress(_guarded(
                 lambda context, stage, done, total: bool(progress(stage.decode(), done, total)), raised, 1))
@@ -157,6 +163,21 @@ class Model:
             tensors[i].rank = len(shape)
             tensors[i].dims[: len(shape)] = shape[: _library.MAX_RANK]
         return tensors
+
+    def _layouts(self, like):
+        layouts = []
+        for name, example in like.items():
+            strides = example if isinstance(example, tuple) else np.asarray(example).strides
+            roles = [INPUT] if name in self.inputs else [PARAM] if name in self.params else []
+            if name.startswith(("tangent.", "cotangent.", "state.")):
+                roles = [PARAM]
+            if not roles or name in self.outputs or name.startswith("state."):
+                roles.append(OUTPUT)
+            for role in roles:
+                layout = _library.Layout(role, encode("like", name), len(strides))
+                layout.strides[: len(strides)] = strides[: _library.MAX_RANK]
+                layouts.append(layout)
+        return (_library.Layout * (len(layouts) or 1))(*layouts), len(layouts)
 
     def _compiled(self, shapes, **options):
         """The executable for these shapes, kept for the next call."""

@@ -10,7 +10,8 @@ from frax import _errors, _library
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..")
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
-STRUCTURES = {"FraxError": _library.Error, "FraxTensor": _library.Tensor, "FraxSize": _library.Size,
+STRUCTURES = {"FraxError": _library.Error, "FraxTensor": _library.Tensor, "FraxView": _library.View,
+              "FraxLayout": _library.Layout, "FraxSize": _library.Size,
               "FraxOptions": _library.Options, "FraxMemory": _library.Memory, "FraxStream": _library.Stream,
               "FraxFitOptions": _library.FitOptions}
 NUMBERS = [("FRAX_" + name.upper(), i) for names in (_library.MODES, _library.TARGETS, _library.OPTIMIZERS,

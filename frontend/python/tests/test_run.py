@@ -33,6 +33,63 @@ X = np.array([1, -2, 0.5])
 LOSS = 8 * -6.875 / 3 + 0.25
 
 
+class Strides(unittest.TestCase):
+    """Layouts that are compiled in from examples."""
+
+    TEXT = ("model m(x: f64[R, C], w: f64[C]) {\n param b: f64[C] = uniform(1, 2)\n y = x * w + b\n"
+            " loss = sum(y^2)\n return loss, y\n}\n")
+
+    def setUp(self):
+        self.model = frax.parse(self.TEXT)
+        rng = np.random.default_rng(5)
+        self.x, self.w = rng.standard_normal((6, 4)), rng.standard_normal(4)
+
+    def test_in_place(self):
+        z = np.zeros((4, 6, 2))
+        x, y = z[..., 0].T, z[..., 1].T[::-1]  # woven into each other
+        gap = np.full((4, 3), 7.0)
+        x[...] = self.x
+        w = np.broadcast_to(2.0, 4)
+        like = {"x": x, "w": w, "y": y, "b": (16,), "grad.b": gap[:, 1]}
+        exe = self.model.compile(x, like=like, grad=True)
+        plain = self.model.compile(x, grad=True)
+        expected = plain(self.x, np.full(4, 2.0))
+        out = exe(x, w, out={"y": y, "grad.b": gap[:, 1]})
+        for got, right in zip(out, expected):
+            np.testing.assert_allclose(got, right, rtol=1e-14)
+        self.assertIs(out.y, y)
+        np.testing.assert_array_equal(x, self.x)
+        np.testing.assert_array_equal(gap[:, ::2], 7)
+        np.testing.assert_array_equal(exe.initial(3)["b"], plain.initial(3)["b"])
+        new = exe(x, w)
+        self.assertEqual(new.y.strides, y.strides)
+        np.testing.assert_array_equal(new.y, expected.y)
+        np.testing.assert_array_equal(exe(self.x, w).y, expected.y)  # a copy with the compiled strides
+        tensor = Stub(x)
+        np.testing.assert_array_equal(exe(tensor, w).y, expected.y)
+        self.assertEqual(tensor.exports, 1)
+
+    def test_refused(self):
+        x = np.asfortranarray(self.x)
+        exe = self.model.compile(x, like={"x": x, "w": (0,), "y": x})
+        with self.assertRaisesRegex(frax.ValueError, r"w: got strides \(8,\), but \(0,\) were compiled in"):
+            exe(x, self.w)
+        windows = np.lib.stride_tricks.sliding_window_view(np.arange(9.0), 4)
+        slide = self.model.compile(windows, like={"x": windows})
+        np.testing.assert_array_equal(slide(windows, self.w).y, self.model(windows.copy(), self.w).y)
+        with self.assertRaisesRegex(frax.ValueError, r"\(8, 8\) were compiled in"):
+            slide(self.x, self.w)
+        w = np.broadcast_to(1.0, 4)
+        with self.assertRaisesRegex(frax.UsageError, r"y: the array to write to must be .* with strides \(8, 48\)"):
+            exe(x, w, out={"y": self.x.copy()})
+        with self.assertRaisesRegex(frax.UsageError, "output y overlaps that of x"):
+            exe(x, w, out={"y": x})
+        with self.assertRaisesRegex(frax.NameError, "no output z"):
+            self.model.compile(x, like={"z": x})
+        with self.assertRaisesRegex(frax.ShapeError, "rank 1"):
+            self.model.compile(x, like={"x": self.w})
+
+
 class Values(unittest.TestCase):
     def setUp(self):
         self.model = frax.parse(CUBIC, "cubic.frax")

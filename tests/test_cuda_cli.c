@@ -2,10 +2,70 @@
  * in a process of its own, with the stand-ins of fake_cuda/ set to what is missing.
  */
 #include "program_run.h"
+#include <math.h>
 #include "cuda_fakes.h"
 
 #define NILE     "frontend/examples/nile.frax --in x=frontend/examples/data/nile.npy"
 #define RUN_CUDA "run " NILE " --target cuda --no-cache"
+
+/* ---- Verbs ---- */
+
+static double value_of(const char *arguments, const char *group, const char *name) {
+    cJSON *tree = json(arguments);
+    double value = first_value(tree, group, name);
+    cJSON_Delete(tree);
+    return value;
+}
+
+static void test_verbs(void **state) {
+    (void)state;
+    const struct {
+        const char *arguments, *group, *name;
+    } rows[] = {{"run " NILE " --json", "outputs", "loss"},
+                {"grad " NILE " --json", "outputs", "grad.d"},
+                {"grad " NILE " --mode hvp --json", "outputs", "hvp.d"},
+                {"grad " NILE " --mode forward --json", "outputs", "tangent.loss"},
+                {"fit " NILE " --steps 5 --lr 0.01 --json", "params", "d"},
+                {"fit " NILE " --steps 5 --optimizer lbfgs --json", "params", "d"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char other[256];
+        snprintf(other, sizeof other, "%s --target cuda", rows[i].arguments);
+        double cpu = value_of(rows[i].arguments, rows[i].group, rows[i].name),
+               cuda = value_of(other, rows[i].group, rows[i].name);
+        if (!(fabs(cpu - cuda) <= 1e-9 * fabs(cpu))) fail_msg("%s: %.17g and %.17g", other, cpu, cuda);
+    }
+}
+
+static void test_bench(void **state) {
+    (void)state;
+    succeeds("bench " NILE " --target cuda --grad --repeat 1");
+    says("fused: on the GPU, with the copies");
+    cJSON *tree = json("bench " NILE " --target cuda --repeat 1 --json");
+    const cJSON *row = cJSON_GetArrayItem(at(tree, "rows", NULL, NULL), 0);
+    assert_true(cJSON_IsNull(at(row, "roofline", NULL, NULL)));
+    cJSON_Delete(tree);
+}
+
+/* States go from chunk to chunk. */
+static void test_streams(void **state) {
+    (void)state;
+    enum { N = 700 };
+    float x[N];
+    for (int i = 0; i < N; i++) x[i] = sinf(0.1f * (float)(i * i % 97));
+    FraxTensor tensor = {FRAX_F32, 1, {N}, x}, y[2];
+    FraxError err;
+    assert_int_equal(npy_write(in_folder("x.npy"), &tensor, &err), FRAX_OK);
+    succeeds("run frontend/examples/pink.frax --in x=@/x.npy --stream T:128 --out y=@/cpu.npy");
+    succeeds(
+        "run frontend/examples/pink.frax --in x=@/x.npy --stream T:128 --out y=@/cuda.npy --target cuda");
+    assert_int_equal(npy_read(in_folder("cpu.npy"), &y[0], &err), FRAX_OK);
+    assert_int_equal(npy_read(in_folder("cuda.npy"), &y[1], &err), FRAX_OK);
+    for (int i = 0; i < N; i++) assert_true(fabsf(((float *)y[0].data)[i] - ((float *)y[1].data)[i]) < 1e-5f);
+    tensor_free(&y[0]);
+    tensor_free(&y[1]);
+}
+
+/* ---- What is missing ---- */
 
 typedef struct Setting {
     const char *name, *value;
@@ -138,9 +198,9 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_missing),
-        cmocka_unit_test(test_device_numbers),
-        cmocka_unit_test(test_what_still_works),
+        cmocka_unit_test(test_verbs),          cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_streams),        cmocka_unit_test(test_what_is_missing),
+        cmocka_unit_test(test_device_numbers), cmocka_unit_test(test_what_still_works),
         cmocka_unit_test(test_devices),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

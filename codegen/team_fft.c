@@ -1,0 +1,229 @@
+/* team_fft.c — the transform of a pair of rows by a team of threads of a GPU (pair_fft.h): the signal stays
+ * in registers, and lanes exchange it through shared memory between the passes.
+ *
+ * Thread t of T holds registers s = 0 … R − 1, R = n/T. Before pass p, of radix r over blocks of L elements,
+ * register s holds element team_element(p, s, t): with g = R/r and m = L/r, butterfly c = t + T·(s mod g) is
+ * the one of element c mod m of block c div m, and s div g its slot. In the first pass that is element s·T +
+ * t: loads and stores of the signal are contiguous. A pass is a butterfly of radix r over the slots and
+ * factors w_L^{jk}, j = c mod m; the inverse goes the way back. The bins stay where the last pass leaves
+ * them, register s of lane t at position s·T + t, so that K is read and spectra are kept contiguously.
+ */
+#include "butterfly.h"
+#include "cuda_emitter.h"
+#include "pair_fft.h"
+
+typedef struct Team {
+    ButterflyUnit unit;
+    Emitter *e;
+    const PairPlan *plan;
+    const PairIo *io;
+    int64_t length; /* of the signal */
+    Em exchange[2]; /* of real and imaginary parts; the same where memory is short */
+    Complex z[TEAM_MAX_RADIX];
+} Team;
+
+static Em index_of(const Team *t, int64_t value) {
+    return t->e->ops->index(t->e, value);
+}
+
+static int64_t block_length(const PairPlan *p, int pass) {
+    int64_t length = p->n;
+    for (int i = 0; i < pass; i++) length /= p->radices[i];
+    return length;
+}
+
+/* ---- Places ---- */
+
+/* $l stands for the lane. */
+static Em lane_place(const Team *t, const char *form) {
+    return cuda_define(cuda_self(t->e), EM_INDEX, t->plan->lanes, form, NULL);
+}
+
+static Em with_way(const Team *t, Em place, long long way) {
+    char form[40];
+    snprintf(form, sizeof form, "$a + %lld", way);
+    return way ? cuda_define(cuda_self(t->e), EM_INDEX, t->plan->lanes, form, &place) : place;
+}
+
+/* Where register s of each lane is exchanged before pass p. The place of the lane's first register and the
+   way from there to register s add up, with their padding too where that way is a multiple of its unit. */
+static Em exchange_place(const Team *t, int pass, int s) {
+    const PairPlan *p = t->plan;
+    long long length = block_length(p, pass), m = length / p->radices[pass];
+    long long way = team_element(p, pass, s, 0);
+    char form[128];
+    snprintf(form, sizeof form, m < p->lanes ? "$l / %lld * %lld + $l %% %lld" : "$l", m, length, m);
+    Em element = lane_place(t, form);
+    bool apart = way % (1 << p->pad_shift) == 0;
+    if (!apart) element = with_way(t, element, way);
+    if (p->pad_shift) {
+        snprintf(form, sizeof form, "$a + ($a >> %d)", p->pad_shift);
+        element = cuda_define(cuda_self(t->e), EM_INDEX, p->lanes, form, &element);
+    }
+    return apart ? with_way(t, element, team_place(p, way)) : element;
+}
+
+/* ---- Factors ---- */
+
+/* e^{−2πi·turns·j}, exactly rounded or nearly so. */
+static Complex root_of_unity(const Team *t, Em j, double turns) {
+    CudaEmitter *c = cuda_self(t->e);
+    Complex w = {cuda_declare(c, t->unit.type, t->plan->lanes),
+                 cuda_declare(c, t->unit.type, t->plan->lanes)};
+    const char *re = cuda_register(c, w.re, 0), *im = cuda_register(c, w.im, 0);
+    bool is_f64 = t->unit.type == EM_F64;
+    cuda_line(c, "%s %s, %s;", cuda_type(t->unit.type), re, im);
+    cuda_line(c, "sincospi%s(%s * %s, &%s, &%s);", is_f64 ? "" : "f", cuda_register(c, j, 0),
+              cuda_register(c, t->e->ops->constant(t->e, t->unit.type, -2 * turns), 0), im, re);
+    return w;
+}
+
+/* w^k for k = 1 … radix − 1, w = w_L^j, at element j of each lane; w and w⁴ as they are, the others as
+   products of at most three of them. */
+static void make_factors(const Team *t, int pass, int first, Complex *w) {
+    const PairPlan *p = t->plan;
+    int radix = p->radices[pass];
+    long long length = block_length(p, pass), m = length / radix;
+    char form[64];
+    snprintf(form, sizeof form, m < p->lanes ? "$l %% %lld" : "$l", m);
+    Em j = with_way(t, lane_place(t, form), (long long)p->lanes * first % m);
+    w[1] = root_of_unity(t, j, 1 / (double)length);
+    for (int k = 2; k < radix; k++) {
+        int high = k >= 8 ? 8 : k >= 4 ? 4 : 2;
+        w[k] = k == 4      ? root_of_unity(t, j, 4 / (double)length)
+               : k == high ? rotated(&t->unit, w[k / 2], w[k / 2], false)
+                           : rotated(&t->unit, w[high], w[k - high], false);
+    }
+}
+
+/* ---- Passes ---- */
+
+/* All butterflies of a thread, and their factors: after them forward, before them inverse. */
+static void pass_in_registers(Team *t, int pass, bool inverse) {
+    const PairPlan *p = t->plan;
+    int radix = p->radices[pass], groups = p->registers / radix;
+    bool turns = block_length(p, pass) > radix;
+    for (int i = 0; i < groups; i++) {
+        Complex w[TEAM_MAX_RADIX], z[TEAM_MAX_RADIX];
+        if (turns) make_factors(t, pass, i, w);
+        for (int q = 0; q < radix; q++) z[q] = t->z[i + q * groups];
+        for (int q = 1; q < radix && turns && inverse; q++) z[q] = rotated(&t->unit, z[q], w[q], true);
+        butterfly(&t->unit, radix, z, inverse);
+        for (int q = 1; q < radix && turns && !inverse; q++) z[q] = rotated(&t->unit, z[q], w[q], false);
+        for (int q = 0; q < radix; q++) t->z[i + q * groups] = z[q];
+    }
+}
+
+static Em *part_of(Complex *z, int part) {
+    return part ? &z->im : &z->re;
+}
+
+/* From the places before one pass to those before another. */
+static void exchange(Team *t, int from, int to) {
+    const PairPlan *p = t->plan;
+    bool together = team_exchange_apart(p) > 0;
+    for (int s = 0; s < p->registers; s++) t->z[s] = materialised(&t->unit, t->z[s]);
+    for (int first = 0; first < 2; first += together ? 2 : 1) {
+        int end = together ? 2 : first + 1;
+        for (int part = first; part < end; part++)
+            for (int s = 0; s < p->registers; s++)
+                cuda_scatter(t->e, t->exchange[part], p->dtype, exchange_place(t, from, s),
+                             *part_of(&t->z[s], part));
+        for (int part = first; part < end; part++)
+            for (int s = 0; s < p->registers; s++)
+                *part_of(&t->z[s], part) =
+                    cuda_gather(t->e, t->exchange[part], p->dtype, exchange_place(t, to, s));
+    }
+}
+
+/* ---- The signal, and the spectrum ---- */
+
+static Em lanes_below(const Team *t, int64_t valid) {
+    const EmitterOps *o = t->e->ops;
+    if (valid >= t->plan->lanes) return (Em){0};
+    return o->index_less(t->e, o->index_lanes(t->e, index_of(t, 0), 1, t->plan->lanes), index_of(t, valid));
+}
+
+static void load_signal(Team *t) {
+    const EmitterOps *o = t->e->ops;
+    const PairPlan *p = t->plan;
+    for (int s = 0; s < p->registers; s++) {
+        int64_t first = (int64_t)s * p->lanes, valid = t->length - first;
+        Em at = index_of(t, first);
+        t->z[s] = (Complex){0};
+        if (valid <= 0) continue;
+        Em mask = lanes_below(t, valid);
+        if (t->io->load)
+            t->io->load(t->io->context, at, mask, &t->z[s].re, &t->z[s].im);
+        else
+            t->z[s] = (Complex){o->load(t->e, t->io->re, p->dtype, at, 1, p->lanes, mask),
+                                o->load(t->e, t->io->im, p->dtype, at, 1, p->lanes, mask)};
+    }
+    if (t->io->loaded) t->io->loaded(t->io->context);
+}
+
+static void store_planes(Team *t, Em at, Complex z) {
+    t->e->ops->store(t->e, t->io->re, t->plan->dtype, at, 1, z.re, (Em){0});
+    t->e->ops->store(t->e, t->io->im, t->plan->dtype, at, 1, z.im, (Em){0});
+}
+
+static void store_signal(Team *t) {
+    const PairPlan *p = t->plan;
+    for (int s = 0; s < p->registers; s++) {
+        int64_t first = (int64_t)s * p->lanes, valid = t->length - first;
+        if (valid <= 0) continue;
+        if (t->io->store)
+            t->io->store(t->io->context, index_of(t, first), lanes_below(t, valid), t->z[s].re, t->z[s].im);
+        else
+            store_planes(t, index_of(t, first), t->z[s]);
+    }
+}
+
+static void load_spectrum(Team *t) {
+    const EmitterOps *o = t->e->ops;
+    const PairPlan *p = t->plan;
+    for (int s = 0; s < p->registers; s++) {
+        Em at = index_of(t, (int64_t)s * p->lanes);
+        t->z[s] = (Complex){o->load(t->e, t->io->re, p->dtype, at, 1, p->lanes, (Em){0}),
+                            o->load(t->e, t->io->im, p->dtype, at, 1, p->lanes, (Em){0})};
+    }
+}
+
+static void visit_bins(Team *t, PairKind kind) {
+    const PairPlan *p = t->plan;
+    for (int s = 0; s < p->registers; s++) {
+        Em at = index_of(t, (int64_t)s * p->lanes);
+        t->z[s] = materialised(&t->unit, t->z[s]);
+        if (t->io->bins) {
+            t->io->bins(t->io->context, at, &t->z[s].re, &t->z[s].im);
+        } else if (kind == PAIR_FILTER) {
+            const EmitterOps *o = t->e->ops;
+            Complex k = {o->load(t->e, t->io->k_re, p->dtype, at, 1, p->lanes, (Em){0}),
+                         o->load(t->e, t->io->k_im, p->dtype, at, 1, p->lanes, (Em){0})};
+            t->z[s] = rotated(&t->unit, t->z[s], k, false);
+        }
+        if (kind == PAIR_FORWARD && !t->io->discard) store_planes(t, at, t->z[s]);
+    }
+}
+
+bool emit_team_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io) {
+    Team t = {.unit = {e, em_type_of(plan->dtype), plan->lanes}, .e = e, .plan = plan, .io = io};
+    t.length = io->length ? io->length : plan->n;
+    cuda_exchange_memory(e, team_exchange_bytes(plan), team_exchange_apart(plan), t.exchange);
+    if (kind == PAIR_INVERSE)
+        load_spectrum(&t);
+    else
+        load_signal(&t);
+    for (int pass = 0; pass < plan->npasses && kind != PAIR_INVERSE; pass++) {
+        if (pass) exchange(&t, pass - 1, pass);
+        pass_in_registers(&t, pass, false);
+    }
+    visit_bins(&t, kind);
+    if (kind == PAIR_FORWARD) return true;
+    for (int pass = plan->npasses - 1; pass >= 0; pass--) {
+        pass_in_registers(&t, pass, true);
+        if (pass) exchange(&t, pass, pass - 1);
+    }
+    store_signal(&t);
+    return true;
+}
