@@ -2,6 +2,7 @@
  * out to warps. */
 #include "cuda_program.h"
 #include "cuda_emitter.h"
+#include "cuda_special.h"
 
 enum {
     WARPS = 4,              /* of a block of threads */
@@ -13,7 +14,8 @@ enum {
 static const char prelude[] = "#ifdef __cplusplus\n"
                               "#define KERNEL extern \"C\" __global__ void\n"
                               "#define INLINE inline __device__\n"
-                              "#pragma nv_diag_suppress 177\n" /* a name that nothing reads */
+                              "#pragma nv_diag_suppress 177\n" /* names that nothing reads */
+                              "#pragma nv_diag_suppress 550\n"
                               "#else\n"
                               "#define KERNEL __global__ void\n"
                               "#define INLINE static inline\n"
@@ -177,6 +179,7 @@ static FraxStatus emit(CudaProgram *p, FraxError *err) {
         text_printf(&p->source, "/* %s, by frax %s */\n%s\ntypedef %s idx;\ntypedef unsigned %s uidx;\n\n%s",
                     p->program.graph->name, FRAX_VERSION, prelude, index, index, prelude_16_bits);
         text_printf(&p->source, "\nextern __shared__ __align__(128) char shared[];\n\n");
+        if (c->needs_special) cuda_special_text(&p->source);
         if (!cuda_emitter_text(c, &p->source) || !list_launches(p) || p->source.failed)
             status = fail_memory(err, "emitting CUDA code");
     }

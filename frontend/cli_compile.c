@@ -1,7 +1,7 @@
 /* cli_compile.c — the verb compile: an object file, its header, and what else was asked for. Files appear all
  * or not at all. */
 #include "api.h"
-#include "cli.h"
+#include "cli_compile.h"
 #include "files.h"
 #include "model.h"
 #include "object_header.h"
@@ -11,20 +11,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST_FILES = 6 };
-
-typedef struct Written {
-    Arena paths;
-    const char *path[MOST_FILES], *new_path[MOST_FILES];
-    int count;
-} Written;
-
 static const char *base_name(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-static const char *const extensions[] = {".o", ".h", ".so", ".ll", ".s"};
+static const char *const extensions[] = {".o", ".h", ".so", ".ll", ".s", ".c", ".fatbin", ".ptx"};
 
 /* May --save write there? */
 static bool is_output(const char *path, const char *prefix) {
@@ -50,37 +42,6 @@ static FraxStatus check_usage(const Cli *cli, FraxError *err) {
     if (is_c_identifier(base_name(cli->output))) return FRAX_OK;
     return fail(err, FRAX_USAGE, "-o %s: '%s' begins the names of the functions, so it must be a name in C",
                 cli->output, base_name(cli->output));
-}
-
-/* ---- Files: written beside their places, and moved there together ---- */
-
-#define NEW ".new"
-
-/* The place of the next file; NULL when out of memory. The new file is not there yet. */
-static const char *add_file(Written *w, const char *prefix, const char *extension) {
-    const char *path = arena_printf(&w->paths, "%s%s", prefix, extension);
-    const char *new = arena_printf(&w->paths, "%s%s" NEW, prefix, extension);
-    if (!path || !new) return NULL;
-    w->path[w->count] = path;
-    w->new_path[w->count++] = new;
-    return new;
-}
-
-static FraxStatus write_file(Written *w, const char *prefix, const char *extension, const char *data,
-                             size_t n, FraxError *err) {
-    const char *path = add_file(w, prefix, extension);
-    return path ? file_replace(path, data, n, err) : fail_memory(err, "the files");
-}
-
-static FraxStatus move_files(Written *w, FraxError *err) {
-    for (int i = 0; i < w->count; i++)
-        if (rename(w->new_path[i], w->path[i]))
-            return fail(err, FRAX_FILE, "cannot write '%s': %s", w->path[i], strerror(errno));
-    return FRAX_OK;
-}
-
-static void drop_files(Written *w) {
-    for (int i = 0; i < w->count; i++) unlink(w->new_path[i]);
 }
 
 /* ---- The shared object: the linker is the C compiler's ---- */
@@ -125,7 +86,7 @@ static FraxStatus linker_command(const char *cc, char **command, const char *con
 static FraxStatus link_shared(Written *w, const Cli *cli, const ObjectCode *code, FraxError *err) {
     enum { MOST = 32 };
     char *command[MOST];
-    const char *cc = getenv("CC"), *object = w->new_path[0], *shared = add_file(w, cli->output, ".so");
+    const char *cc = getenv("CC"), *object = w->new_path[0], *shared = written_add(w, cli->output, ".so");
     if (!shared) return fail_memory(err, "the files");
 #if defined(__aarch64__)
     bool cross = false;
@@ -143,7 +104,7 @@ static FraxStatus link_shared(Written *w, const Cli *cli, const ObjectCode *code
 
 /* ---- Compiling ---- */
 
-static FraxStatus list_order(const FraxExecutable *exe, size_t ninputs, size_t **order, FraxError *err) {
+FraxStatus compile_order(const FraxExecutable *exe, size_t ninputs, size_t **order, FraxError *err) {
     size_t inputs = frax_executable_count(exe, FRAX_INPUT);
     *order = mem_calloc(MAX(ninputs, 1), sizeof **order);
     if (!*order) return fail_memory(err, "the signature");
@@ -176,7 +137,7 @@ static FraxStatus compile_object(Session *s, const Cli *cli, ObjectCode *code, F
     ObjectConstant *constants = NULL;
     const char *prefix = base_name(cli->output);
     FraxStatus status = model_graph(s->model, &s->options, &g, NULL, err);
-    if (!status) status = list_order(s->exe, g->ninputs, &order, err);
+    if (!status) status = compile_order(s->exe, g->ninputs, &order, err);
     if (!status) status = list_constants(s, prefix, &constants, &nconstants, err);
     if (status) {
         graph_destroy(g);
@@ -223,34 +184,46 @@ static FraxStatus write_all(const Session *s, const Cli *cli, const ObjectCode *
     FraxStatus status = header_text(s, cli, code, &header, err);
     for (int form = 0; form < OBJECT_FORMS && !status; form++)
         if (code->data[form])
-            status = write_file(w, cli->output, by_form[form], code->data[form], code->bytes[form], err);
-    if (!status) status = write_file(w, cli->output, ".h", header.data, header.len, err);
+            status = written_file(w, cli->output, by_form[form], code->data[form], code->bytes[form], err);
+    if (!status) status = written_file(w, cli->output, ".h", header.data, header.len, err);
     if (!status && cli->shared) status = link_shared(w, cli, code, err);
-    if (!status && cli->save) status = session_save_params(s, cli->save, err);
-    if (!status) status = move_files(w, err);
     text_free(&header);
     return status;
 }
 
+static FraxStatus compile_cpu(Session *s, const Cli *cli, Written *w, FraxError *err) {
+    ObjectCode code = {0};
+    FraxStatus status = compile_object(s, cli, &code, err);
+    if (!status) status = write_all(s, cli, &code, w, err);
+    object_free(&code);
+    return status;
+}
+
+static FraxStatus check_target(const Session *s, const Cli *cli, FraxError *err) {
+    if (s->options.target == FRAX_CUDA) return compile_cuda_usage(cli, err);
+    if (s->options.target == FRAX_CPU) return FRAX_OK;
+    return fail(err, FRAX_USAGE, "compile --target %s: code is made for cpu and cuda", cli->target);
+}
+
 FraxStatus cli_compile(Cli *cli, FraxError *err) {
     Session s = {0};
-    ObjectCode code = {0};
     Written w = {0};
     FraxStatus status = check_usage(cli, err);
     if (status) return status;
     status = session_open(&s, cli, err);
-    if (!status && s.options.target != FRAX_CPU)
-        status = fail(err, FRAX_UNSUPPORTED, "compile --target %s: objects are made for the CPU alone",
-                      cli->target);
+    bool is_cuda = s.options.target == FRAX_CUDA;
+    if (!status) status = check_target(&s, cli, err);
     s.options.mode = cli->grad ? FRAX_REVERSE : FRAX_FORWARD;
     s.options.target = FRAX_REFERENCE; /* for the signature and the parameters */
     if (!status) status = session_prepare(&s, err);
-    if (!status) status = compile_object(&s, cli, &code, err);
-    if (!status) status = write_all(&s, cli, &code, &w, err);
-    if (status) drop_files(&w);
+    if (!status)
+        status =
+            is_cuda ? compile_cuda(&s, cli, base_name(cli->output), &w, err) : compile_cpu(&s, cli, &w, err);
+    if (!status && cli->save) status = session_save_params(&s, cli->save, err);
+    if (!status) status = written_move(&w, err);
+    if (status) written_drop(&w);
     for (int i = 0; i < w.count && !status; i++) text_printf(&cli->text, "%s\n", w.path[i]);
     arena_free(&w.paths);
-    object_free(&code);
     session_close(&s);
     return status;
 }

@@ -12,20 +12,15 @@
  *
  * That error is relative to 1. Where |z| ≤ 1/4 and m = 0 the power series is summed instead, whose error is
  * relative to its terms: for β = 0, −1, … the first of them vanish, and what is left is small.
+ *
+ * Device code too: cuda_special.c.
  */
 #include "special.h"
+#include "complex_math.h"
 #include "vector_math.h"
 
-typedef struct Complex {
-    double re, im;
-} Complex;
-
-static Complex times(Complex a, Complex b) {
-    return (Complex){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
-}
-
 static Complex integer_power(Complex a, int64_t n) {
-    Complex r = {1, 0};
+    Complex r = complex_of(1, 0);
     for (; n > 0; n--) r = times(r, a);
     return r;
 }
@@ -45,13 +40,13 @@ typedef struct Point {
 /* |z|^{1/α}, with the rounding of 1/α made good: it would be multiplied by ln |pole|. Cosines by sines that
    are exact beside α = 1 and α = 2. */
 static void find_pole(Point *p) {
-    double inverse_alpha = 1 / p->alpha, rest = fma(-p->alpha, inverse_alpha, 1) * inverse_alpha;
+    double inverse_alpha = 1 / p->alpha, rest = fma(-p->alpha, inverse_alpha, 1.0) * inverse_alpha;
     double log_z = log(fabs(p->z));
     p->log_radius = log_z * inverse_alpha;
     p->radius = pow(fabs(p->z), inverse_alpha);
     if (isfinite(p->radius)) p->radius += p->radius * log_z * rest;
     if (p->z > 0) {
-        p->pole = (Complex){p->radius, 0};
+        p->pole.re = p->radius;
         p->rho = sqrt(p->radius);
     } else if (p->z < 0 && p->alpha > 1) {
         p->angle = M_PI * inverse_alpha;
@@ -75,15 +70,15 @@ static Complex residue_polynomial(const Point *p, Complex pole, Complex log_pole
                 double derived = (double)(j + 1) * c[i][j + 1], shifted = i ? c[i - 1][j] : 0;
                 c[i][j] = (here + derived + shifted) / p->alpha;
             }
-    Complex sum = {0};
+    Complex sum = complex_of(0, 0);
     for (int64_t i = p->n; i >= 0; i--) {
-        Complex row = {0};
+        Complex row = complex_of(0, 0);
         for (int64_t j = p->m; j >= 0; j--) {
             row = times(row, log_pole);
             row.re += c[i][j];
         }
         sum = times(sum, pole);
-        sum = (Complex){sum.re + row.re, sum.im + row.im};
+        sum = plus(sum, row);
     }
     return sum;
 }
@@ -96,8 +91,8 @@ static double residues(const Point *p) {
     double exponent = 1 - p->beta - (double)p->n * p->alpha;
     double half = exp(0.5 * (exponent * p->log_radius + p->pole.re));
     double phase = exponent * p->angle + p->pole.im;
-    Complex polynomial = residue_polynomial(p, p->pole, (Complex){p->log_radius, p->angle});
-    Complex r = times(polynomial, (Complex){cos(phase), sin(phase)});
+    Complex polynomial = residue_polynomial(p, p->pole, complex_of(p->log_radius, p->angle));
+    Complex r = times(polynomial, complex_of(cos(phase), sin(phase)));
     return (p->z > 0 ? 1 : 2) * r.re * half * half;
 }
 
@@ -113,7 +108,7 @@ enum { DIGITS = 36 /* e^−36 = 2e-16 */, MOST_BETA = 1000 };
 /* A = π/h such that the error e^{−2A(d−s)} s^{−w} μ^{−p}, s the distance kept from the singularities, is
    below e^−DIGITS: p bounds the growth of the integrand toward the branch point, w counts its poles too. */
 static double resolution(const Point *p, double mu, double strip) {
-    double at_origin = fmax(0, p->beta + p->alpha * (double)p->n - 0.5);
+    double at_origin = fmax(0.0, p->beta + p->alpha * (double)p->n - 0.5);
     double factors = log_gamma((double)p->n + 1) + (double)p->m; /* n! and powers of ln λ */
     double w = 2 * at_origin + (double)p->n + 1, needed = DIGITS + factors - at_origin * log(mu);
     double a = 20 / strip;
@@ -122,25 +117,30 @@ static double resolution(const Point *p, double mu, double strip) {
 }
 
 static Parabola parabola(const Point *p, double mu, double a) {
-    double rising = fmax(0, p->alpha - p->beta + 0.5), squared = DIGITS / mu;
+    double rising = fmax(0.0, p->alpha - p->beta + 0.5), squared = DIGITS / mu;
     for (int i = 0; rising > 0 && i < 2; i++) squared = (DIGITS + rising * log1p(squared)) / mu;
-    return (Parabola){mu, M_PI / a, 1 + (int)(sqrt(squared) * a * M_1_PI)};
+    Parabola c = {mu, M_PI / a, 1 + (int)(sqrt(squared) * a * M_1_PI)};
+    return c;
 }
 
 /* Around the poles: μ no larger than rounding allows, since the integrand is e^μ μ^{−β} times too large. */
 static Parabola around_poles(const Point *p) {
-    double mu = p->rho * p->rho + fmax(1, 4 + 0.5 * (fmin(p->beta, 0) + fmax(p->beta - 4, 0)));
+    double mu = p->rho * p->rho + fmax(1.0, 4 + 0.5 * (fmin(p->beta, 0.0) + fmax(p->beta - 4, 0.0)));
     return parabola(p, mu, resolution(p, mu, 1 - p->rho / sqrt(mu)));
 }
 
 /* Between 0 and the poles, where the integrand reaches e^{ρ²} unless A comes first. */
 static Parabola before_poles(const Point *p) {
-    double rho = p->rho, mu = fmin(0.25 * rho * rho, 4), a = resolution(p, mu, 1);
+    double rho = p->rho, mu = fmin(0.25 * rho * rho, 4.0), a = resolution(p, mu, 1);
     if (a > rho * sqrt(mu)) a = fmax(a, (DIGITS + rho * rho + 3 * (double)p->n) / (2 * (rho / sqrt(mu) - 1)));
     return parabola(p, mu, a);
 }
 
+#ifdef FRAX_DEVICE
+enum { TILE = 1 }; /* lanes are threads there, and what is not kept in memory stays in registers */
+#else
 enum { TILE = 32 };
+#endif
 
 /* The integrand at some nodes is f q^{n+1} (−ln λ)^m with f = λ^{α−β} e^λ (1 + iu), q = unit/(λ^α − z). */
 typedef struct Nodes {
@@ -182,9 +182,9 @@ static double integral(const Point *p, const Parabola *c) {
     for (int k = 0; k < c->nodes; k++) {
         int i = k % TILE;
         if (i == 0) evaluate_nodes(p, c, k, &t);
-        Complex f = {t.f_re[i], t.f_im[i]};
-        f = times(f, integer_power((Complex){t.q_re[i], t.q_im[i]}, p->n + 1));
-        if (p->m) f = times(f, integer_power((Complex){-t.log_radius[i], -t.angle[i]}, p->m));
+        Complex f = complex_of(t.f_re[i], t.f_im[i]);
+        f = times(f, integer_power(complex_of(t.q_re[i], t.q_im[i]), p->n + 1));
+        if (p->m) f = times(f, integer_power(complex_of(-t.log_radius[i], -t.angle[i]), p->m));
         sum += k ? f.re : 0.5 * f.re; /* real at u = 0, and conjugate at −u */
     }
     for (int64_t k = 1; k <= p->n; k++) scale *= (double)k / p->unit;
@@ -207,8 +207,8 @@ static double power_series(const Point *p) {
     return sum;
 }
 
-double mittag_leffler(double alpha, double beta, double z, int64_t n, int64_t m) {
-    Point p = {.alpha = alpha, .beta = beta, .z = z, .unit = fmax(1, fabs(z)), .n = n, .m = m};
+SPECIAL_FUNCTION double mittag_leffler(double alpha, double beta, double z, int64_t n, int64_t m) {
+    Point p = {alpha, beta, z, fmax(1.0, fabs(z)), n, m, 0, 0, 0, {0, 0}, 0};
     if (!(alpha > 0 && alpha <= 2 && fabs(beta) <= MOST_BETA) || isnan(z)) return NAN;
     if (z == -INFINITY) return alpha < 2 ? 0 : NAN;
     if (z == 0 && m == 0) return tgamma((double)n + 1) * reciprocal_gamma(alpha * (double)n + beta);
@@ -217,7 +217,7 @@ double mittag_leffler(double alpha, double beta, double z, int64_t n, int64_t m)
         if (isfinite(sum)) return sum;
     }
     find_pole(&p);
-    if (p.rho * p.rho < fmax(3, beta)) {
+    if (p.rho * p.rho < fmax(3.0, beta)) {
         Parabola around = around_poles(&p);
         return integral(&p, &around);
     }

@@ -6,6 +6,8 @@
 
 #include "ir.h"
 
+#define SPECIAL_FUNCTION /* empty; in device code: static, for the device */
+
 /* log |Γ(x)| */
 double log_gamma(double x);
 /* ψ^{(n)}(x), 0 ≤ n ≤ MAX_POLYGAMMA; NaN at the poles 0, −1, −2, … */

@@ -5,12 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is compiled for. */
-typedef struct CudaArch {
-    int number; /* 90 for compute capability 9.0 */
-    bool is_ptx;
-} CudaArch;
-
 /* Results are those of the text as it stands: no fast-math. */
 static const char *const fixed_options[] = {"--std=c++17", "--device-as-default-execution-space"};
 
@@ -161,5 +155,23 @@ FraxStatus cuda_compile(const CudaProgram *p, const CudaDevice *device, bool no_
         mem_free(image->data);
         *image = (CudaImage){0};
     }
+    return status;
+}
+
+FraxStatus cuda_compile_for(const CudaProgram *p, CudaArch arch, CudaImage *image, FraxError *err) {
+    bool known = false;
+    *image = (CudaImage){0};
+    const Nvrtc *n = cuda_nvrtc(err);
+    if (!n) return FRAX_UNSUPPORTED;
+    for (int i = 0; i < n->narchs; i++) known = known || n->archs[i] == arch.number;
+    if (!known)
+        return fail(err, FRAX_UNSUPPORTED,
+                    "CUDA: NVRTC %d.%d does not compile for compute capability %d.%d; NVRTC 12 and 13 do "
+                    "(pip install "
+                    "nvidia-cuda-nvrtc)",
+                    n->major, n->minor, arch.number / 10, arch.number % 10);
+    FraxStatus status = compile_text(p, n, arch, image, err);
+    if (status) mem_free(image->data);
+    if (status) *image = (CudaImage){0};
     return status;
 }

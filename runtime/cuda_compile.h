@@ -12,9 +12,17 @@ typedef struct CudaImage {
     bool from_cache;
 } CudaImage;
 
+/* What is compiled for. */
+typedef struct CudaArch {
+    int number; /* 90 for compute capability 9.0 */
+    bool is_ptx;
+} CudaArch;
+
 /* FRAX_UNSUPPORTED where NVRTC is missing or knows no architecture of the device; FRAX_INTERNAL with the log
    and the kernel's name where it takes the text for wrong. */
 FraxStatus cuda_compile(const CudaProgram *program, const CudaDevice *device, bool no_cache, CudaImage *image,
                         FraxError *err);
+/* For any architecture, without the cache. FRAX_UNSUPPORTED where NVRTC is missing or does not know it. */
+FraxStatus cuda_compile_for(const CudaProgram *program, CudaArch arch, CudaImage *image, FraxError *err);
 
 #endif

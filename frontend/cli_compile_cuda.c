@@ -1,0 +1,113 @@
+/* cli_compile_cuda.c — frax compile --target cuda: kernels, a header, and a source that launches them. */
+#include "api.h"
+#include "cli_compile.h"
+#include "cuda_header.h"
+#include "cuda_launcher.h"
+#include "cuda_object.h"
+#include <string.h>
+#include <unistd.h>
+
+FraxStatus compile_cuda_usage(const Cli *cli, FraxError *err) {
+    const struct {
+        bool given;
+        const char *option, *reason;
+    } refused[] = {
+        {cli->shared, "--shared", "PREFIX.c is what a compiler makes a shared object of"},
+        {cli->cpu, "--cpu", "the kernels are for compute capability 8.0, 9.0, and PTX for others"},
+        {cli->multi_version, "--multi-version", "there is code for every GPU from compute capability 8.0 on"},
+        {cli->llvm, "--llvm", "frax show --cuda prints the source of the kernels"},
+        {cli->asm_, "--asm", "frax show --cuda prints the source of the kernels"},
+        {cli->threads > 1, "--threads", "a GPU has its own"},
+        {cli->params, "--params", "parameters are arguments; --save writes their initial values to a file"},
+    };
+    for (size_t i = 0; i < COUNT(refused); i++)
+        if (refused[i].given)
+            return fail(err, FRAX_USAGE, "%s is not for --target cuda: %s", refused[i].option,
+                        refused[i].reason);
+    return FRAX_OK;
+}
+
+/* ---- Files ---- */
+
+/* One file of all images where the toolkit can make it, otherwise a file for each. */
+static FraxStatus write_images(const CudaObject *o, const Cli *cli, Written *w, FraxError *err) {
+    Written pieces = {0};
+    FraxStatus status = FRAX_OK;
+    for (int i = 0; i < CUDA_IMAGES && !status; i++)
+        status = written_file(&pieces, cli->output, cuda_image_suffix((CudaImageKind)i), o->images[i].data,
+                              o->images[i].size, err);
+    const char *whole = status ? NULL : written_add(w, cli->output, ".fatbin");
+    if (!status && !whole) status = fail_memory(err, "the files");
+    if (!status && !cuda_fatbinary(pieces.new_path, whole)) {
+        unlink(whole);
+        w->count--;
+        for (int i = 0; i < CUDA_IMAGES && !status; i++) {
+            const char *path = written_add(w, cli->output, cuda_image_suffix((CudaImageKind)i));
+            if (!path) status = fail_memory(err, "the files");
+        }
+    } else {
+        written_drop(&pieces);
+    }
+    if (status) written_drop(&pieces);
+    arena_free(&pieces.paths);
+    return status;
+}
+
+/* A launcher looks for PREFIX.fatbin first: one from before must not stay beside newer files. */
+static void drop_older(const Cli *cli, const Written *w) {
+    Arena strings = {0};
+    char *path = arena_printf(&strings, "%s.fatbin", cli->output);
+    bool is_new = false;
+    for (int i = 0; i < w->count && path; i++) is_new = is_new || !strcmp(w->path[i], path);
+    if (path && !is_new) unlink(path);
+    arena_free(&strings);
+}
+
+static FraxStatus header_text(const Session *s, const char *prefix, const CudaProgram *program, Text *text,
+                              FraxError *err) {
+    int64_t *sizes = NULL;
+    FraxStatus status = bind_options(s->model, &s->options, &sizes, err);
+    if (status) return status;
+    cuda_header_text(&(ObjectHeader){.prefix = prefix,
+                                     .model = s->model,
+                                     .exe = s->exe,
+                                     .sizes = sizes,
+                                     .stream = s->options.stream,
+                                     .chunk = s->options.chunk},
+                     program, text);
+    mem_free(sizes);
+    return text->failed ? fail_memory(err, "the header") : FRAX_OK;
+}
+
+static FraxStatus write_all(const Session *s, const Cli *cli, const CudaObject *o, const char *prefix,
+                            const size_t *order, Written *w, FraxError *err) {
+    Text header = {0}, source = {0};
+    FraxStatus status = header_text(s, prefix, &o->program, &header, err);
+    cuda_launcher_text(&o->program, prefix, order, &source);
+    if (!status && source.failed) status = fail_memory(err, "the source");
+    if (!status) status = write_images(o, cli, w, err);
+    if (!status) status = written_file(w, cli->output, ".h", header.data, header.len, err);
+    if (!status) status = written_file(w, cli->output, ".c", source.data, source.len, err);
+    if (!status) drop_older(cli, w);
+    text_free(&header);
+    text_free(&source);
+    return status;
+}
+
+FraxStatus compile_cuda(const Session *s, const Cli *cli, const char *prefix, Written *w, FraxError *err) {
+    Graph *g = NULL;
+    size_t *order = NULL;
+    CudaObject object = {0};
+    FraxStatus status = model_graph(s->model, &s->options, &g, NULL, err);
+    if (!status) status = compile_order(s->exe, g->ninputs, &order, err);
+    if (status)
+        graph_destroy(g);
+    else
+        status = cuda_object_create(g, &object, err);
+    if (!status) {
+        status = write_all(s, cli, &object, prefix, order, w, err);
+        cuda_object_free(&object);
+    }
+    mem_free(order);
+    return status;
+}
