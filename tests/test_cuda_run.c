@@ -144,26 +144,12 @@ static void compare_graph(const Graph *g, Fill fill, Bound bound, const char *na
     free_tensors(got, g->noutputs);
 }
 
-/* Gamma and Mittag-Leffler functions are not device code yet: NVRTC then says which name it lacks. */
-static bool lacks_functions(const Graph *g) {
-    FraxError err = {0};
-    Executable *exe = NULL;
-    ExecutableOptions options = {.target = FRAX_CUDA, .no_cache = true};
-    Graph *copy = graph_rewrite(g, NULL, NULL, &err);
-    assert_non_null(copy);
-    FraxStatus status = executable_create(copy, &options, &exe, &err);
-    if (!status) executable_destroy(exe);
-    return status == FRAX_INTERNAL && strstr(err.message, "frax_kernel_");
-}
-
 static void test_every_op(void **state) {
     (void)state;
     Graph *g = every_op();
     assert_non_null(g);
-    bool lacks = lacks_functions(g);
-    if (!lacks) compare_graph(g, (Fill){7, 0.3, 0.9}, (Bound){0, 1e-11}, "every op");
+    compare_graph(g, (Fill){7, 0.3, 0.9}, (Bound){0, 1e-11}, "every op");
     graph_destroy(g);
-    if (lacks) skip();
 }
 
 static bool holds_f32(const Graph *g) {
@@ -175,10 +161,7 @@ static bool holds_f32(const Graph *g) {
 /* Bounds as in test_targets.c. */
 static void check_random(const Function *f, uint64_t seed) {
     Graph *g = derivative_graph(f);
-    if (lacks_functions(g))
-        print_message("%s: not run, its functions are not device code yet\n", f->name);
-    else
-        compare_graph(g, (Fill){seed, f->lo, f->hi}, (Bound){0, holds_f32(g) ? 2e-4 : 1e-11}, f->name);
+    compare_graph(g, (Fill){seed, f->lo, f->hi}, (Bound){0, holds_f32(g) ? 2e-4 : 1e-11}, f->name);
     graph_destroy(g);
 }
 
