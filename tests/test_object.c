@@ -9,6 +9,7 @@
 #include "half.h"
 #include <dlfcn.h>
 #include <math.h>
+#include <sys/stat.h>
 
 enum { MOST = 24 };
 
@@ -453,14 +454,21 @@ static void test_failure_leaves_files(void **state) {
     (void)state;
     succeeds("compile frontend/examples/nile.frax --size T=100 -o @/kept");
     char *header = read_all("kept.h");
+    struct stat before, after;
+    assert_int_equal(stat(in_folder("kept.o"), &before), 0);
     size_t files = count_files();
     setenv("CC", "false", 1);
     assert_int_equal(frax("compile frontend/examples/nile.frax --size T=50 --shared -o @/kept"), 1);
     unsetenv("CC");
     fails("compile frontend/examples/nile.frax --size T=50 --save @/no/such.safetensors -o @/kept", 1,
           "no/such");
+    assert_int_equal(mkdir(in_folder("kept.s"), 0700), 0); /* .o comes before it, .h after it */
+    fails("compile frontend/examples/nile.frax --size T=50 --asm -o @/kept", 1, "kept.s': Is a directory");
+    assert_int_equal(rmdir(in_folder("kept.s")), 0);
     char *again = read_all("kept.h");
     assert_string_equal(header, again);
+    assert_int_equal(stat(in_folder("kept.o"), &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino); /* the same file, not one moved over it */
     assert_int_equal(count_files(), files);
     free(header);
     free(again);
