@@ -17,14 +17,6 @@ static void head(const ObjectHeader *h, const Arguments *list, Text *out) {
         h->prefix, frax_model_name(h->model), FRAX_VERSION, h->prefix, h->prefix,
         frax_executable_states(h->exe) ? " but the states that they replace" : "");
     object_describe(h, list, out);
-    if (h->stream)
-        text_printf(
-            out,
-            " *\n * A run takes %lld samples along %s; runs one after the other filter a signal of any "
-            "length, each given\n * the states that the one before it wrote.\n",
-            (long long)h->chunk, h->stream);
-    if (h->stream) object_describe_stream(h, list, out);
-    text_printf(out, " */\n");
 }
 
 /* @ stands for the prefix, ~ for the prefix in capitals. */
@@ -63,12 +55,7 @@ static void statuses(const ObjectHeader *h, const Graph *g, Text *out) {
     char big[NAME];
     object_upper(h->prefix, big);
     with_prefix(h, status_names, out);
-    if (g->nchecks)
-        text_printf(
-            out,
-            "    %s_OUT_OF_RANGE = %d, /* and above: which value, see %s_status_string; outputs are not "
-            "defined */\n",
-            big, OBJECT_FIRST_CHECK, h->prefix);
+    object_check_constant(h, big, g, out);
     with_prefix(h, status_texts, out);
     object_check_statuses(g, out);
     with_prefix(

@@ -141,20 +141,12 @@ static const char *meaning(const ObjectHeader *h, const Argument *a, char buffer
     return buffer;
 }
 
-void object_describe(const ObjectHeader *h, const Arguments *list, Text *out) {
-    char buffer[NAME];
-    for (size_t i = 0; i < list->count; i++) {
-        const Argument *a = &list->items[i];
-        bool is_arg = i < list->nargs;
-        text_printf(out, " *   %s[%zu]  %s %s", is_arg ? "args" : "outs", is_arg ? i : i - list->nargs,
-                    object_c_type(a->type.dtype), a->c_name);
-        shape(&a->type, out);
-        text_printf(out, "%s — %s\n", type_remark(a->type.dtype), meaning(h, a, buffer));
-    }
-}
-
 /* What frax.h says of streams. */
-void object_describe_stream(const ObjectHeader *h, const Arguments *list, Text *out) {
+static void describe_stream(const ObjectHeader *h, const Arguments *list, Text *out) {
+    text_printf(out,
+                " *\n * A run takes %lld samples along %s; runs one after the other filter a signal of any "
+                "length, each given\n * the states that the one before it wrote.\n",
+                (long long)h->chunk, h->stream);
     for (size_t i = list->nargs; i < list->count; i++) {
         const Argument *a = &list->items[i];
         FraxStream stream = frax_executable_stream(h->exe, FRAX_OUTPUT, a->i);
@@ -172,6 +164,20 @@ void object_describe_stream(const ObjectHeader *h, const Arguments *list, Text *
                 "a sum of\n"
                 " * exponentials reaches. Results are exact for so many samples.\n",
                 h->stream);
+}
+
+void object_describe(const ObjectHeader *h, const Arguments *list, Text *out) {
+    char buffer[NAME];
+    for (size_t i = 0; i < list->count; i++) {
+        const Argument *a = &list->items[i];
+        bool is_arg = i < list->nargs;
+        text_printf(out, " *   %s[%zu]  %s %s", is_arg ? "args" : "outs", is_arg ? i : i - list->nargs,
+                    object_c_type(a->type.dtype), a->c_name);
+        shape(&a->type, out);
+        text_printf(out, "%s — %s\n", type_remark(a->type.dtype), meaning(h, a, buffer));
+    }
+    if (h->stream) describe_stream(h, list, out);
+    text_printf(out, " */\n");
 }
 
 /* ---- Sizes ---- */
@@ -196,6 +202,14 @@ static void quoted(const char *s, Text *out) {
             text_printf(out, "\\%c", *s);
         else if (*s != '\n')
             text_append(out, s, 1);
+}
+
+void object_check_constant(const ObjectHeader *h, const char *big, const Graph *g, Text *out) {
+    if (!g->nchecks) return;
+    text_printf(out,
+                "    %s_OUT_OF_RANGE = %d, /* and above: which value, see %s_status_string; outputs are not "
+                "defined */\n",
+                big, OBJECT_FIRST_CHECK, h->prefix);
 }
 
 void object_check_statuses(const Graph *g, Text *out) {

@@ -24,11 +24,12 @@ typedef struct Arguments {
 bool object_arguments(const ObjectHeader *header, Arguments *list); /* false when out of memory */
 /* Of a stream: the last params and outputs. */
 bool object_is_state(const ObjectHeader *header, const Argument *argument);
-/* Lines of a comment: what each of them is, and what frax.h says of streams. */
+/* The rest of the comment at the head: what each argument is, and for a stream how runs follow each other. */
 void object_describe(const ObjectHeader *header, const Arguments *list, Text *out);
-void object_describe_stream(const ObjectHeader *header, const Arguments *list, Text *out);
 /* Macros; own: the header's own constants, each between blanks, which go before sizes of the same name. */
 void object_size_constants(const ObjectHeader *header, const char *big, const char *own, Text *out);
+/* The status of guarded values, in the list of statuses; nothing where the graph has none. */
+void object_check_constant(const ObjectHeader *header, const char *big, const Graph *graph, Text *out);
 /* The cases of status_string for the graph's guarded values, which begin at OBJECT_FIRST_CHECK. */
 void object_check_statuses(const Graph *graph, Text *out);
 const char *object_c_type(FraxDType dtype);

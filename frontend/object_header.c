@@ -24,14 +24,6 @@ static void head(const ObjectHeader *h, const Arguments *list, Text *out) {
         h->threads > 1 ? ", and an OpenMP runtime (link with -fopenmp)" : "",
         frax_executable_states(h->exe) ? " but the states that they replace" : "");
     object_describe(h, list, out);
-    if (h->stream)
-        text_printf(
-            out,
-            " *\n * A run takes %lld samples along %s; runs one after the other filter a signal of any "
-            "length, each given\n * the states that the one before it wrote.\n",
-            (long long)h->chunk, h->stream);
-    if (h->stream) object_describe_stream(h, list, out);
-    text_printf(out, " */\n");
 }
 
 static void statuses(const ObjectHeader *h, const char *big, Text *out) {
@@ -42,12 +34,7 @@ static void statuses(const ObjectHeader *h, const char *big, Text *out) {
         "    %s_MISALIGNED = %d, /* a buffer is not aligned to its elements, or the workspace to 64 "
         "bytes */\n",
         big, OBJECT_OK, big, OBJECT_NULL, big, OBJECT_MISALIGNED);
-    if (g->nchecks)
-        text_printf(
-            out,
-            "    %s_OUT_OF_RANGE = %d, /* and above: which value, see %s_status_string; outputs are not "
-            "defined */\n",
-            big, OBJECT_FIRST_CHECK, h->prefix);
+    object_check_constant(h, big, g, out);
     text_printf(out,
                 "};\n\nstatic inline const char *%s_status_string(int status) {\n    switch (status) {\n",
                 h->prefix);
