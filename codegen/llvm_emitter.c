@@ -519,6 +519,14 @@ static LLVMValueRef all_true(LlvmEmitter *l, int lanes) {
     return LLVMConstAllOnes(llvm_type(l, EM_BOOL, lanes));
 }
 
+/* The elements at a vector of addresses; mask NULL: all. */
+static LLVMValueRef gathered(LlvmEmitter *l, LLVMValueRef where, FraxDType dtype, int lanes,
+                             LLVMValueRef mask) {
+    LLVMTypeRef type = with_lanes(memory_scalar(l, dtype), lanes);
+    LLVMValueRef args[3] = {where, mask ? mask : all_true(l, lanes), LLVMConstNull(type)};
+    return masked(l, "llvm.masked.gather", (LLVMTypeRef[]){type, LLVMTypeOf(where)}, args, 3, 0, dtype);
+}
+
 /* Elements at, at − 1, … are those from the last one on, in reverse order. */
 static Em last_of(Emitter *e, Em at, int lanes) {
     return em_index_op(e, INDEX_SUB, at, em_index(e, lanes - 1));
@@ -536,9 +544,7 @@ static Em em_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, i
     LLVMTypeRef type = with_lanes(memory_scalar(l, dtype), lanes);
     LLVMValueRef raw, mask_ref = mask.ref ? llvm_splat(e, mask, lanes).ref : NULL;
     if (lanes > 1 && stride != 1) {
-        LLVMValueRef where = addresses(e, base, dtype, at, stride, lanes);
-        LLVMValueRef args[3] = {where, mask_ref ? mask_ref : all_true(l, lanes), LLVMConstNull(type)};
-        raw = masked(l, "llvm.masked.gather", (LLVMTypeRef[]){type, LLVMTypeOf(where)}, args, 3, 0, dtype);
+        raw = gathered(l, addresses(e, base, dtype, at, stride, lanes), dtype, lanes, mask_ref);
     } else if (!mask_ref) {
         raw = aligned(LLVMBuildLoad2(l->builder, type, element_address(l, base, dtype, at), ""), dtype);
     } else if (lanes == 1) { /* element 0 stands in for one that may not exist */
@@ -556,11 +562,8 @@ static Em em_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, i
 static Em em_gather(Emitter *e, Em base, FraxDType dtype, Em places) {
     LlvmEmitter *l = self(e);
     if (places.lanes == 1) return em_load(e, base, dtype, places, 1, 1, (Em){0});
-    LLVMTypeRef type = with_lanes(memory_scalar(l, dtype), places.lanes);
-    LLVMValueRef where = element_address(l, base, dtype, places);
-    LLVMValueRef args[3] = {where, all_true(l, places.lanes), LLVMConstNull(type)};
-    LLVMTypeRef types[2] = {type, LLVMTypeOf(where)};
-    return from_memory(l, masked(l, "llvm.masked.gather", types, args, 3, 0, dtype), dtype, places.lanes);
+    LLVMValueRef raw = gathered(l, element_address(l, base, dtype, places), dtype, places.lanes, NULL);
+    return from_memory(l, raw, dtype, places.lanes);
 }
 
 /* The same mask, whose value LLVM cannot know. LLVM 22 makes a store of lanes cut to 16 bits, under a
