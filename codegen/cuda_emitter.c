@@ -132,7 +132,7 @@ static Em em_index(Emitter *e, int64_t value) {
 static bool is_known(Em a, int64_t *value) {
     const CudaValue *v = a.ref;
     *value = v->number;
-    return !v->is_named && v->is_number;
+    return v->is_number;
 }
 
 static Em em_index_op(Emitter *e, IndexOp op, Em a, Em b) {
@@ -232,64 +232,62 @@ void cuda_sync(CudaEmitter *c) {
     c->reads = c->writes = c->loads = false;
 }
 
-static void enter(CudaEmitter *c) {
+/* A block of text, from its first line to its last; nothing is pending where it begins. */
+static void open_block(CudaEmitter *c, const char *first) {
     cuda_sync(c);
+    cuda_line(c, "%s {", first);
     c->depth++;
+}
+
+static void close_block(CudaEmitter *c, const char *last) {
+    c->depth--;
+    cuda_line(c, "}%s", last);
 }
 
 static EmLoop em_loop_begin(Emitter *e, Em first, Em end, int64_t step) {
     CudaEmitter *c = cuda_self(e);
-    cuda_sync(c);
     Em index = cuda_declare(c, EM_INDEX, 1);
     const char *i = cuda_register(c, index, 0);
-    cuda_line(c, "for (idx %s = %s; %s < %s; %s += %lld) {", i, cuda_register(c, first, 0), i,
-              cuda_register(c, end, 0), i, (long long)step);
-    c->depth++;
-    return (EmLoop){.index = index, .step = em_index(e, step)};
-}
-
-static void leave(CudaEmitter *c, const char *end) {
-    c->depth--;
-    cuda_line(c, "%s", end);
+    char head[256];
+    snprintf(head, sizeof head, "for (idx %s = %s; %s < %s; %s += %lld)", i, cuda_register(c, first, 0), i,
+             cuda_register(c, end, 0), i, (long long)step);
+    open_block(c, head);
+    return (EmLoop){.index = index};
 }
 
 /* The next round must not meet this one's. */
 static void em_loop_end(Emitter *e, EmLoop *loop) {
     (void)loop;
     cuda_sync(cuda_self(e));
-    leave(cuda_self(e), "}");
+    close_block(cuda_self(e), "");
 }
 
 static void *em_repeat_begin(Emitter *e) {
-    CudaEmitter *c = cuda_self(e);
     Em again = em_variable(e, EM_BOOL, 1);
-    enter(c);
-    c->depth--;
-    cuda_line(c, "do {");
-    c->depth++;
+    open_block(cuda_self(e), "do");
     return again.ref;
 }
 
 static void em_repeat_end(Emitter *e, void *repeat, Em again) {
     CudaEmitter *c = cuda_self(e);
-    const char *cell = ((CudaValue *)repeat)->text;
-    cuda_line(c, "%s = %s;", cell, cuda_register(c, again, 0));
+    char last[64];
+    em_set(e, (Em){repeat, EM_BOOL, 1}, again);
     cuda_sync(c);
-    c->depth--;
-    cuda_line(c, "} while (%s);", cell);
+    snprintf(last, sizeof last, " while (%s);", ((CudaValue *)repeat)->text);
+    close_block(c, last);
 }
 
 static EmIf em_if_begin(Emitter *e, Em condition) {
     CudaEmitter *c = cuda_self(e);
-    cuda_sync(c);
-    cuda_line(c, "if (%s) {", cuda_register(c, condition, 0));
-    c->depth++;
+    char head[64];
+    snprintf(head, sizeof head, "if (%s)", cuda_register(c, condition, 0));
+    open_block(c, head);
     return (EmIf){0};
 }
 
 static void em_if_end(Emitter *e, EmIf *branch) {
     (void)branch;
-    leave(cuda_self(e), "}");
+    close_block(cuda_self(e), "");
 }
 
 /* ---- Functions ---- */

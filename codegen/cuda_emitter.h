@@ -15,7 +15,7 @@
 
 #include "emitter.h"
 
-enum { WARP = 32, CUDA_VECTOR_BYTES = 256 /* 64 lanes of f32, two registers each; 32 of f64 */ };
+enum { CUDA_VECTOR_BYTES = 256 /* 64 lanes of f32, two registers each; 32 of f64 */ };
 
 /* What Em.ref points to. */
 typedef struct CudaValue {

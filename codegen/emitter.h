@@ -21,6 +21,8 @@ typedef struct Em {
     int lanes;
 } Em;
 
+enum { WARP = 32 /* threads of a GPU that go together: the smallest team */ };
+
 typedef enum IndexOp { INDEX_ADD, INDEX_SUB, INDEX_MUL, INDEX_DIV, INDEX_REM, INDEX_MIN } IndexOp;
 
 typedef struct EmLoop {

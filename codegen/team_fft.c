@@ -45,22 +45,34 @@ static Em with_way(const Team *t, Em place, long long way) {
     return way ? cuda_define(cuda_self(t->e), EM_INDEX, t->plan->lanes, form, &place) : place;
 }
 
-/* Where register s of each lane is exchanged before pass p. The place of the lane's first register and the
-   way from there to register s add up, with their padding too where that way is a multiple of its unit. */
-static Em exchange_place(const Team *t, int pass, int s) {
+static Em padded(const Team *t, Em element) {
+    char form[40];
+    snprintf(form, sizeof form, "$a + ($a >> %d)", t->plan->pad_shift);
+    if (!t->plan->pad_shift) return element;
+    return cuda_define(cuda_self(t->e), EM_INDEX, t->plan->lanes, form, &element);
+}
+
+/* Where the registers of each lane are exchanged before a pass. */
+typedef struct Places {
+    int pass;
+    Em first, first_padded; /* the lane's first register: its element, and where that lies */
+} Places;
+
+static Places places_before(const Team *t, int pass) {
     const PairPlan *p = t->plan;
     long long length = block_length(p, pass), m = length / p->radices[pass];
-    long long way = team_element(p, pass, s, 0);
     char form[128];
     snprintf(form, sizeof form, m < p->lanes ? "$l / %lld * %lld + $l %% %lld" : "$l", m, length, m);
-    Em element = lane_place(t, form);
-    bool apart = way % (1 << p->pad_shift) == 0;
-    if (!apart) element = with_way(t, element, way);
-    if (p->pad_shift) {
-        snprintf(form, sizeof form, "$a + ($a >> %d)", p->pad_shift);
-        element = cuda_define(cuda_self(t->e), EM_INDEX, p->lanes, form, &element);
-    }
-    return apart ? with_way(t, element, team_place(p, way)) : element;
+    Em first = lane_place(t, form);
+    return (Places){pass, first, padded(t, first)};
+}
+
+/* The way from the first register adds up with its padding where it is a multiple of the padding's unit. */
+static Em place_of(const Team *t, const Places *places, int s) {
+    const PairPlan *p = t->plan;
+    long long way = team_element(p, places->pass, s, 0);
+    if (way % (1 << p->pad_shift) == 0) return with_way(t, places->first_padded, team_place(p, way));
+    return padded(t, with_way(t, places->first, way));
 }
 
 /* ---- Factors ---- */
@@ -122,17 +134,18 @@ static Em *part_of(Complex *z, int part) {
 static void exchange(Team *t, int from, int to) {
     const PairPlan *p = t->plan;
     bool together = team_exchange_apart(p) > 0;
+    Places before = places_before(t, from), after = places_before(t, to);
     for (int s = 0; s < p->registers; s++) t->z[s] = materialised(&t->unit, t->z[s]);
     for (int first = 0; first < 2; first += together ? 2 : 1) {
         int end = together ? 2 : first + 1;
         for (int part = first; part < end; part++)
             for (int s = 0; s < p->registers; s++)
-                cuda_scatter(t->e, t->exchange[part], p->dtype, exchange_place(t, from, s),
+                cuda_scatter(t->e, t->exchange[part], p->dtype, place_of(t, &before, s),
                              *part_of(&t->z[s], part));
         for (int part = first; part < end; part++)
             for (int s = 0; s < p->registers; s++)
                 *part_of(&t->z[s], part) =
-                    cuda_gather(t->e, t->exchange[part], p->dtype, exchange_place(t, to, s));
+                    cuda_gather(t->e, t->exchange[part], p->dtype, place_of(t, &after, s));
     }
 }
 
