@@ -22,6 +22,8 @@
    and arrays in the cache need nothing. */
 enum { MIN_PREFETCHED_ROW = 512, MAX_PREFETCHED_ROW = 64 << 10, MIN_PREFETCHED = 1 << 20 };
 
+enum { MOST_ADDED = 1024 }; /* into an accumulator of f32 */
+
 typedef void Body(Rows *r, int copy);
 
 static Em index_of(Rows *r, int64_t value) {
@@ -107,7 +109,8 @@ static void accumulate_argmax(Rows *r, Reduction *red, Em value, int lanes) {
 static void accumulate(Rows *r, Reduction *red, int copy) {
     const EmitterOps *o = r->e->ops;
     int lanes = accumulator_lanes(r);
-    Em value = o->splat(r->e, rows_value(r, r->k->items[red->item].args[0]), lanes);
+    Em value = rows_value(r, r->k->items[red->item].args[0]);
+    value = o->splat(r->e, o->convert(r->e, value, red->type), lanes);
     if (red->op == OP_argmax) {
         accumulate_argmax(r, red, value, lanes);
         return;
@@ -131,6 +134,11 @@ static Em finish_argmax(Rows *r, Reduction *red, Em best, int lanes) {
                      o->select(r->e, winner, place, o->constant(r->e, EM_I32, INT32_MAX)));
 }
 
+static void set_result(Rows *r, const Reduction *red, Em value) {
+    r->values[red->item] = r->e->ops->convert(r->e, value, item_type(r->graph, &r->k->items[red->item]));
+    r->known[red->item] = true;
+}
+
 /* The accumulators become the reductions' values: copies pairwise, then lanes pairwise. */
 void rows_end_reductions(Rows *r) {
     const EmitterOps *o = r->e->ops;
@@ -148,8 +156,7 @@ void rows_end_reductions(Rows *r) {
             value = finish_argmax(r, red, value, lanes);
         else if (!r->across)
             value = o->reduce(r->e, red->op, value);
-        r->values[red->item] = value;
-        r->known[red->item] = true;
+        set_result(r, red, value);
     }
 }
 
@@ -420,6 +427,7 @@ static void chunk_of_row(Rows *r, Em first, Em end) {
     one_pass(r, first, end);
     for (size_t i = 0; i < r->nreductions; i++) {
         Em value = r->values[r->reductions[i].item];
+        if (r->reductions[i].op == OP_sum) value = r->e->ops->convert(r->e, value, r->reductions[i].type);
         r->e->ops->store(r->e, partial_at(r, r->block, i), scratch_dtype(value.type), index_of(r, 0), 1,
                          value, (Em){0});
     }
@@ -564,8 +572,7 @@ static void finish_reductions(Rows *r) {
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
         Em value = o->get(r->e, red->best[0], red->type, lanes);
-        r->values[red->item] = lanes > 1 ? o->reduce(r->e, red->op, value) : value;
-        r->known[red->item] = true;
+        set_result(r, red, lanes > 1 ? o->reduce(r->e, red->op, value) : value);
     }
     r->pass = 1;
     rows_values_of_row(r);
@@ -607,6 +614,15 @@ static int choose_lanes(const Rows *r) {
     int lanes = r->e->vector_bytes / (int)widest;
     while (lanes > 1 && lanes / 2 >= r->k->size[r->lane_loop]) lanes /= 2;
     return lanes;
+}
+
+/* Long sums of f32 in f64: one after the other into an f32, 10^6 of them are off by 1e-3. */
+static EmType accumulator_type(const Rows *r, const Reduction *red) {
+    const Kernel *k = r->k;
+    EmType type = item_type(r->graph, &k->items[k->items[red->item].args[0]]);
+    int64_t added = kernel_inner_size(k);
+    if (r->lane_loop >= k->nouter) added /= r->lanes * (r->pairs ? 1 : MAX_UNROLL);
+    return red->op == OP_sum && type == EM_F32 && added > MOST_ADDED ? EM_F64 : type;
 }
 
 static bool is_dear(const Rows *r, int item) {
@@ -672,12 +688,12 @@ static bool prepare(Rows *r) {
         r->cached[i] = -1;
         if (k->items[i].kind != ITEM_REDUCE) continue;
         Op op = graph_node(r->graph, k->items[i].node)->op;
-        EmType type = item_type(r->graph, &k->items[k->items[i].args[0]]);
-        r->reductions[r->nreductions++] = (Reduction){.item = (int)i, .op = op, .type = type};
+        r->reductions[r->nreductions++] = (Reduction){.item = (int)i, .op = op};
     }
     r->across = k->lane_loop >= 0 && k->lane_loop < k->nouter;
     r->lanes = choose_lanes(r);
     if (!pairs_begin(r) || (!r->pairs && !rows_layout_row_ops(r))) return false;
+    for (size_t i = 0; i < r->nreductions; i++) r->reductions[i].type = accumulator_type(r, &r->reductions[i]);
     reserve_cached(r);
     return true;
 }

@@ -56,7 +56,7 @@ typedef struct Rows {
 typedef struct Reduction {
     int item;
     Op op;
-    EmType type;
+    EmType type; /* of the accumulators */
     Em best[MAX_UNROLL]; /* variables */
     Em place;            /* argmax: where the best was found */
 } Reduction;
