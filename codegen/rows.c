@@ -11,7 +11,7 @@
  *
  * A row of recurrences is streamed: pieces of it go through all passes, one after the other.
  *
- * The order of all additions depends on sizes only. A reduction with few, long rows is cut into chunks whose
+ * The order of all additions depends on sizes only. A reduction with few, long rows is cut into parts whose
  * partial results a second function, NAME_finish, combines in order.
  */
 #include "pairs.h"
@@ -312,7 +312,9 @@ static void element_loops(Rows *r, int loop, Em lane_first, Em lane_end) {
     } else if (loop == r->lane_loop) {
         run_lanes(r, lane_first, lane_end, r->unroll, element_body);
     } else {
-        EmLoop over = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->k->size[loop]), 1);
+        bool in_part = r->k->part && loop == r->k->nouter;
+        EmLoop over = o->loop_begin(r->e, in_part ? r->part_first : index_of(r, 0),
+                                    in_part ? r->part_end : index_of(r, r->k->size[loop]), 1);
         r->loops[loop] = over.index;
         element_loops(r, loop + 1, lane_first, lane_end);
         o->loop_end(r->e, &over);
@@ -409,42 +411,71 @@ static int64_t units_of(const Rows *r) {
     return r->across ? units / MAX(r->k->size[r->lane_loop], 1) : units;
 }
 
-static int64_t chunks_of(const Kernel *k) {
-    return (k->size[k->lane_loop] + k->chunk - 1) / k->chunk;
-}
-
-/* Where the partial result of reduction i of this block is kept: 8 bytes each. */
-static Em partial_at(Rows *r, Em block, size_t i) {
+/* Where the partial result of reduction i of a part of the row at the current outer loops is kept: 8 bytes
+   each, in the order of parts, reductions, rows. */
+static Em partial_at(Rows *r, Em part, size_t i) {
     Em workspace = r->e->ops->load_pointer(r->e, r->params[0], offsetof(KernelContext, workspace));
-    Em place = index_op(r, INDEX_MUL, block, index_of(r, (int64_t)r->nreductions * 8));
-    return r->e->ops->pointer(r->e, workspace, index_op(r, INDEX_ADD, place, index_of(r, (int64_t)i * 8)));
+    Em place = index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, part, index_of(r, (int64_t)r->nreductions)),
+                        index_of(r, (int64_t)i));
+    for (int l = 0; l < r->k->nouter; l++)
+        place = index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, place, index_of(r, r->k->size[l])), r->loops[l]);
+    return r->e->ops->pointer(r->e, workspace, index_op(r, INDEX_MUL, place, index_of(r, 8)));
 }
 
-/* A piece of a long row: pass 0 over it; partial reductions go to the workspace. */
-static void chunk_of_row(Rows *r, Em first, Em end) {
+/* From one place of an outer loop to the next, in elements. */
+static int64_t partial_stride(const Rows *r, int loop, FraxDType dtype) {
+    int64_t stride = 8 / (int64_t)frax_dtype_size(dtype);
+    for (int l = loop + 1; l < r->k->nouter; l++) stride *= r->k->size[l];
+    return stride;
+}
+
+/* Pass 0 over a part of the row; partial reductions go to the workspace. */
+static void part_of_row(Rows *r, Em first, Em end) {
+    const EmitterOps *o = r->e->ops;
     rows_forget(r, false);
     r->pass = 0;
     one_pass(r, first, end);
     for (size_t i = 0; i < r->nreductions; i++) {
-        Em value = r->values[r->reductions[i].item];
-        if (r->reductions[i].op == OP_sum) value = r->e->ops->convert(r->e, value, r->reductions[i].type);
-        r->e->ops->store(r->e, partial_at(r, r->block, i), scratch_dtype(value.type), index_of(r, 0), 1,
-                         value, (Em){0});
+        const Reduction *red = &r->reductions[i];
+        FraxDType dtype = scratch_dtype(red->type);
+        int64_t apart = partial_stride(r, r->lane_loop, dtype);
+        Em value = o->convert(r->e, r->values[red->item], red->type);
+        o->store(r->e, partial_at(r, r->part, i), dtype, index_of(r, 0), apart, value, r->mask);
     }
     rows_forget(r, false);
 }
 
+static void part_of_rows(Rows *r, int copy) {
+    (void)copy;
+    part_of_row(r, index_of(r, 0), index_of(r, 1));
+}
+
+/* Block number `block` of pieces of a loop. */
+static void piece_of(Rows *r, Em block, int loop, int64_t piece, Em *first, Em *end) {
+    *first = index_op(r, INDEX_MUL, block, index_of(r, piece));
+    *end = index_op(r, INDEX_MIN, index_op(r, INDEX_ADD, *first, index_of(r, piece)),
+                    index_of(r, r->k->size[loop]));
+}
+
 static void chunk_block(Rows *r) {
     const Kernel *k = r->k;
-    Em count = index_of(r, chunks_of(k));
-    rows_decode(r, index_op(r, INDEX_DIV, r->block, count));
-    Em first = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, r->block, count), index_of(r, k->chunk));
-    Em end = index_op(r, INDEX_ADD, first, index_of(r, k->chunk));
-    end = index_op(r, INDEX_MIN, end, index_of(r, k->size[k->lane_loop]));
-    if (r->across)
-        run_lanes(r, first, end, 1, whole_row);
-    else
-        chunk_of_row(r, first, end);
+    int64_t chunks = (k->size[k->lane_loop] + k->chunk - 1) / k->chunk;
+    Em block = r->block, first, end;
+    if (k->part) {
+        Em parts = index_of(r, kernel_parts(k));
+        r->part = index_op(r, INDEX_REM, block, parts);
+        block = index_op(r, INDEX_DIV, block, parts);
+        piece_of(r, r->part, k->nouter, k->part, &r->part_first, &r->part_end);
+    }
+    rows_decode(r, index_op(r, INDEX_DIV, block, index_of(r, chunks)));
+    Em chunk = index_op(r, INDEX_REM, block, index_of(r, chunks));
+    piece_of(r, chunk, k->lane_loop, k->chunk, &first, &end);
+    if (r->across) {
+        run_lanes(r, first, end, 1, k->part ? part_of_rows : whole_row);
+    } else {
+        r->part = chunk;
+        part_of_row(r, first, end);
+    }
 }
 
 /* First and last row of the block; cross spectra that sum over rows keep to one kept index, pairs to rows
@@ -530,16 +561,16 @@ static bool prepare_function(Rows *r) {
     return ok;
 }
 
-/* A GPU combines many chunks at a time. */
+/* A GPU combines many parts at a time. */
 static int partial_lanes(const Rows *r) {
     return r->graph->gpu ? r->e->team : 1;
 }
 
-/* The partial results of reduction `red` in chunks at, at + 1, … below `end`. */
+/* The partial results of reduction `red` in parts at, at + 1, … below `end`. */
 static void add_partial(Rows *r, Reduction *red, Em at, Em end, int lanes) {
     const EmitterOps *o = r->e->ops;
     FraxDType dtype = scratch_dtype(red->type);
-    int64_t apart = (int64_t)(r->nreductions * 8 / frax_dtype_size(dtype));
+    int64_t apart = (int64_t)r->nreductions * partial_stride(r, -1, dtype);
     Em mask = lanes > 1 ? o->index_less(r->e, o->index_lanes(r->e, at, 1, lanes), end) : (Em){0};
     Em part = o->load(r->e, partial_at(r, at, (size_t)(red - r->reductions)), dtype, index_of(r, 0), apart,
                       lanes, mask);
@@ -549,18 +580,16 @@ static void add_partial(Rows *r, Reduction *red, Em at, Em end, int lanes) {
     o->set(r->e, red->best[0], o->arith(r->e, red->op, sum, part));
 }
 
-/* Combines the chunks of each row in order, then does what follows from the whole. */
+/* Combines the parts of each row in order, then does what follows from the whole. */
 static void finish_reductions(Rows *r) {
     const EmitterOps *o = r->e->ops;
-    int64_t chunks = chunks_of(r->k);
+    Em first = index_of(r, 0), end = index_of(r, kernel_parts(r->k));
     int lanes = partial_lanes(r);
     EmLoop rows = o->loop_begin(r->e, r->params[2], r->params[3], 1);
     rows_decode(r, rows.index);
     rows_forget(r, false);
     r->pass = 0;
     rows_values_of_row(r);
-    Em first = index_op(r, INDEX_MUL, rows.index, index_of(r, chunks));
-    Em end = index_op(r, INDEX_ADD, first, index_of(r, chunks));
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
         Em start = o->constant(r->e, red->type, neutral(red->op, red->type));
@@ -590,7 +619,10 @@ static bool finish_function(Rows *r) {
     } else {
         for (size_t i = 0; i < r->nreductions; i++)
             r->reductions[i].best[0] = r->e->ops->variable(r->e, r->reductions[i].type, partial_lanes(r));
+        int lane_loop = r->lane_loop;
+        r->lane_loop = -1; /* rows come one by one */
         finish_reductions(r);
+        r->lane_loop = lane_loop;
     }
     r->e->ops->function_end(r->e);
     return ok;

@@ -266,6 +266,28 @@ static void test_arrays_with_strides(void **state) {
     frax_model_destroy(model);
 }
 
+/* Sums over leading axes, whose columns are too few for a GPU: each is cut into parts. */
+static void test_leading_sums(void **state) {
+    (void)state;
+    enum { N = 700 * 67 };
+    static double x[N];
+    const double *const inputs[] = {x};
+    Results r[2];
+    const FraxTarget targets[] = {FRAX_REFERENCE, FRAX_CUDA};
+    for (int i = 0; i < N; i++) x[i] = sin(i * 0.7) + 0.1 * (i % 13);
+    const char *text = "model m(x: f64[700, 67]) {\n s = sum(x * sin(x), axis=0)\n"
+                       " t = max(x, axis=0) - min(x^2, axis=0) / 3\n u = cast(sum(cast(x, f32), axis=0), f64)\n"
+                       " return s, t, u\n}\n";
+    for (int t = 0; t < 2; t++) r[t] = run_model(text, &(RunOptions){.target = targets[t]}, inputs);
+    for (int o = 0; o < 3; o++)
+        for (int i = 0; i < 67; i++) {
+            double error = fabs(r[0].data[o][i] - r[1].data[o][i]), limit = o == 2 ? 4e-7 * 600 : 1e-12;
+            if (!(error <= limit))
+                fail_msg("output %d, column %d: %.17g, expected %.17g", o, i, r[1].data[o][i], r[0].data[o][i]);
+        }
+    for (int t = 0; t < 2; t++) free_results(&r[t]);
+}
+
 /* ---- Guards ---- */
 
 static void expect_same_fault(const char *text, const double *const *inputs, const char *says) {
@@ -325,6 +347,7 @@ int main(void) {
         cmocka_unit_test(test_donated_outputs),
         cmocka_unit_test(test_kept_values),
         cmocka_unit_test(test_arrays_with_strides),
+        cmocka_unit_test(test_leading_sums),
         cmocka_unit_test(test_guards),
         cmocka_unit_test(test_failing_allocations),
     };

@@ -117,6 +117,7 @@ static void test_long_sums(void **state) {
     (void)state;
     check_sum(1 << 20, 4, "mean(v^2, axis=0)", 1.2e-7);
     check_sum((1 << 18) + 3, 37, "mean(v^2, axis=0)", 1.2e-7);
+    check_sum((1 << 15) + 1, 67, "sum(v^2, axis=0) + max(v, axis=0) / min(v + 1, axis=0)", 1.2e-7);
     check_sum(2, (1 << 21) + 5, "mean(v^2, axis=1)", 1.2e-7);
     check_sum(1, 1 << 22, "mean(v^2)", 1.2e-7);
     check_sum(1 << 19, 8, "mean(softmax(v) * v)", 2e-7);
