@@ -12,7 +12,8 @@ typedef struct LlvmEmitter LlvmEmitter;
 typedef struct HostTarget {
     char *triple, *cpu, *features; /* LLVM's names; freed by host_target_free */
     int vector_bytes;
-    char vector_isa; /* the letter of the vector function ABI: b, d, e (x86), n (aarch64); 0: none */
+    char vector_isa;   /* the letter of the vector function ABI: b, d, e (x86), n (aarch64); 0: none */
+    bool converts_f16; /* has instructions between f16 and f32 */
 } HostTarget;
 
 FraxStatus host_target(HostTarget *target, FraxError *err);

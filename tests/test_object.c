@@ -204,6 +204,11 @@ static const struct Case {
      {{"B", 4}, {"N", 50}},
      2,
      false},
+    {"model m(x: f16[B, N]) {\n param d: f16 = 0.4\n y = cast(2 * x, f32)\n h = guard(x, 0, 1) * d\n"
+     " return y, h\n}\n",
+     {{"B", 3}, {"N", 37}},
+     2,
+     false},
     {"model m(x: f64[2]) {\n return x\n}\n", {{0}}, 0, false},
 };
 
@@ -388,20 +393,41 @@ static void test_header(void **state) {
 }
 
 /* Nothing is left undefined but names of libc and libm, and nothing is writable. */
-static void test_stands_alone(void **state) {
-    (void)state;
+static void expect_stands_alone(const char *arguments) {
     char command[2 * PATH_MAX];
-    succeeds("compile frontend/examples/classifier.frax:deep --size B=16 --size N=128 --grad -o @/deep");
+    succeeds(arguments);
     snprintf(command, sizeof command,
-             "cd %s && nm -u deep.o | awk '{print $2}' | grep -vE "
+             "cd %s && nm -u alone.o | awk '{print $2}' | grep -vE "
              "'^(_ZGV[a-z]N[0-9]+vv?_)?(exp|log|sin|cos|pow|tanh|erf|expm1|log1p|atan2)f?$|^mem(cpy|set|move)"
              "$' >left; "
-             "nm deep.o | awk '$2 ~ /^[BbDd]$/' >>left; test ! -s left",
+             "nm alone.o | awk '$2 ~ /^[BbDd]$/' >>left; test ! -s left",
              folder);
     if (system(command)) {
         char *left = read_all("left");
-        fail_msg("the object needs: %s", left);
+        fail_msg("frax %s: the object needs: %s", arguments, left);
     }
+}
+
+static void test_stands_alone(void **state) {
+    (void)state;
+    static const char *const options[] = {"--cpu native",    "--cpu generic",   "--cpu x86-64",
+                                          "--cpu x86-64-v2", "--cpu x86-64-v3", "--cpu x86-64-v4",
+                                          "--cpu aarch64",   "--multi-version"};
+    write_model("halves.frax",
+                "model m(x: f16[N], z: bf16[N]) {\n param d: f16 = 0.4\n param e: bf16 = 0.3\n"
+                " y = frac(x, d, kind=grunwald)\n v = frac(z, e, kind=weyl)\n"
+                " h = cast(cast(guard(x, 0, 9), f64) * 2, f16)\n"
+                " k = cast(cast(guard(z, 0, 9), f64) * 2, bf16)\n"
+                " loss = mean(cast(y, f32)) + mean(cast(v, f32)) + mean(cast(h * cast(k, f16), f32))\n"
+                " return loss, y, v, h, k\n}\n");
+    for (size_t i = 0; i < COUNT(options); i++) {
+        char arguments[256];
+        snprintf(arguments, sizeof arguments, "compile @/halves.frax --size N=37 --grad %s -o @/alone",
+                 options[i]);
+        expect_stands_alone(arguments);
+    }
+    expect_stands_alone(
+        "compile frontend/examples/classifier.frax:deep --size B=16 --size N=128 --grad -o @/alone");
 }
 
 static void test_cross(void **state) {
