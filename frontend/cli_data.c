@@ -9,6 +9,7 @@
 #include "rng.h"
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -199,6 +200,11 @@ static FraxStatus load_params(Session *s, FraxError *err) {
     return status;
 }
 
+/* Was `value`, a number as typed, finite, and is it as an element? */
+static bool stays_finite(const FraxTensor *tensor, int64_t i, double value) {
+    return isfinite(value) && isfinite(element_get(tensor->data, tensor->dtype, i));
+}
+
 /* V[,V…] into a tensor; one number fills it. */
 static FraxStatus set_tensor(const char *option, const Pair *pair, const FraxTensor *tensor, FraxError *err) {
     int64_t count = tensor_count(tensor), given = 0;
@@ -211,6 +217,9 @@ static FraxStatus set_tensor(const char *option, const Pair *pair, const FraxTen
             return fail(err, FRAX_USAGE, "--%s %s=%s: expected numbers separated by commas", option,
                         pair->name, pair->value);
         if (given < count) element_set(tensor->data, tensor->dtype, given, value);
+        if (given < count && !stays_finite(tensor, given, value))
+            return fail(err, FRAX_USAGE, "--%s %s=%s: '%.*s' is not a finite number of %s", option,
+                        pair->name, pair->value, (int)(end - text), text, frax_dtype_name(tensor->dtype));
         more = *end == ',';
         text = end + more;
     }

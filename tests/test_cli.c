@@ -132,6 +132,16 @@ static void test_faults_of_model_and_data(void **state) {
     fails("run @/two.frax --in x=@/ramp.npy --set a=1,2,3", 1, "got 3 numbers, expected 1 or 2");
     fails("run " NILE " --set d=1,2", 1, "got 2 numbers, expected 1\n");
     fails("run @/two.frax --in x=@/ramp.npy --set a=one", 2, "expected numbers");
+    fails("run @/two.frax --in x=@/ramp.npy --set a=1,nan", 2,
+          "--set a=1,nan: 'nan' is not a finite number of f");
+    fails("grad @/two.frax --in x=@/ramp.npy --set a=inf", 2, "'inf' is not a finite number");
+    fails("fit " NILE " --steps 1 --set d=1e999", 2, "--set d=1e999: '1e999' is not a finite number of f64");
+    fails("bench " NILE " --set d=-inf", 2, "'-inf' is not a finite number");
+    fails("grad " NILE " --mode forward --tangent d=nan", 2, "--tangent d=nan: 'nan' is not a finite number");
+    fails("compile frontend/examples/nile.frax --size T=4 --params --set d=nan -o @/object", 2, "finite");
+    write_model("narrow.frax", "model m(x: bool[N]) {\n    param a: f32 = 1\n    y = where(x, a, 0)\n"
+                               "    return y\n}\n");
+    fails("run @/narrow.frax --in x=@/on.npy --set a=1e39", 2, "'1e39' is not a finite number of f32");
     fails("run @/two.frax --in x=@/ramp.npy --load @/ramp.npy", 1, "ramp.npy");
     fails("grad @/two.frax --in x=@/ramp.npy --of y", 1, "only a floating scalar");
     fails("grad @/two.frax --in x=@/ramp.npy --wrt a,b", 1, "no param or input b");
