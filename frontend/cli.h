@@ -117,8 +117,21 @@ typedef int64_t CliCOUNT0;
 typedef double CliREAL;
 typedef Pairs CliPAIRS;
 
+/* A bit for each option, as in cli->given. */
+typedef enum OptionIndex {
+#define X(field, kind, argument, verbs, help) OPTION_##field,
+    CLI_OPTIONS(X)
+#undef X
+        OPTION_COUNT
+} OptionIndex;
+_Static_assert(OPTION_COUNT <= 64, "Cli.given has a bit for each option");
+
+/* Was the option given, with whatever value? */
+#define CLI_GIVEN(cli, field) ((cli)->given >> OPTION_##field & 1)
+
 typedef struct Cli {
     Verb verb;
+    uint64_t given;
     const char *operand; /* the model, or the topic of help; NULL: none */
     bool wants_help;
 #define X(field, kind, argument, verbs, help) Cli##kind field;

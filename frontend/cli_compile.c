@@ -34,7 +34,7 @@ static FraxStatus check_usage(const Cli *cli, FraxError *err) {
         return fail(err, FRAX_USAGE, "--grad and --stream exclude each other in frax compile");
     if (cli->cpu && cli->multi_version)
         return fail(err, FRAX_USAGE, "--cpu and --multi-version exclude each other");
-    if (!cli->params && !cli->save && (cli->set.count || cli->load || cli->seed))
+    if (!cli->params && !cli->save && (cli->set.count || cli->load || CLI_GIVEN(cli, seed)))
         return fail(err, FRAX_USAGE,
                     "--set, --load and --seed give initial parameters: they need --params or --save");
     if (cli->save && is_output(cli->save, cli->output))

@@ -17,7 +17,7 @@ FraxStatus compile_cuda_usage(const Cli *cli, FraxError *err) {
         {cli->multi_version, "--multi-version", "there is code for every GPU from compute capability 8.0 on"},
         {cli->llvm, "--llvm", "frax show --cuda prints the source of the kernels"},
         {cli->asm_, "--asm", "frax show --cuda prints the source of the kernels"},
-        {cli->threads > 1, "--threads", "a GPU has its own"},
+        {CLI_GIVEN(cli, threads), "--threads", "a GPU has its own"},
         {cli->params, "--params", "parameters are arguments; --save writes their initial values to a file"},
     };
     for (size_t i = 0; i < COUNT(refused); i++)

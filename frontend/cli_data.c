@@ -136,7 +136,7 @@ FraxStatus session_open(Session *s, const Cli *cli, FraxError *err) {
     if (!status && s->options.stream) status = stream_choose_chunk(s, err);
     if (!status) status = read_sizes(s, err);
     if (!status) status = read_wrt(s, err);
-    if (!status && cli->device && target != FRAX_CUDA)
+    if (!status && CLI_GIVEN(cli, device) && target != FRAX_CUDA)
         status = fail(err, FRAX_USAGE, "--device chooses a GPU for --target cuda");
     s->options.target = (FraxTarget)target;
     s->options.device = (int)MIN(cli->device, INT_MAX);

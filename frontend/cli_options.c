@@ -213,6 +213,7 @@ static FraxStatus store_pair(Cli *cli, const Option *option, const char *text, F
 
 static FraxStatus store(Cli *cli, const Option *option, const char *text, FraxError *err) {
     void *field = (char *)cli + option->offset;
+    cli->given |= UINT64_C(1) << (option - option_table);
     switch (option->kind) {
     case FLAG: *(bool *)field = true; return FRAX_OK;
     case WORD: *(const char **)field = text; return FRAX_OK;

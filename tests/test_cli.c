@@ -150,6 +150,7 @@ static void test_faults_of_model_and_data(void **state) {
     assert_non_null(strstr(messages, "step "));
     fails("run " NILE " --target cuda", 3,
           "names /nowhere/libcuda.so.1, which cannot be opened"); /* by set_up */
+    fails("fit " NILE " --steps 1 --device 0", 2, "--device chooses a GPU for --target cuda");
     fails("run " NILE " --device 1", 2, "--device chooses a GPU for --target cuda");
     fails("bench " NILE " --target eager", 2, "bench compares cpu or cuda with eager");
     fails("compile frontend/examples/nile.frax --size T=4 -o @/object --target eager", 2, "cpu and cuda");

@@ -283,7 +283,7 @@ static void test_files(void **state) {
 static void test_refusals(void **state) {
     (void)state;
     static const char *const options[] = {"--shared", "--cpu x86-64-v2", "--multi-version", "--asm",
-                                          "--llvm",   "--threads 2",     "--params"};
+                                          "--llvm",   "--threads 1",     "--params"};
     char command[512];
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         snprintf(command, sizeof command, "%s %s", compile, options[i]);

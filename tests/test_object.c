@@ -454,6 +454,8 @@ static void test_bad_usage(void **state) {
           "--of and --wrt need --grad");
     fails("compile frontend/examples/nile.frax --size T=100 --set d=1 -o @/nile", 2,
           "need --params or --save");
+    fails("compile frontend/examples/nile.frax --size T=100 --seed 0 -o @/nile", 2,
+          "need --params or --save");
     fails("compile frontend/examples/nile.frax --size T=100 --save @/nile.o -o @/nile", 2,
           "another file there");
     fails("compile frontend/examples/nile.frax --size T=100 --cpu z80 -o @/nile", 1, "unknown cpu z80");
