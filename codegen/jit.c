@@ -5,6 +5,7 @@
  * one takes a millisecond.
  */
 #include "jit.h"
+#include "cpus.h"
 #include <llvm-c/Error.h>
 #include <llvm-c/ExecutionEngine.h>
 #include <llvm-c/LLJIT.h>
@@ -92,11 +93,9 @@ static const struct Named {
     char vector_isa;
     bool converts_f16;
 } named[] = {
-    {"x86-64", "x86_64", "x86_64-unknown-linux-gnu", 16, 'b', false},
-    {"x86-64-v2", "x86_64", "x86_64-unknown-linux-gnu", 16, 'b', false},
-    {"x86-64-v3", "x86_64", "x86_64-unknown-linux-gnu", 32, 'd', true},
-    {"x86-64-v4", "x86_64", "x86_64-unknown-linux-gnu", 64, 'e', true},
-    {"aarch64", "aarch64", "aarch64-unknown-linux-gnu", 16, 'n', true},
+#define X(...) {__VA_ARGS__},
+    CPUS(X)
+#undef X
 };
 
 FraxStatus named_target(const char *name, HostTarget *target, FraxError *err) {
@@ -110,10 +109,7 @@ FraxStatus named_target(const char *name, HostTarget *target, FraxError *err) {
     }
     host_target_free(target);
     if (i == COUNT(named))
-        return fail(err, FRAX_VALUE,
-                    "unknown cpu %s; expected native, generic, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 or "
-                    "aarch64",
-                    name);
+        return fail(err, FRAX_VALUE, "unknown cpu %s; expected one of: native, generic" CPUS_LISTED, name);
     LLVMTargetRef found;
     char *message = NULL;
     pthread_once(&all_targets_once, initialize_all_targets);

@@ -17,9 +17,8 @@ typedef struct HostTarget {
 } HostTarget;
 
 FraxStatus host_target(HostTarget *target, FraxError *err);
-/* The target of a name: native; generic (any machine of this architecture); x86-64, x86-64-v2, x86-64-v3,
-   x86-64-v4; aarch64. FRAX_VALUE for another name, FRAX_UNSUPPORTED where LLVM cannot generate code for it.
- */
+/* The target of a name: native; generic (any machine of this architecture); one of cpus.h. FRAX_VALUE for
+   another name, FRAX_UNSUPPORTED where LLVM cannot generate code for it. */
 FraxStatus named_target(const char *name, HostTarget *target, FraxError *err);
 /* Is this machine's architecture that of the target? Not: has it all instructions. */
 bool target_is_native(const HostTarget *target);

@@ -8,6 +8,7 @@
 #define FRAX_CLI_H
 
 #include "base.h"
+#include "cpus.h"
 
 /* ---- Verbs: name, what follows it, one line of help ---- */
 
@@ -68,8 +69,7 @@ typedef enum Verb {
     X(cuda, FLAG, "", V(show), "CUDA text of the kernels")                                                   \
     X(dot, FLAG, "", V(show), "the graph in Graphviz's language")                                            \
     X(output, WORD, "PREFIX", V(compile), "or -o PREFIX: write PREFIX.o and PREFIX.h (required)")            \
-    X(cpu, WORD, "CPU", V(compile),                                                                          \
-      "native (default), generic, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 or aarch64")                       \
+    X(cpu, WORD, "CPU", V(compile), "native (default), generic" CPUS_LISTED)                                 \
     X(multi_version, FLAG, "", V(compile), "code for x86-64-v2, -v3 and -v4, chosen when it is loaded")      \
     X(shared, FLAG, "", V(compile), "write PREFIX.so too")                                                   \
     X(params, FLAG, "", V(compile), "put the initial parameters into the object")                            \

@@ -26,6 +26,16 @@ static bool is_output(const char *path, const char *prefix) {
     return false;
 }
 
+static FraxStatus check_cpu(const Cli *cli, FraxError *err) {
+    static const char *const names[] = {"native", "generic",
+#define X(name, ...) name,
+                                        CPUS(X)
+#undef X
+    };
+    size_t index;
+    return cli->cpu ? cli_choose("cpu", cli->cpu, names, COUNT(names), &index, err) : FRAX_OK;
+}
+
 static FraxStatus check_usage(const Cli *cli, FraxError *err) {
     if (!cli->output)
         return fail(err, FRAX_USAGE, "frax compile needs -o PREFIX: it writes PREFIX.o and PREFIX.h");
@@ -39,7 +49,8 @@ static FraxStatus check_usage(const Cli *cli, FraxError *err) {
                     "--set, --load and --seed give initial parameters: they need --params or --save");
     if (cli->save && is_output(cli->save, cli->output))
         return fail(err, FRAX_USAGE, "--save %s: frax compile writes another file there", cli->save);
-    if (is_c_identifier(base_name(cli->output))) return FRAX_OK;
+    FraxStatus status = check_cpu(cli, err);
+    if (status || is_c_identifier(base_name(cli->output))) return status;
     return fail(err, FRAX_USAGE, "-o %s: '%s' begins the names of the functions, so it must be a name in C",
                 cli->output, base_name(cli->output));
 }

@@ -458,7 +458,9 @@ static void test_bad_usage(void **state) {
           "need --params or --save");
     fails("compile frontend/examples/nile.frax --size T=100 --save @/nile.o -o @/nile", 2,
           "another file there");
-    fails("compile frontend/examples/nile.frax --size T=100 --cpu z80 -o @/nile", 1, "unknown cpu z80");
+    fails("compile frontend/examples/nile.frax --size T=100 --cpu z80 -o @/nile", 2, "unknown cpu z80");
+    fails("compile frontend/examples/nile.frax --size T=100 --cpu haswell --target cuda -o @/nile", 2,
+          "expected one of: native, generic, x86-64, x86-64-v2, x86-64-v3, x86-64-v4, aarch64");
     fails("compile frontend/examples/nile.frax --size T=100 --cpu native --multi-version -o @/nile", 2,
           "exclude each other");
     fails("compile frontend/examples/nile.frax --size T=100 -o @/no/such/nile", 1, "cannot write");
