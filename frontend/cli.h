@@ -164,6 +164,9 @@ FraxStatus cli_completion(const char *shell, Text *out, FraxError *err);
 FraxStatus cli_choose(const char *what, const char *name, const char *const *names, size_t n, size_t *index,
                       FraxError *err);
 
+/* Of a search for what an option names: not the model is at fault that lacks it, the call is wrong. */
+FraxStatus cli_name_status(FraxStatus status, FraxError *err);
+
 /* ---- A model with its data (cli_data.c) ---- */
 
 /* Everything that a run needs: buffers belong to the session. */

@@ -144,6 +144,12 @@ FraxStatus cli_choose(const char *what, const char *name, const char *const *nam
     return FRAX_USAGE;
 }
 
+FraxStatus cli_name_status(FraxStatus status, FraxError *err) {
+    if (status != FRAX_NAME) return status;
+    if (err) err->status = FRAX_USAGE;
+    return FRAX_USAGE;
+}
+
 static FraxStatus fail_unknown_option(const char *name, size_t length, FraxError *err) {
     char typed[COUNT(option_table)][20], given[64];
     const char *names[COUNT(option_table)];
