@@ -216,6 +216,11 @@ static FraxStatus check_target(const Session *s, const Cli *cli, FraxError *err)
     return fail(err, FRAX_USAGE, "compile --target %s: code is made for cpu and cuda", cli->target);
 }
 
+static FraxStatus save_params(const Session *s, const Cli *cli, Written *w, FraxError *err) {
+    const char *path = written_add(w, cli->save, "");
+    return path ? session_save_params(s, path, err) : fail_memory(err, "the files");
+}
+
 FraxStatus cli_compile(Cli *cli, FraxError *err) {
     Session s = {0};
     Written w = {0};
@@ -230,7 +235,7 @@ FraxStatus cli_compile(Cli *cli, FraxError *err) {
     if (!status)
         status =
             is_cuda ? compile_cuda(&s, cli, base_name(cli->output), &w, err) : compile_cpu(&s, cli, &w, err);
-    if (!status && cli->save) status = session_save_params(&s, cli->save, err);
+    if (!status && cli->save) status = save_params(&s, cli, &w, err);
     if (!status) status = written_move(&w, err);
     if (status) written_drop(&w);
     for (int i = 0; i < w.count && !status; i++) text_printf(&cli->text, "%s\n", w.path[i]);

@@ -493,7 +493,8 @@ static void test_failure_leaves_files(void **state) {
     fails("compile frontend/examples/nile.frax --size T=50 --save @/no/such.safetensors -o @/kept", 1,
           "no/such");
     assert_int_equal(mkdir(in_folder("kept.s"), 0700), 0); /* .o comes before it, .h after it */
-    fails("compile frontend/examples/nile.frax --size T=50 --asm -o @/kept", 1, "kept.s': Is a directory");
+    fails("compile frontend/examples/nile.frax --size T=50 --asm --save @/kept.safetensors -o @/kept", 1,
+          "kept.s': Is a directory");
     assert_int_equal(rmdir(in_folder("kept.s")), 0);
     char *again = read_all("kept.h");
     assert_string_equal(header, again);
@@ -502,6 +503,24 @@ static void test_failure_leaves_files(void **state) {
     assert_int_equal(count_files(), files);
     free(header);
     free(again);
+}
+
+/* Every file that was written is listed. */
+static void test_listed(void **state) {
+    (void)state;
+    char expected[5 * PATH_MAX];
+    succeeds(
+        "compile frontend/examples/nile.frax --size T=100 --llvm --asm --shared --save @/listed.safetensors "
+        "-o @/listed");
+    snprintf(expected, sizeof expected,
+             "%1$s/listed.o\n%1$s/listed.ll\n%1$s/listed.s\n%1$s/listed.h\n"
+             "%1$s/listed.so\n%1$s/listed.safetensors\n",
+             folder);
+    assert_string_equal(out, expected);
+    TensorSet set = {0};
+    assert_int_equal(safetensors_read(in_folder("listed.safetensors"), &set, NULL), FRAX_OK);
+    assert_non_null(tensor_set_find(&set, "d"));
+    tensor_set_free(&set);
 }
 
 /* Sizes and arguments called as C, C++, their headers or this one call other things. */
@@ -566,12 +585,12 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_usage), cmocka_unit_test(test_failure_leaves_files),
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_native),
-        cmocka_unit_test(test_levels),    cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_stream),    cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_header),    cmocka_unit_test(test_stands_alone),
-        cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_bad_usage),    cmocka_unit_test(test_failure_leaves_files),
+        cmocka_unit_test(test_listed),       cmocka_unit_test(test_names),
+        cmocka_unit_test(test_native),       cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_statuses),     cmocka_unit_test(test_header),
+        cmocka_unit_test(test_stands_alone), cmocka_unit_test(test_cross),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
