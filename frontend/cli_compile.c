@@ -57,6 +57,17 @@ static FraxStatus check_usage(const Cli *cli, FraxError *err) {
 
 /* ---- The shared object: the linker is the C compiler's ---- */
 
+/* How the linker ended, and what it was told: it may have said nothing itself. */
+static FraxStatus fail_linking(char *const *command, int result, FraxError *err) {
+    Text words = {0};
+    for (int i = 0; command[i]; i++) text_printf(&words, "%s%s", i ? " " : "", command[i]);
+    fail(err, FRAX_FILE, "--shared: the linker %s %d: %s",
+         WIFEXITED(result) ? "failed with exit status" : "was ended by signal",
+         WIFEXITED(result) ? WEXITSTATUS(result) : WTERMSIG(result), words.data ? words.data : command[0]);
+    text_free(&words);
+    return FRAX_FILE;
+}
+
 static FraxStatus run_linker(char *const *command, FraxError *err) {
     int result;
     pid_t child = fork();
@@ -74,8 +85,7 @@ static FraxStatus run_linker(char *const *command, FraxError *err) {
             "--shared needs a C compiler as the linker, and there is no %s: install one, or name one in "
             "the environment variable CC",
             command[0]);
-    return fail(err, FRAX_FILE, "--shared: %s could not link the object; its own words stand above",
-                command[0]);
+    return fail_linking(command, result, err);
 }
 
 /* The compiler's words (CC may hold options), then `rest`. */
