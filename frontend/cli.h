@@ -143,6 +143,9 @@ typedef struct Cli {
 
 /* Errors: FRAX_USAGE. */
 FraxStatus cli_parse(int argc, char **argv, Cli *cli, FraxError *err);
+/* Writes what has gathered in cli->text to standard output. Main does so after a verb; a verb that undoes its
+   work when even that fails does it before. */
+FraxStatus cli_flush(Cli *cli, FraxError *err);
 void cli_free(Cli *cli);
 void cli_help_all(Text *out);
 void cli_help_verb(Verb verb, Text *out);

@@ -246,9 +246,11 @@ FraxStatus cli_compile(Cli *cli, FraxError *err) {
         status =
             is_cuda ? compile_cuda(&s, cli, base_name(cli->output), &w, err) : compile_cpu(&s, cli, &w, err);
     if (!status && cli->save) status = save_params(&s, cli, &w, err);
+    if (!status) status = written_check(&w, err);
+    for (int i = 0; i < w.count && !status; i++) text_printf(&cli->text, "%s\n", w.path[i]);
+    if (!status) status = cli_flush(cli, err); /* before the files move: they are not there when it fails */
     if (!status) status = written_move(&w, err);
     if (status) written_drop(&w);
-    for (int i = 0; i < w.count && !status; i++) text_printf(&cli->text, "%s\n", w.path[i]);
     arena_free(&w.paths);
     session_close(&s);
     return status;

@@ -286,6 +286,15 @@ FraxStatus cli_parse(int argc, char **argv, Cli *cli, FraxError *err) {
     return parse_arguments(cli, argc - 2, argv + 2, err);
 }
 
+FraxStatus cli_flush(Cli *cli, FraxError *err) {
+    Text *out = &cli->text;
+    if (out->failed) return fail_memory(err, "the output");
+    if ((out->len && fwrite(out->data, 1, out->len, stdout) != out->len) || fflush(stdout))
+        return fail(err, FRAX_FILE, "standard output: %s", strerror(errno));
+    out->len = 0;
+    return FRAX_OK;
+}
+
 void cli_free(Cli *cli) {
     for (size_t i = 0; i < COUNT(option_table); i++)
         if (option_table[i].kind == PAIRS) mem_free(((Pairs *)((char *)cli + option_table[i].offset))->items);

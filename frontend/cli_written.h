@@ -17,6 +17,8 @@ typedef struct Written {
 const char *written_add(Written *written, const char *prefix, const char *extension);
 FraxStatus written_file(Written *written, const char *prefix, const char *extension, const char *data,
                         size_t n, FraxError *err);
+/* Whatever can be known to fail is found before the first file moves. */
+FraxStatus written_check(const Written *written, FraxError *err);
 FraxStatus written_move(Written *written, FraxError *err);
 void written_drop(Written *written); /* what was not moved */
 

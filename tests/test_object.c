@@ -487,6 +487,7 @@ static void test_failure_leaves_files(void **state) {
     struct stat before, after;
     assert_int_equal(stat(in_folder("kept.o"), &before), 0);
     size_t files = count_files();
+    char command[4 * PATH_MAX];
     setenv("CC", "false", 1);
     fails("compile frontend/examples/nile.frax --size T=50 --shared -o @/kept", 1,
           "--shared: the linker failed with exit status 1: false -shared -o ");
@@ -497,6 +498,14 @@ static void test_failure_leaves_files(void **state) {
     fails("compile frontend/examples/nile.frax --size T=50 --asm --save @/kept.safetensors -o @/kept", 1,
           "kept.s': Is a directory");
     assert_int_equal(rmdir(in_folder("kept.s")), 0);
+    snprintf(command, sizeof command,
+             "'%s' compile frontend/examples/nile.frax --size T=50 --save %s/kept.safetensors -o %s/kept "
+             ">/dev/full 2>%s/stderr",
+             getenv("FRAX_PROGRAM"), folder, folder, folder);
+    assert_int_equal(WEXITSTATUS(system(command)), 1);
+    free(messages);
+    messages = read_all("stderr");
+    assert_string_equal(messages, "frax: standard output: No space left on device\n");
     char *again = read_all("kept.h");
     assert_string_equal(header, again);
     assert_int_equal(stat(in_folder("kept.o"), &after), 0);
