@@ -35,6 +35,7 @@ FraxStatus written_move(Written *w, FraxError *err) {
     for (int i = 0; i < w->count; i++)
         if (rename(w->new_path[i], w->path[i]))
             return fail(err, FRAX_FILE, "cannot write '%s': %s", w->path[i], strerror(errno));
+    if (w->older) unlink(w->older);
     return FRAX_OK;
 }
 

@@ -11,6 +11,7 @@ typedef struct Written {
     Arena paths;
     const char *path[MOST_FILES], *new_path[MOST_FILES];
     int count;
+    const char *older; /* goes when these come; NULL: none */
 } Written;
 
 /* The place of the next file; NULL when out of memory. The new file is not there yet. */

@@ -267,6 +267,10 @@ static void test_files(void **state) {
     FILE *older = fopen(in_folder("kept.fatbin"), "w");
     assert_non_null(older);
     fclose(older);
+    char command[512];
+    snprintf(command, sizeof command, "%s --save @/none/p.safetensors", compile);
+    fails(command, 1, "none/p.safetensors");
+    assert_int_equal(access(in_folder("kept.fatbin"), F_OK), 0);
     succeeds(compile);
     for (size_t i = 0; i < 5; i++) {
         says(written[i]);
