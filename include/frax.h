@@ -322,6 +322,12 @@ FRAX_API size_t frax_executable_count(const FraxExecutable *exe, FraxRole role);
 FRAX_API const char *frax_executable_name(const FraxExecutable *exe, FraxRole role, size_t i);
 FRAX_API FraxTensor frax_executable_type(const FraxExecutable *exe, FraxRole role, size_t i);
 
+/* The position of a name in a role: "d" among the params, "grad.d" among the outputs. The first params are
+   the model's, in the same order, for frax_trainer_set_param too. FRAX_NAME where there is none, with the
+   near name; FRAX_USAGE for NULL or a role that does not exist. */
+FRAX_API FraxStatus frax_executable_find(const FraxExecutable *exe, FraxRole role, const char *name,
+                                         size_t *index, FraxError *err);
+
 /* The same with the compiled strides; data is NULL. rank −1: there is no such value. */
 FRAX_API FraxView frax_executable_view(const FraxExecutable *exe, FraxRole role, size_t i);
 
