@@ -90,9 +90,27 @@ typedef struct Case {
 } Case;
 
 static const Case cases[] = {
-    {{{"FRAX_CUDA_DRIVER", "/nowhere/libcuda.so.1"}}, 3, "no NVIDIA driver", "install NVIDIA's driver"},
+    {{{"FRAX_CUDA_DRIVER", "/nowhere/libcuda.so.1"}},
+     3,
+     "FRAX_CUDA_DRIVER names /nowhere/libcuda.so.1, which cannot be opened: cannot open shared object file",
+     "let it name the libcuda.so.1 of NVIDIA's driver, or unset it"},
+    {{{"FRAX_CUDA_DRIVER", "README.md"}},
+     3,
+     "FRAX_CUDA_DRIVER names README.md, which cannot be opened: ",
+     "let it name the libcuda.so.1 of NVIDIA's driver, or unset it"},
+    {{{"FRAX_CUDA_DRIVER", "libm.so.6"}},
+     3,
+     "FRAX_CUDA_DRIVER names libm.so.6, which is not an NVIDIA driver for CUDA 11.4 or newer",
+     "let it name the libcuda.so.1 of NVIDIA's driver, or unset it"},
     {{{"FAKE_CUDA_DEVICES", "0"}}, 3, "the driver finds no GPU", "CUDA_VISIBLE_DEVICES"},
-    {{{"FRAX_NVRTC", "/nowhere/libnvrtc.so"}}, 3, "NVRTC is not found", "install NVIDIA's CUDA toolkit"},
+    {{{"FRAX_NVRTC", "/nowhere/libnvrtc.so"}},
+     3,
+     "FRAX_NVRTC names /nowhere/libnvrtc.so, which cannot be opened: cannot open shared object file",
+     "let it name the libnvrtc.so of NVIDIA's CUDA toolkit, or unset it"},
+    {{{"FRAX_NVRTC", "libm.so.6"}},
+     3,
+     "FRAX_NVRTC names libm.so.6, which is not NVRTC",
+     "let it name the libnvrtc.so of NVIDIA's CUDA toolkit, or unset it"},
     {{{"FAKE_CUDA_VERSION", "12040"}},
      3,
      "the driver is for CUDA 12.4, NVRTC is of 13.0",
@@ -180,7 +198,7 @@ static void test_devices(void **state) {
     undo(two, 2);
     apply(none, 1);
     succeeds("devices");
-    says("\ncuda       no   driver for CUDA 13.0; CUDA: NVRTC is not found");
+    says("\ncuda       no   driver for CUDA 13.0; CUDA: the environment variable FRAX_NVRTC names /nowhere/");
     says("\ncuda:0     yes  Fake GPU 0");
     undo(none, 1);
 }

@@ -267,6 +267,10 @@ static void test_files(void **state) {
     FILE *older = fopen(in_folder("kept.fatbin"), "w");
     assert_non_null(older);
     fclose(older);
+    char command[512];
+    snprintf(command, sizeof command, "%s --save @/none/p.safetensors", compile);
+    fails(command, 1, "none/p.safetensors");
+    assert_int_equal(access(in_folder("kept.fatbin"), F_OK), 0);
     succeeds(compile);
     for (size_t i = 0; i < 5; i++) {
         says(written[i]);
@@ -283,7 +287,7 @@ static void test_files(void **state) {
 static void test_refusals(void **state) {
     (void)state;
     static const char *const options[] = {"--shared", "--cpu x86-64-v2", "--multi-version", "--asm",
-                                          "--llvm",   "--threads 2",     "--params"};
+                                          "--llvm",   "--threads 1",     "--params"};
     char command[512];
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         snprintf(command, sizeof command, "%s %s", compile, options[i]);
@@ -292,7 +296,8 @@ static void test_refusals(void **state) {
     fails("compile @/kept.frax --target reference --size B=3 --size N=40 -o @/kept", 2, "cpu and cuda");
     setenv("FRAX_NVRTC", "/nonexistent/libnvrtc.so", 1);
     size_t before = count_files();
-    fails("compile @/kept.frax --target cuda --size B=3 --size N=40 -o @/other", 3, "NVRTC is not found");
+    fails("compile @/kept.frax --target cuda --size B=3 --size N=40 -o @/other", 3,
+          "FRAX_NVRTC names /nonexistent/libnvrtc.so");
     assert_int_equal(count_files(), before);
     use_fakes();
 }
