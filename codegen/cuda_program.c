@@ -151,6 +151,15 @@ static bool launch(CudaProgram *p, int kernel, const char *suffix, CudaMoment mo
     return true;
 }
 
+/* A product that a library computes is a launch without a function. */
+static bool leave_to_library(CudaProgram *p, int kernel, CudaMoment moment) {
+    CudaLaunch *l = add_launch(p, kernel, "", moment);
+    if (!l) return false;
+    l->kind = CUDA_PRODUCT;
+    l->grid = l->threads = 0;
+    return true;
+}
+
 /* In the order of the kernels; filters are prepared when all tables are there. */
 static bool list_launches(CudaProgram *p) {
     bool ok = true;
@@ -158,6 +167,10 @@ static bool list_launches(CudaProgram *p) {
         const ProgramKernel *pk = &p->program.kernels[i];
         CudaMoment moment = pk->kernel.is_static ? CUDA_STATIC : CUDA_RUN;
         if (!pk->kernel.blocks) continue;
+        if (pk->kernel.kind == KERNEL_GEMM) {
+            ok = leave_to_library(p, i, moment);
+            continue;
+        }
         ok = launch(p, i, "", moment, pk->kernel.blocks) && launch(p, i, "_sum0", moment, pk->sums[0]) &&
              launch(p, i, "_sum1", moment, pk->sums[1]) &&
              launch(p, i, "_finish", moment, kernel_finish_blocks(&pk->kernel));
