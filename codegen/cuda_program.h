@@ -1,5 +1,6 @@
 /* cuda_program.h — a fused and planned graph as CUDA C: one source text with all kernels, and the list of
- * what to launch. The text compiles with NVRTC; it includes nothing.
+ * what to launch: these kernels, and products that are left to cuBLASLt. The text compiles with NVRTC; it
+ * includes nothing.
  *
  * The kernels are those of the CPU's templates: a warp is the vector (cuda_emitter.c), a block of a kernel's
  * schedule is the work of one warp. Each warp has scratch of its own, in shared memory where it fits and in

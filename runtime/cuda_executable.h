@@ -1,7 +1,7 @@
 /* cuda_executable.h — a program of CUDA kernels made runnable on a GPU.
  *
  * All memory of a run is one allocation on the device, made with the executable: tables, temporary values,
- * scratch, inputs and outputs at places that never change. So the launches of a run are captured once, with
+ * scratch, inputs and outputs at places that never change; cuBLASLt's workspace is another. So the launches of a run are captured once, with
  * the copies of inputs and outputs, and a run is one launch of the captured graph. Runs from several threads
  * take turns.
  */

@@ -418,6 +418,7 @@ static FraxStatus dense_graph(const Graph *graph, Graph **dense, FraxError *err)
     (*dense)->nlayouts = 0;
     for (size_t o = 0; o < (*dense)->noutputs; o++) (*dense)->outputs[o].strides = NULL;
     (*dense)->self_contained = (*dense)->gpu = true;
+    (*dense)->gpu_libraries = cuda_graph_libraries();
     return FRAX_OK;
 }
 
