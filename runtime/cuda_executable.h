@@ -1,9 +1,9 @@
 /* cuda_executable.h — a program of CUDA kernels made runnable on a GPU.
  *
  * All memory of a run is one allocation on the device, made with the executable: tables, temporary values,
- * scratch, inputs and outputs at places that never change; cuBLASLt's workspace is another. So the launches of a run are captured once, with
- * the copies of inputs and outputs, and a run is one launch of the captured graph. Runs from several threads
- * take turns.
+ * scratch, inputs and outputs at places that never change; cuBLASLt's workspace is another. So the launches of
+ * a run are captured once, with the copies of inputs and outputs, and a run is one launch of the captured
+ * graph. Runs from several threads take turns.
  */
 #ifndef FRAX_CUDA_EXECUTABLE_H
 #define FRAX_CUDA_EXECUTABLE_H
