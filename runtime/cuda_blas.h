@@ -6,7 +6,8 @@
 #include "cuda_internal.h"
 
 /* After the executable's memory is there: how addresses are aligned decides on algorithms. Nothing to do
-   without products. FRAX_MEMORY where there is no room for the library's workspace. */
+   without products. FRAX_MEMORY where there is no room for the library's workspace; FRAX_UNSUPPORTED where it
+   has no algorithm for a product. */
 FraxStatus cuda_blas_create(CudaExecutable *exe, FraxError *err);
 void cuda_blas_destroy(CudaExecutable *exe);
 /* Of CudaProgram.launches, of kind CUDA_PRODUCT; onto the executable's stream. */

@@ -177,6 +177,13 @@ static void fill_stats(const CudaExecutable *exe, ExecutableStats *stats) {
     for (int i = 0; i < p->nkernels; i++) stats->kernels += !p->kernels[i].kernel.is_static;
 }
 
+/* What they do, from addresses that are known now. */
+static FraxStatus make_libraries(CudaExecutable *exe, ExecutableStats *stats, FraxError *err) {
+    FraxStatus status = cuda_blas_create(exe, err);
+    stats->is_refused = status == FRAX_UNSUPPORTED;
+    return status;
+}
+
 static FraxStatus make(CudaExecutable *exe, const ExecutableOptions *options, ExecutableStats *stats,
                        FraxError *err) {
     FraxStatus status = load_code(exe, options, stats, err);
@@ -187,7 +194,7 @@ static FraxStatus make(CudaExecutable *exe, const ExecutableOptions *options, Ex
     }
     if (!status) status = checks_list(exe->graph, &exe->checks, err);
     if (!status) status = make_memory(exe, err);
-    if (!status) status = cuda_blas_create(exe, err);
+    if (!status) status = make_libraries(exe, stats, err);
     if (!status) status = make_tables(exe, err);
     if (!status) status = cuda_try_libraries(exe, err);
     if (!status) status = cuda_plan_transfers(exe, err);

@@ -69,6 +69,7 @@ typedef struct ExecutableStats {
     size_t kernels;
     double compile_seconds; /* passes, code generation and linking, or loading from the cache */
     bool from_cache;
+    bool is_refused; /* FRAX_CUDA, after a failure: a library has no way to do its part */
 } ExecutableStats;
 
 ExecutableStats executable_stats(const Executable *exe);
