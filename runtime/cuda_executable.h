@@ -14,7 +14,7 @@
 typedef struct CudaExecutable CudaExecutable;
 
 /* Of a graph after all passes (Graph.gpu), which must outlive it. Fills *stats but for compile_seconds; after
-   a failure stats->is_refused says whether it is one that a graph without libraries would not have. */
+   a failure stats->refused names the libraries without which it would not have come to it. */
 FraxStatus cuda_executable_create(const Graph *graph, const ExecutableOptions *options, CudaExecutable **out,
                                   ExecutableStats *stats, FraxError *err);
 /* The same of a program that is there already, which it takes over, on failure too. */

@@ -432,17 +432,19 @@ static FraxStatus make_cuda(Executable *exe, const ExecutableOptions *options, u
     return status;
 }
 
-/* A machine without that device is refused before any work. Where a library refuses a part of the work, the
-   kernels do all of it. */
+/* A machine without that device is refused before any work. Libraries are taken to be there until the program
+   needs one, because opening them takes time; what one cannot do the kernels do. */
 static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options, FraxError *err) {
     CudaDevice device;
     FraxError why = {0};
+    unsigned libraries = GPU_PRODUCTS;
     FraxStatus status = cuda_device_describe(options->device, &device, &why);
-    if (!status) status = make_cuda(exe, options, cuda_graph_libraries(), &why);
-    if (status && exe->stats.is_refused) {
-        watch_log(&options->watch, "%s; it is compiled without the library", why.message);
+    if (!status) status = make_cuda(exe, options, libraries, &why);
+    while (status && exe->stats.refused & libraries) {
+        watch_log(&options->watch, "%s; %s is compiled without it", why.message, exe->graph->name);
+        libraries &= ~exe->stats.refused;
         exe->stats = (ExecutableStats){0};
-        status = make_cuda(exe, options, 0, &why);
+        status = make_cuda(exe, options, libraries, &why);
     }
     if (status && err) *err = why;
     return status;

@@ -177,6 +177,7 @@ typedef enum Consumer {
     BY_ROWS,   /* one number a row: not what cuBLASLt adds */
     WHOLE,     /* a matrix */
     SCALED,    /* 2 y + b */
+    WEIGHTED,  /* y b */
     OTHER_USE, /* y + b and y */
     ACTIVATED  /* tanh(y + b): the next kernel's */
 } Consumer;
@@ -185,9 +186,9 @@ static const struct {
     const char *name;
     long with_bias;
 } consumers[] = {
-    [PLAIN] = {"product + bias", 1},       [TURNED] = {"bias + product", 1}, [RESHAPED] = {"reshaped", 1},
-    [BY_ROWS] = {"a bias by rows", 0},     [WHOLE] = {"plus a matrix", 0},   [SCALED] = {"scaled", 0},
-    [OTHER_USE] = {"a product of two", 0}, [ACTIVATED] = {"activated", 0},
+    [PLAIN] = {"product + bias", 1},   [TURNED] = {"bias + product", 1},      [RESHAPED] = {"reshaped", 1},
+    [BY_ROWS] = {"a bias by rows", 0}, [WHOLE] = {"plus a matrix", 0},        [SCALED] = {"scaled", 0},
+    [WEIGHTED] = {"weighted", 0},      [OTHER_USE] = {"a product of two", 0}, [ACTIVATED] = {"activated", 0},
 };
 
 static Value consume(Graph *g, Consumer c, Value y, FraxDType dtype, const Sizes *s) {
@@ -200,6 +201,7 @@ static Value consume(Graph *g, Consumer c, Value y, FraxDType dtype, const Sizes
     case TURNED: return g_add(g, b, y);
     case RESHAPED: return g_reshape(g, g_add(g, y, b), SHAPE(shape_size(shape) / s->n, s->n));
     case SCALED: return g_add(g, g_scale(g, y, 2), b);
+    case WEIGHTED: return g_mul(g, y, b);
     case OTHER_USE: graph_output(g, "y", y); return g_add(g, y, b);
     case ACTIVATED: return g_unary(g, OP_tanh, g_add(g, y, b));
     default: return g_add(g, y, b);
@@ -388,7 +390,7 @@ static void test_refused_products(void **state) {
         if (executable_create(copy, &options, &exe, &err)) fail_msg("%s", err.message);
         unsetenv("FAKE_CUBLASLT_FAIL");
         if (!strstr(said, "CUDA: product k0 of refused: cuBLASLt 13.0: ") ||
-            !strstr(said, "it is compiled without"))
+            !strstr(said, "refused is compiled without it"))
             fail_msg("%s", said);
         run_poisoned(g, exe, in, got, "refused");
         expect_outputs(g, expected, got, bound_of(FRAX_F32), "refused");
