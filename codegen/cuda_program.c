@@ -151,6 +151,37 @@ static bool launch(CudaProgram *p, int kernel, const char *suffix, CudaMoment mo
     return true;
 }
 
+static void print_matrix(Text *out, const char *dtype, int64_t rows, int64_t columns, bool turned) {
+    text_printf(out, "%s[%lld,%lld]%s", dtype, (long long)(turned ? columns : rows),
+                (long long)(turned ? rows : columns), turned ? "^T" : "");
+}
+
+/* A line for the reader: k3, by cuBLASLt: 8 products f32[64,32] @ f32[128,32]^T + f32[128] */
+static void print_product(CudaProgram *p, const CudaLaunch *l) {
+    const Graph *g = p->program.graph;
+    const Kernel *k = &p->program.kernels[l->kernel].kernel;
+    const char *dtype = frax_dtype_name(graph_type(g, k->product)->dtype);
+    GpuProduct product;
+    if (!gpu_product(g, k, &product)) return;
+    text_printf(&p->source, "\n/* %s, by cuBLASLt: %lld product%s ", l->name, (long long)product.batch,
+                product.batch == 1 ? "" : "s");
+    print_matrix(&p->source, dtype, k->m, k->k, product.left.turned);
+    text_printf(&p->source, " @ ");
+    print_matrix(&p->source, dtype, k->k, k->n, product.right.turned);
+    if (product.bias != NO_VALUE) text_printf(&p->source, " + %s[%lld]", dtype, (long long)k->n);
+    text_printf(&p->source, " */\n");
+}
+
+/* A product that a library computes is a launch without a function. */
+static bool leave_to_library(CudaProgram *p, int kernel, CudaMoment moment) {
+    CudaLaunch *l = add_launch(p, kernel, "", moment);
+    if (!l) return false;
+    l->kind = CUDA_PRODUCT;
+    l->grid = l->threads = 0;
+    print_product(p, l);
+    return true;
+}
+
 /* In the order of the kernels; filters are prepared when all tables are there. */
 static bool list_launches(CudaProgram *p) {
     bool ok = true;
@@ -158,6 +189,10 @@ static bool list_launches(CudaProgram *p) {
         const ProgramKernel *pk = &p->program.kernels[i];
         CudaMoment moment = pk->kernel.is_static ? CUDA_STATIC : CUDA_RUN;
         if (!pk->kernel.blocks) continue;
+        if (pk->kernel.kind == KERNEL_GEMM) {
+            ok = leave_to_library(p, i, moment);
+            continue;
+        }
         ok = launch(p, i, "", moment, pk->kernel.blocks) && launch(p, i, "_sum0", moment, pk->sums[0]) &&
              launch(p, i, "_sum1", moment, pk->sums[1]) &&
              launch(p, i, "_finish", moment, kernel_finish_blocks(&pk->kernel));

@@ -1,5 +1,6 @@
 /* cuda_program.h — a fused and planned graph as CUDA C: one source text with all kernels, and the list of
- * what to launch. The text compiles with NVRTC; it includes nothing.
+ * what to launch: these kernels, and products that are left to cuBLASLt. The text compiles with NVRTC; it
+ * includes nothing.
  *
  * The kernels are those of the CPU's templates: a warp is the vector (cuda_emitter.c), a block of a kernel's
  * schedule is the work of one warp. Each warp has scratch of its own, in shared memory where it fits and in
@@ -17,13 +18,21 @@ typedef enum CudaMoment {
     CUDA_RUN     /* in every run */
 } CudaMoment;
 
+/* Who does its work. */
+typedef enum CudaLaunchKind {
+    CUDA_KERNEL, /* a kernel of the text */
+    CUDA_PRODUCT /* cuBLASLt: the product that is `kernel`, KERNEL_GEMM; the text has nothing of it */
+} CudaLaunchKind;
+
 /* extern "C" __global__ void name(KernelContext context, char *scratch): context holds device addresses;
    scratch: CudaProgram.scratch_bytes, 256-byte aligned. Launches of one moment go in the order of the list.
  */
 typedef struct CudaLaunch {
+    CudaLaunchKind kind;
     char name[48];
     int kernel; /* of Program.kernels */
     CudaMoment moment;
+    /* Of a kernel of the text: */
     unsigned grid, threads; /* blocks in x; threads of a block in x */
     size_t shared;          /* bytes of dynamic shared memory; above 48 KiB the kernel must opt in */
     size_t scratch;         /* bytes that it uses of the run's scratch */

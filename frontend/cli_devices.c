@@ -87,7 +87,11 @@ static void describe_cuda(Target *target) {
     if (nvrtc) snprintf(text, sizeof text, "%d.%d", nvrtc->major, nvrtc->minor);
     add_version(target, "NVRTC", "nvrtc", nvrtc ? text : NULL, &fault);
     add_version(target, "cuFFT", "cufft", cuda_fft_version(text, &fault), &fault);
-    add_version(target, "cuBLASLt", "cublaslt", cuda_blas_version(text, &fault), &fault);
+    const char *blas = cuda_blas_version(text, &fault);
+    add_version(target, "cuBLASLt", "cublaslt", blas, &fault);
+    text_printf(&target->detail, blas ? ", for large matrix products"
+                                      : "; without it matrix products are frax's own kernels, slower where "
+                                        "they are large");
     target->available = cu && nvrtc;
 }
 

@@ -2,6 +2,7 @@
  * drawing. */
 #include "cli.h"
 #include "api.h"
+#include "cuda_library.h"
 #include "cuda_program.h"
 #include "executable.h"
 #include "passes.h"
@@ -46,10 +47,11 @@ static FraxStatus print_listing(const Session *s, Graph **g, Listing listing, Fr
     return status;
 }
 
-/* What a GPU is given, from a graph that knows it is for one. */
+/* What a GPU is given, from a graph that knows it is for one, and what the libraries found here do. */
 static FraxStatus print_cuda(Graph **g, Text *out, FraxError *err) {
     CudaProgram program = {0};
     (*g)->gpu = (*g)->self_contained = true;
+    (*g)->gpu_libraries = cuda_graph_libraries();
     FraxStatus status = run_passes(g, NULL, err);
     if (!status) status = cuda_program_create(*g, NULL, &program, err);
     if (!status) text_append(out, program.source.data, program.source.len);

@@ -322,6 +322,7 @@ Graph *graph_rewrite(const Graph *from, GraphRewrite *rewrite, void *context, Fr
         copy_notes(to, from);
         to->self_contained = from->self_contained;
         to->gpu = from->gpu;
+        to->gpu_libraries = from->gpu_libraries;
         rewrite_nodes(to, from, live, map, rewrite, context);
         status = graph_status(to, err);
     } else {

@@ -190,6 +190,11 @@ typedef struct Note {
     const char *text;
 } Note;
 
+/* Bits of Graph.gpu_libraries. */
+enum {
+    GPU_PRODUCTS = 1 /* matrix products, to cuBLASLt */
+};
+
 typedef struct Graph {
     Arena arena;
     const char *name, *file;
@@ -209,9 +214,10 @@ typedef struct Graph {
     size_t nlayouts, layouts_capacity;
     Value *buckets; /* hash-consing */
     size_t nbuckets;
-    Loc loc;             /* stamped on the nodes that are built next */
-    bool self_contained; /* its program may call no library but libm */
-    bool gpu;            /* its program is CUDA C, which calls nothing; self_contained holds too */
+    Loc loc;                /* stamped on the nodes that are built next */
+    bool self_contained;    /* its program may call no library but libm */
+    bool gpu;               /* its program is CUDA C, whose text calls nothing; self_contained holds too */
+    unsigned gpu_libraries; /* what of it may be left to the GPU's libraries all the same: bits */
     bool failed;
     FraxError error;
 } Graph;

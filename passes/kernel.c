@@ -406,9 +406,8 @@ static void build_product(Build *b) {
     for (size_t v = 0; v < b->graph->count && !b->why; v++)
         if (b->graph->nodes[v].kernel == k->id) add_store(b, (Value)v);
     k->nstages = 1;
-    bool library = gemm_by_library(b->graph, k);
-    if (!library || b->why) return;
-    if (k->nstores == 1 && k->stores[0].node == k->product)
+    if (b->why || !gemm_by_library(b->graph, k)) return;
+    if (is_library_kernel(b->graph, k))
         k->kind = KERNEL_GEMM;
     else
         unfit(b, "a product left to the library");

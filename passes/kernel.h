@@ -93,7 +93,7 @@ typedef struct Store {
 typedef enum KernelKind {
     KERNEL_ROWS,   /* the loop nest above */
     KERNEL_MATMUL, /* a matrix product in registers with an epilogue */
-    KERNEL_GEMM,   /* a matrix product by the library */
+    KERNEL_GEMM,   /* a matrix product by the library: CBLAS, on a GPU cuBLASLt */
 } KernelKind;
 
 typedef struct Kernel {
@@ -177,6 +177,14 @@ typedef struct LibraryMatrix {
 /* How a matrix of this size with these strides can be given to the library, turned if it may be and that is
    preferred; false if it cannot. */
 bool library_matrix(const int64_t size[2], const int64_t stride[2], bool prefer_turned, LibraryMatrix *m);
+/* A product as cuBLASLt takes it: a batch of left · right (+ a bias along the columns), stored row by row. */
+typedef struct GpuProduct {
+    LibraryMatrix left, right, result;
+    int64_t batch, left_step, right_step, result_step; /* elements between the matrices of the batch */
+    Value bias;                                        /* NO_VALUE: none */
+} GpuProduct;
+/* Of a kernel of one product (KERNEL_GEMM); false where cuBLASLt cannot take it. */
+bool gpu_product(const Graph *graph, const Kernel *kernel, GpuProduct *product);
 /* Does the kernel read the stored value v? */
 bool kernel_reads(const Kernel *kernel, Value v);
 /* Bytes read and written, each operand once. */

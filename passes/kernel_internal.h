@@ -1,5 +1,5 @@
 /* kernel_internal.h — shared by the files that build and schedule a kernel: kernel.c, kernel_items.c,
- * schedule.c. */
+ * schedule.c, library_product.c. */
 #ifndef FRAX_KERNEL_INTERNAL_H
 #define FRAX_KERNEL_INTERNAL_H
 
@@ -52,8 +52,13 @@ bool table_of(Build *b, Value v, const Affine *place, uint32_t axes, Table *tabl
 bool kernel_schedule(const Graph *graph, Kernel *kernel);
 /* Two loops change places everywhere. */
 void kernel_exchange_loops(Kernel *kernel, int a, int b);
-/* Is the library's product faster than ours here? */
+
+/* library_product.c */
+
+/* Is the library's product faster than ours here, and are its operands as the library wants them? */
 bool gemm_by_library(const Graph *graph, const Kernel *kernel);
+/* Does the kernel of such a product hold nothing that the library does not do? */
+bool is_library_kernel(const Graph *graph, const Kernel *kernel);
 
 /* pair_rows.c */
 

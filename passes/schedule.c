@@ -18,9 +18,8 @@ enum {
     GPU_PARTS = 2048,
     SUMS = 32, /* partial cross spectra of one kept index, at most, */
     GPU_SUMS = 256,
-    LIBRARY_ROWS = 256,       /* rows of a library product that a block computes, at least; */
-    LIBRARY_PIECES = 16,      /* and the most blocks that its rows are cut into */
-    LIBRARY_PRODUCT = 1 << 19 /* multiply-adds from which the library's product wins over ours */
+    LIBRARY_ROWS = 256, /* rows of a library product that a block computes, at least; */
+    LIBRARY_PIECES = 16 /* and the most blocks that its rows are cut into */
 };
 
 static int64_t ceil_div(int64_t a, int64_t b) {
@@ -41,53 +40,6 @@ int64_t kernel_inner_size(const Kernel *k) {
     int64_t size = 1;
     for (int l = k->nouter; l < k->nloops; l++) size *= k->size[l];
     return size;
-}
-
-bool is_library_product(const Graph *graph, const Node *node) {
-    int r = node->type.shape.rank;
-    if (graph->self_contained) return false;
-    for (int i = 0; i < 2; i++) /* the library needs it in memory */
-        if (graph_node(graph, behind_reshapes(graph, node->args[i]))->op == OP_constant) return false;
-    bool native = node->type.dtype == FRAX_F32 || node->type.dtype == FRAX_F64;
-    int64_t m = node->type.shape.dims[r - 2], n = node->type.shape.dims[r - 1],
-            k = graph_type(graph, node->args[0])->shape.dims[r - 1 - node->attrs->ta];
-    double work = (double)m * (double)n * (double)k;
-    bool scattered = node->attrs->ta && node->attrs->tb; /* neither operand is contiguous along a lane */
-    bool short_dots =
-        node->attrs->tb && k < 64 && n >= 64; /* sums of a few lanes cost more than the products */
-    return native && (scattered || work >= LIBRARY_PRODUCT || (short_dots && work >= LIBRARY_PRODUCT / 16));
-}
-
-static bool steps_fit(int64_t short_size, int64_t short_step, int64_t long_size, int64_t long_step) {
-    bool contiguous = short_size <= 1 || short_step == 1;
-    return contiguous && (long_size <= 1 || (long_step >= MAX(short_size, 1) && long_step <= INT32_MAX));
-}
-
-bool library_matrix(const int64_t size[2], const int64_t stride[2], bool prefer_turned, LibraryMatrix *m) {
-    for (int attempt = 0; attempt < 2; attempt++) {
-        bool turned = prefer_turned != (attempt == 1);
-        int along = turned ? 0 : 1, across = !along;
-        if (!steps_fit(size[along], stride[along], size[across], stride[across])) continue;
-        *m = (LibraryMatrix){turned, size[across] > 1 ? stride[across] : MAX(size[along], 1)};
-        return true;
-    }
-    return false;
-}
-
-/* Do the matrices lie as the library wants them? */
-static bool fits_library(const Graph *graph, const Kernel *k) {
-    const Node *node = graph_node(graph, k->product);
-    const int r = node->type.shape.rank;
-    const int64_t *strides = stored_strides(graph, k->product);
-    LibraryMatrix m;
-    return library_matrix((int64_t[]){k->m, k->k}, k->left.stride, node->attrs->ta, &m) &&
-           library_matrix((int64_t[]){k->k, k->n}, k->right.stride, node->attrs->tb, &m) &&
-           (!strides || library_matrix(&node->type.shape.dims[r - 2], &strides[r - 2], false, &m));
-}
-
-bool gemm_by_library(const Graph *graph, const Kernel *k) {
-    if (k->left.is_constant || k->right.is_constant) return false;
-    return is_library_product(graph, graph_node(graph, k->product)) && fits_library(graph, k);
 }
 
 /* ---- Places ---- */

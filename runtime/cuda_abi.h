@@ -1,5 +1,5 @@
-/* cuda_abi.h — the few functions of NVIDIA's driver and of NVRTC that frax calls, as their documented binary
- * interface has them: neither headers nor libraries of CUDA are needed to build frax.
+/* cuda_abi.h — the few functions of NVIDIA's driver, of NVRTC and of cuBLASLt that frax calls, as their
+ * documented binary interface has them: neither headers nor libraries of CUDA are needed to build frax.
  *
  * Names with _v2 are what the driver's header maps the plain names to (CUDA 11.4 and newer).
  */
@@ -119,5 +119,93 @@ typedef struct Nvrtc {
     int major, minor;
     int narchs, archs[MOST_ARCHS]; /* ascending: 75, 80, 90 … */
 } Nvrtc;
+
+/* ---- cuBLASLt, of cuBLAS 11.4 and newer; what the names mean stands in cublasLt.h of the toolkit ---- */
+
+typedef struct BlasHandleObject *BlasHandle;
+typedef struct BlasLayoutObject *BlasLayout;
+typedef struct BlasOperationObject *BlasOperation;
+typedef struct BlasPreferenceObject *BlasPreference;
+
+/* cublasLtMatmulAlgo_t, cublasLtMatmulHeuristicResult_t */
+typedef struct BlasAlgorithm {
+    uint64_t data[8];
+} BlasAlgorithm;
+
+typedef struct BlasHeuristic {
+    BlasAlgorithm algorithm;
+    size_t workspace;
+    int state;
+    float waves;
+    int reserved[4];
+} BlasHeuristic;
+
+/* cublasStatus_t */
+enum { BLAS_SUCCESS = 0, BLAS_ALLOC_FAILED = 3, BLAS_ARCH_MISMATCH = 8, BLAS_NOT_SUPPORTED = 15 };
+
+/* cudaDataType_t, cublasComputeType_t, cublasOperation_t */
+enum {
+    BLAS_R_32F = 0,
+    BLAS_R_64F = 1,
+    BLAS_R_16F = 2,
+    BLAS_R_16BF = 14,
+    BLAS_COMPUTE_32F = 68, /* of f32: no TF32 */
+    BLAS_COMPUTE_64F = 70,
+    BLAS_OP_N = 0,
+    BLAS_OP_T = 1
+};
+
+/* cublasLtMatrixLayoutAttribute_t, cublasLtMatmulDescAttributes_t, cublasLtEpilogue_t,
+   cublasLtMatmulPreferenceAttributes_t, cublasLtReductionScheme_t */
+enum {
+    BLAS_LAYOUT_BATCH_COUNT = 5,          /* int32_t */
+    BLAS_LAYOUT_STRIDED_BATCH_OFFSET = 6, /* int64_t, elements */
+    BLAS_DESC_TRANSA = 3,                 /* int32_t */
+    BLAS_DESC_TRANSB = 4,
+    BLAS_DESC_EPILOGUE = 7, /* uint32_t */
+    BLAS_DESC_BIAS_POINTER = 8,
+    BLAS_EPILOGUE_BIAS = 4,
+    BLAS_PREF_MAX_WORKSPACE_BYTES = 1,   /* uint64_t */
+    BLAS_PREF_REDUCTION_SCHEME_MASK = 3, /* uint32_t */
+    BLAS_PREF_MIN_ALIGNMENT_A_BYTES = 5, /* uint32_t, and so B, C, D */
+    BLAS_PREF_MIN_ALIGNMENT_B_BYTES = 6,
+    BLAS_PREF_MIN_ALIGNMENT_C_BYTES = 7,
+    BLAS_PREF_MIN_ALIGNMENT_D_BYTES = 8,
+    BLAS_REDUCTION_COMPUTE_TYPE = 2
+};
+
+/* All give a cublasStatus_t. */
+#define CUBLASLT(X)                                                                                          \
+    X(create, cublasLtCreate, (BlasHandle * handle))                                                         \
+    X(destroy, cublasLtDestroy, (BlasHandle handle))                                                         \
+    X(layout_create, cublasLtMatrixLayoutCreate,                                                             \
+      (BlasLayout * layout, int type, uint64_t rows, uint64_t columns, int64_t leading))                     \
+    X(layout_destroy, cublasLtMatrixLayoutDestroy, (BlasLayout layout))                                      \
+    X(layout_set, cublasLtMatrixLayoutSetAttribute,                                                          \
+      (BlasLayout layout, int attribute, const void *value, size_t bytes))                                   \
+    X(operation_create, cublasLtMatmulDescCreate, (BlasOperation * operation, int compute, int scale))       \
+    X(operation_destroy, cublasLtMatmulDescDestroy, (BlasOperation operation))                               \
+    X(operation_set, cublasLtMatmulDescSetAttribute,                                                         \
+      (BlasOperation operation, int attribute, const void *value, size_t bytes))                             \
+    X(preference_create, cublasLtMatmulPreferenceCreate, (BlasPreference * preference))                      \
+    X(preference_destroy, cublasLtMatmulPreferenceDestroy, (BlasPreference preference))                      \
+    X(preference_set, cublasLtMatmulPreferenceSetAttribute,                                                  \
+      (BlasPreference preference, int attribute, const void *value, size_t bytes))                           \
+    X(heuristic, cublasLtMatmulAlgoGetHeuristic,                                                             \
+      (BlasHandle handle, BlasOperation operation, BlasLayout a, BlasLayout b, BlasLayout c, BlasLayout d,   \
+       BlasPreference preference, int wanted, BlasHeuristic *results, int *count))                           \
+    X(product, cublasLtMatmul,                                                                               \
+      (BlasHandle handle, BlasOperation operation, const void *alpha, const void *a, BlasLayout a_layout,    \
+       const void *b, BlasLayout b_layout, const void *beta, const void *c, BlasLayout c_layout, void *d,    \
+       BlasLayout d_layout, const BlasAlgorithm *algorithm, void *workspace, size_t bytes,                   \
+       CudaStream stream))
+
+typedef struct CudaBlasLt {
+#define X(field, symbol, parameters) int(*field) parameters;
+    CUBLASLT(X)
+#undef X
+    const char *(*status_string)(int status); /* NULL in libraries before 11.4.2 */
+    int version;                              /* 10000 major + 100 minor + patch */
+} CudaBlasLt;
 
 #endif

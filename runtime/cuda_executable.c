@@ -1,5 +1,5 @@
 /* cuda_executable.c — making a CudaExecutable: code, memory of the device, tables. */
-#include "cuda_internal.h"
+#include "cuda_blas.h"
 #include <stdint.h>
 
 enum { ALIGNMENT = 256, PLAIN_SHARED = 48 << 10 };
@@ -9,6 +9,7 @@ enum { ALIGNMENT = 256, PLAIN_SHARED = 48 << 10 };
 static FraxStatus find_function(CudaExecutable *exe, size_t i, FraxError *err) {
     const CudaDevice *d = &exe->device;
     const CudaLaunch *l = &exe->program.launches[i];
+    if (l->kind != CUDA_KERNEL) return FRAX_OK;
     if (l->shared > (size_t)d->shared_most)
         return fail(
             err, FRAX_UNSUPPORTED,
@@ -94,10 +95,6 @@ static FraxStatus fill_pointers(CudaExecutable *exe, CudaAddress tables, CudaAdd
                   : cuda_wait(exe, "start", err);
 }
 
-static void *device_pointer(CudaAddress address) {
-    return (void *)(uintptr_t)address; /* never followed on the host */
-}
-
 static FraxStatus make_memory(CudaExecutable *exe, FraxError *err) {
     const Graph *g = exe->graph;
     const Program *p = &exe->program.program;
@@ -115,11 +112,11 @@ static FraxStatus make_memory(CudaExecutable *exe, FraxError *err) {
     for (size_t o = 0; o < g->noutputs; o++) exe->outputs[o].device += exe->memory;
     exe->scratch = exe->memory + scratch;
     exe->context =
-        (KernelContext){.arena = device_pointer(exe->memory + arena),
-                        .statics = device_pointer(exe->memory + statics),
-                        .workspace = device_pointer(exe->memory + workspace),
-                        .inputs = device_pointer(exe->memory + tables),
-                        .outputs = device_pointer(exe->memory + tables + g->ninputs * sizeof(CudaAddress))};
+        (KernelContext){.arena = cuda_pointer(exe->memory + arena),
+                        .statics = cuda_pointer(exe->memory + statics),
+                        .workspace = cuda_pointer(exe->memory + workspace),
+                        .inputs = cuda_pointer(exe->memory + tables),
+                        .outputs = cuda_pointer(exe->memory + tables + g->ninputs * sizeof(CudaAddress))};
     CudaAddress *pointers = mem_calloc(g->ninputs + g->noutputs + 1, sizeof *pointers);
     if (!pointers) return fail_memory(err, "the tables of pointers");
     status = fill_pointers(exe, exe->memory + tables, pointers, err);
@@ -172,16 +169,24 @@ static FraxStatus make_tables(CudaExecutable *exe, FraxError *err) {
 
 static void fill_stats(const CudaExecutable *exe, ExecutableStats *stats) {
     const Program *p = &exe->program.program;
-    stats->arena_bytes = p->arena_bytes + p->workspace_bytes + exe->program.scratch_bytes;
-    stats->live_bytes = p->live_bytes + exe->program.scratch_bytes;
+    size_t scratch = exe->program.scratch_bytes + cuda_blas_bytes(exe);
+    stats->arena_bytes = p->arena_bytes + p->workspace_bytes + scratch;
+    stats->live_bytes = p->live_bytes + scratch;
     stats->static_bytes = p->static_bytes;
     stats->moved_bytes = p->moved_bytes;
     for (int i = 0; i < p->nkernels; i++) stats->kernels += !p->kernels[i].kernel.is_static;
 }
 
+/* FRAX_UNSUPPORTED of a library: without it the kernels can do its part. */
+static FraxStatus note_refusal(FraxStatus status, unsigned library, ExecutableStats *stats) {
+    if (status == FRAX_UNSUPPORTED) stats->refused |= library;
+    return status;
+}
+
 static FraxStatus make(CudaExecutable *exe, const ExecutableOptions *options, ExecutableStats *stats,
                        FraxError *err) {
-    FraxStatus status = load_code(exe, options, stats, err);
+    FraxStatus status = note_refusal(cuda_blas_open(exe, err), GPU_PRODUCTS, stats);
+    if (!status) status = load_code(exe, options, stats, err);
     int result = status ? 0 : exe->device.cu->stream_create(&exe->stream, CUDA_STREAM_NON_BLOCKING);
     if (result) {
         exe->stream = NULL;
@@ -189,7 +194,9 @@ static FraxStatus make(CudaExecutable *exe, const ExecutableOptions *options, Ex
     }
     if (!status) status = checks_list(exe->graph, &exe->checks, err);
     if (!status) status = make_memory(exe, err);
+    if (!status) status = note_refusal(cuda_blas_create(exe, err), GPU_PRODUCTS, stats);
     if (!status) status = make_tables(exe, err);
+    if (!status) status = cuda_try_libraries(exe, err);
     if (!status) status = cuda_plan_transfers(exe, err);
     return status;
 }
@@ -232,6 +239,7 @@ static void free_device_parts(CudaExecutable *exe) {
     const CudaDriver *cu = exe->device.cu;
     if (exe->stream) cu->stream_wait(exe->stream);
     cuda_free_transfers(exe);
+    cuda_blas_destroy(exe);
     for (int i = 0; i < SAVED_SLOTS; i++)
         if (exe->saved[i]) cu->memory_free(exe->saved[i]);
     if (exe->memory) cu->memory_free(exe->memory);

@@ -30,12 +30,15 @@ typedef struct CudaValuePlace {
     bool is_direct; /* too large for the staging memory: copied from and to the host's array */
 } CudaValuePlace;
 
+typedef struct CudaBlas CudaBlas;
+
 struct CudaExecutable {
     const Graph *graph;
     CudaProgram program;
     CudaDevice device;
     CudaModule module;
-    CudaFunction *functions; /* of the program's launches */
+    CudaFunction *functions; /* of the program's launches; NULL for those of libraries */
+    CudaBlas *blas;          /* NULL: no launch is cuBLASLt's */
     CudaStream stream;
     CudaAddress memory; /* all of it */
     size_t memory_bytes;
@@ -54,12 +57,21 @@ struct CudaExecutable {
     bool has_lock;
 };
 
+/* For calls that take pointers; never followed on the host. */
+static inline void *cuda_pointer(CudaAddress address) {
+    return (void *)(uintptr_t)address;
+}
+
 /* The device's memory of a stored value. */
 CudaAddress cuda_value_address(const CudaExecutable *exe, Value v);
 
 /* All launches of a moment. wait: for each. */
 FraxStatus cuda_launch_all(CudaExecutable *exe, CudaMoment moment, bool wait, FraxError *err);
 FraxStatus cuda_wait(const CudaExecutable *exe, const char *what, FraxError *err);
+/* Each launch of a run that is a library's, once, on whatever lies in the memory: a library loads an
+   operation's code at its first call, which should not fall into a capture, and its faults show before any
+   run. */
+FraxStatus cuda_try_libraries(CudaExecutable *exe, FraxError *err);
 
 /* Settles which values are staged, and allocates the staging memory. */
 FraxStatus cuda_plan_transfers(CudaExecutable *exe, FraxError *err);

@@ -1,5 +1,6 @@
 /* cuda_library.c — see cuda_library.h. */
 #include "cuda_library.h"
+#include "ir.h"
 #include <dlfcn.h>
 #include <glob.h>
 #include <pthread.h>
@@ -242,44 +243,90 @@ const Nvrtc *cuda_nvrtc(FraxError *err) {
     return NULL;
 }
 
-/* ---- Libraries that are only asked for their version ---- */
+/* ---- Libraries of the toolkit ---- */
+
+/* Of a library that is opened once: what it is called, and where it is when nothing finds it. */
+static void open_toolkit(const Search *s, const char *name, const char *package, FraxError *fault) {
+    const char *chosen = s->variable ? getenv(s->variable) : NULL;
+    if (find_library(s)) return;
+    if (chosen && *chosen)
+        fail(fault, FRAX_UNSUPPORTED, "%s is not taken from %s=%s", name, s->variable, chosen);
+    else
+        fail(fault, FRAX_UNSUPPORTED,
+             "%s is not found; it is part of NVIDIA's CUDA toolkit (set CUDA_HOME), or pip install %s", name,
+             package);
+}
+
+/* A library of the toolkit needs a driver of its major version or a newer one. */
+static bool driver_serves(int runtime_version) {
+    const CudaDriver *cu = cuda_driver(NULL);
+    return !cu || cuda_driver_knows(cu, runtime_version / 1000, 0);
+}
+
+/* "12.0.1" of a number that is scale · major + 100 · minor + patch. */
+static const char *version_text(int version, int scale, char text[32]) {
+    snprintf(text, 32, "%d.%d.%d", version / scale, version % scale / 100, version % 100);
+    return text;
+}
+
+/* ---- cuBLASLt ---- */
+
+static CudaBlasLt blaslt;
+static FraxError blaslt_fault;
+static pthread_once_t blaslt_once = PTHREAD_ONCE_INIT;
+
+static bool accept_blaslt(void *library, void *state) {
+    CudaBlasLt *found = state;
+    size_t (*version)(void), (*runtime)(void);
+    bool complete = load_symbol(library, "cublasLtGetVersion", &version) &&
+                    load_symbol(library, "cublasLtGetCudartVersion", &runtime);
+#define X(field, symbol, parameters) complete &= load_symbol(library, #symbol, &found->field);
+    CUBLASLT(X)
+#undef X
+    if (!complete || !driver_serves((int)runtime())) return false;
+    load_symbol(library, "cublasLtGetStatusString", &found->status_string);
+    found->version = (int)version();
+    return true;
+}
+
+static void open_blaslt(void) {
+    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11",
+                                        "libcublasLt.so", NULL};
+    Search search = {"FRAX_CUBLASLT", names, accept_blaslt, &blaslt};
+    open_toolkit(&search, "cuBLASLt", "nvidia-cublas", &blaslt_fault);
+}
+
+const CudaBlasLt *cuda_blaslt(FraxError *err) {
+    pthread_once(&blaslt_once, open_blaslt);
+    if (!blaslt_fault.status) return &blaslt;
+    if (err) *err = blaslt_fault;
+    return NULL;
+}
+
+const char *cuda_blas_version(char text[32], FraxError *err) {
+    const CudaBlasLt *lt = cuda_blaslt(err);
+    return lt ? version_text(lt->version, 10000, text) : NULL;
+}
+
+unsigned cuda_graph_libraries(void) {
+    return cuda_blaslt(NULL) ? GPU_PRODUCTS : 0;
+}
+
+/* ---- cuFFT, which is only asked for its version ---- */
 
 typedef int FftVersion(int *version);
-typedef size_t BlasVersion(void);
 
 static bool accept_fft(void *library, void *state) {
     FftVersion *version;
     return load_symbol(library, "cufftGetVersion", &version) && !version(state);
 }
 
-static bool accept_blas(void *library, void *state) {
-    BlasVersion *version;
-    if (!load_symbol(library, "cublasLtGetVersion", &version)) return false;
-    *(int *)state = (int)version();
-    return true;
-}
-
-/* The number is scale · major + 100 · minor + patch. */
-static const char *version_text(const Search *s, const char *name, int scale, char text[32], FraxError *err) {
-    const int *version = s->state;
-    if (!find_library(s)) {
-        fail(err, FRAX_UNSUPPORTED, "%s is not found; it is part of NVIDIA's CUDA toolkit", name);
-        return NULL;
-    }
-    snprintf(text, 32, "%d.%d.%d", *version / scale, *version % scale / 100, *version % 100);
-    return text;
-}
-
 const char *cuda_fft_version(char text[32], FraxError *err) {
     static const char *const names[] = {"libcufft.so.12", "libcufft.so.11", "libcufft.so.10", "libcufft.so",
                                         NULL};
     int version = 0;
-    return version_text(&(Search){NULL, names, accept_fft, &version}, "cuFFT", 1000, text, err);
-}
-
-const char *cuda_blas_version(char text[32], FraxError *err) {
-    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11",
-                                        "libcublasLt.so", NULL};
-    int version = 0;
-    return version_text(&(Search){NULL, names, accept_blas, &version}, "cuBLASLt", 10000, text, err);
+    FraxError fault = {0};
+    open_toolkit(&(Search){NULL, names, accept_fft, &version}, "cuFFT", "nvidia-cufft", &fault);
+    if (fault.status && err) *err = fault;
+    return fault.status ? NULL : version_text(version, 1000, text);
 }

@@ -2,7 +2,8 @@
  * and without a GPU.
  *
  * Each is looked for by the loader, then in $CUDA_HOME/lib64, $CUDA_PATH/lib64, /usr/local/cuda/lib64 and the
- * folders of NVIDIA's packages for Python. FRAX_CUDA_DRIVER and FRAX_NVRTC name a file to take instead.
+ * folders of NVIDIA's packages for Python. FRAX_CUDA_DRIVER, FRAX_NVRTC and FRAX_CUBLASLT name a file to take
+ * instead.
  */
 #ifndef FRAX_CUDA_LIBRARY_H
 #define FRAX_CUDA_LIBRARY_H
@@ -10,11 +11,15 @@
 #include "base.h"
 #include "cuda_abi.h"
 
-/* Both are opened once in a process; FRAX_UNSUPPORTED with the remedy in *err and NULL where there is none.
+/* All are opened once in a process; FRAX_UNSUPPORTED with the remedy in *err and NULL where there is none.
  */
 const CudaDriver *cuda_driver(FraxError *err);
 /* An NVRTC whose code this driver can load, if there is a driver; the one that is found first otherwise. */
 const Nvrtc *cuda_nvrtc(FraxError *err);
+/* One that the driver can serve. */
+const CudaBlasLt *cuda_blaslt(FraxError *err);
+/* Of Graph.gpu_libraries, those that are there. */
+unsigned cuda_graph_libraries(void);
 /* May NVRTC's PTX be given to the driver? Its machine code may, where the major versions agree. */
 bool cuda_driver_knows(const CudaDriver *cu, int major, int minor);
 

@@ -3,12 +3,12 @@
  * A run is: arrays of the host into the staging memory; one launch of the captured graph (copies to the
  * device, kernels, copies back); waiting; checks; staging memory into arrays of the host.
  */
-#include "cuda_internal.h"
+#include "cuda_blas.h"
 #include <string.h>
 
 /* ---- Launches ---- */
 
-static FraxStatus launch(CudaExecutable *exe, size_t i, FraxError *err) {
+static FraxStatus launch_kernel(CudaExecutable *exe, size_t i, FraxError *err) {
     const CudaLaunch *l = &exe->program.launches[i];
     void *parameters[] = {&exe->context, &exe->scratch};
     int result = exe->device.cu->launch(exe->functions[i], l->grid, 1, 1, l->threads, 1, 1,
@@ -16,6 +16,13 @@ static FraxStatus launch(CudaExecutable *exe, size_t i, FraxError *err) {
     return result ? cuda_fail(exe->device.cu, result, err, "CUDA: launching kernel %s of %s", l->name,
                               exe->graph->name)
                   : FRAX_OK;
+}
+
+static FraxStatus launch(CudaExecutable *exe, size_t i, FraxError *err) {
+    switch (exe->program.launches[i].kind) {
+    case CUDA_PRODUCT: return cuda_blas_launch(exe, i, err);
+    default: return launch_kernel(exe, i, err);
+    }
 }
 
 FraxStatus cuda_wait(const CudaExecutable *exe, const char *what, FraxError *err) {
@@ -29,10 +36,23 @@ FraxStatus cuda_launch_all(CudaExecutable *exe, CudaMoment moment, bool wait, Fr
     for (size_t i = 0; i < exe->program.nlaunches && !status; i++) {
         const CudaLaunch *l = &exe->program.launches[i];
         char what[64];
-        if (l->moment != moment || !l->grid) continue;
+        if (l->moment != moment) continue;
         snprintf(what, sizeof what, "kernel %s", l->name);
         status = launch(exe, i, err);
         if (!status && wait) status = cuda_wait(exe, what, err);
+    }
+    return status;
+}
+
+FraxStatus cuda_try_libraries(CudaExecutable *exe, FraxError *err) {
+    FraxStatus status = FRAX_OK;
+    for (size_t i = 0; i < exe->program.nlaunches && !status; i++) {
+        const CudaLaunch *l = &exe->program.launches[i];
+        char what[64];
+        if (l->moment != CUDA_RUN || l->kind == CUDA_KERNEL) continue;
+        snprintf(what, sizeof what, "trying kernel %s", l->name);
+        status = launch(exe, i, err);
+        if (!status) status = cuda_wait(exe, what, err);
     }
     return status;
 }

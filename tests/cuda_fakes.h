@@ -1,5 +1,5 @@
-/* cuda_fakes.h — the stand-ins of fake_cuda/ in place of NVIDIA's driver and NVRTC, and what they have seen.
- */
+/* cuda_fakes.h — the stand-ins of fake_cuda/ in place of NVIDIA's driver and libraries, and what they have
+ * seen. */
 #ifndef FRAX_TESTS_CUDA_FAKES_H
 #define FRAX_TESTS_CUDA_FAKES_H
 
@@ -14,6 +14,7 @@
 static inline void use_fakes(void) {
     setenv("FRAX_CUDA_DRIVER", FAKE_CUDA "/libcuda.so.1", 1);
     setenv("FRAX_NVRTC", FAKE_CUDA "/libnvrtc.so.13", 1);
+    setenv("FRAX_CUBLASLT", FAKE_CUDA "/libcublasLt.so.13", 1);
 }
 
 /* A function of the driver that frax has opened. */

@@ -1,5 +1,5 @@
-/* fake_cuda.h — stand-ins for libcuda.so.1 and libnvrtc.so that run CUDA kernels on the CPU, for tests on
- * machines without a GPU.
+/* fake_cuda.h — stand-ins for libcuda.so.1, libnvrtc.so and libcublasLt.so that run CUDA kernels and matrix
+ * products on the CPU, for tests on machines without a GPU.
  *
  * The fake NVRTC has the host's C compiler make a shared object of the text, behind shim.h; the fake driver
  * loads it and runs a block at a time, each thread as a fiber between barriers. Work on a stream waits until
@@ -14,6 +14,8 @@
  *     FAKE_CUDA_ALLOCATIONS after so many, device memory is exhausted
  *     FAKE_NVRTC_VERSION    (13000)                    FAKE_NVRTC_ARCHS      (75,80,90,100,120)
  *     FAKE_NVRTC_FAIL       every compilation fails    FAKE_CUDA_CFLAGS      further options for the compiler
+ *     FAKE_CUBLASLT_FAIL    "cublasLtMatmul:13": the call that fails, and with which status
+ *     FAKE_CUBLASLT_RUNTIME version of CUDA that it is of (13000)
  */
 #ifndef FRAX_TESTS_FAKE_CUDA_H
 #define FRAX_TESTS_FAKE_CUDA_H
@@ -43,6 +45,16 @@ typedef struct FakeModule {
 } FakeModule;
 
 typedef FakeModule FakeBind(const FakeBlock *block);
+
+/* What other libraries ask of the driver. Work that is a call gets a copy of its bytes. */
+enum { FAKE_CALL_BYTES = 256 };
+typedef void FakeCall(const void *data);
+/* A CUresult: 0, or the context or stream is not usable. */
+typedef int FakeEnqueue(void *stream, const char *name, FakeCall *call, const void *data, size_t bytes);
+/* Does memory of the current context's device hold all of this? bytes 0: is there a context? */
+typedef int FakeHolds(const void *data, size_t bytes);
+/* One object more, or less, that has to be given back. */
+typedef void FakeCount(int more);
 
 /* The parameters of every kernel of frax: KernelContext and scratch. */
 typedef struct FakeContext {

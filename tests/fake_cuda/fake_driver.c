@@ -60,7 +60,10 @@ typedef struct Function {
 } Function;
 
 typedef struct Work {
-    Function *function; /* NULL: a copy */
+    FakeCall *call; /* of a library, with `data` */
+    const char *name;
+    char data[FAKE_CALL_BYTES];
+    Function *function; /* NULL too: a copy */
     FakeLaunch launch;
     char *to;
     const char *from;
@@ -327,21 +330,23 @@ static bool all_intact(void) {
 }
 
 static int do_work(const Work *w) {
-    if (!w->function) {
+    if (!w->function && !w->call) {
         memcpy(w->to, w->from, w->bytes);
         copies += !w->on_device;
         return SUCCESS;
     }
-    const char *faulty = getenv("FAKE_CUDA_FAULT");
-    launches++;
-    if (faulty && !strcmp(faulty, w->function->name)) {
+    const char *faulty = getenv("FAKE_CUDA_FAULT"), *name = w->call ? w->name : w->function->name;
+    launches += !w->call;
+    if (faulty && !strcmp(faulty, name)) {
         snprintf(fault_text, sizeof fault_text, "an illegal memory access was encountered");
         return LAUNCH_FAILED;
     }
-    if (!fake_run_launch(&w->launch, fault_text, sizeof fault_text)) return LAUNCH_FAILED;
+    if (w->call)
+        w->call(w->data);
+    else if (!fake_run_launch(&w->launch, fault_text, sizeof fault_text))
+        return LAUNCH_FAILED;
     if (all_intact()) return SUCCESS;
-    snprintf(fault_text, sizeof fault_text, "kernel %s writes outside the memory it was given",
-             w->function->name);
+    snprintf(fault_text, sizeof fault_text, "kernel %s writes outside the memory it was given", name);
     return LAUNCH_FAILED;
 }
 
@@ -495,6 +500,27 @@ API int cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, uns
     memcpy(&w.launch.context, parameters[0], sizeof w.launch.context);
     memcpy(&w.launch.scratch, parameters[1], sizeof w.launch.scratch);
     return answer(add_work(stream, w));
+}
+
+/* ---- What other libraries ask ---- */
+
+API int fake_cuda_enqueue(void *stream, const char *name, FakeCall *call, const void *data, size_t bytes) {
+    if (!enter() || !stream || bytes > FAKE_CALL_BYTES) return answer(INVALID_CONTEXT);
+    Work w = {.call = call, .name = name};
+    memcpy(w.data, data, bytes);
+    return answer(add_work(stream, w));
+}
+
+API int fake_cuda_holds(const void *data, size_t bytes) {
+    bool held = enter() && (!bytes || holder(data, bytes, own_device()));
+    answer(SUCCESS);
+    return held;
+}
+
+API void fake_cuda_count(int more) {
+    pthread_mutex_lock(&lock);
+    live += more;
+    answer(SUCCESS);
 }
 
 /* ---- Graphs ---- */
