@@ -40,9 +40,12 @@ static void test_bench(void **state) {
     (void)state;
     succeeds("bench " NILE " --target cuda --grad --repeat 1");
     says("fused: on the GPU, with the copies");
+    says("\non the GPU alone          kernels     launch bytes/second\nforward ");
     cJSON *tree = json("bench " NILE " --target cuda --repeat 1 --json");
     const cJSON *row = cJSON_GetArrayItem(at(tree, "rows", NULL, NULL), 0);
     assert_true(cJSON_IsNull(at(row, "roofline", NULL, NULL)));
+    assert_true(cJSON_GetNumberValue(at(row, "device_seconds", NULL, NULL)) > 0);
+    assert_true(cJSON_GetNumberValue(at(row, "launch_seconds", NULL, NULL)) > 0);
     cJSON_Delete(tree);
 }
 
