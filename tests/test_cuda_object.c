@@ -60,7 +60,8 @@ static void take(void *library, const char *name, void *function) {
 
 static void open_driver(void) {
     CUcontext context;
-    void *l = dlopen(on_gpu() ? "libcuda.so.1" : FAKE_CUDA "/libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+    const char *chosen = getenv("FRAX_CUDA_DRIVER");
+    void *l = dlopen(chosen ? chosen : "libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
     if (!l) fail_msg("%s", dlerror());
     take(l, "cuInit", &cu.init);
     take(l, "cuDevicePrimaryCtxRetain", &cu.retain);

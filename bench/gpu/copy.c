@@ -22,7 +22,7 @@ static FraxStatus measure(GpuBench *b, const char *model, const char *name) {
     b->bandwidth = fmax(b->bandwidth, rate);
     line.value = 1e-9 * rate;
     snprintf(line.name, sizeof line.name, "%s", name);
-    snprintf(line.note, sizeof line.note, "%.4g MB moved in %.4g µs", 1e-6 * bytes, 1e6 * times.device);
+    snprintf(line.note, sizeof line.note, "%.4g MB moved in %.4g ms", 1e-6 * bytes, 1e3 * times.device);
     return add_line(b, &line);
 }
 

@@ -83,7 +83,7 @@ static FraxStatus add_share(GpuBench *b, const struct Goal *goal, double taken) 
         .value = 100 * bytes / taken / b->bandwidth, .unit = "%", .sense = AT_LEAST, .limit = goal->share};
     snprintf(line.name, sizeof line.name, "derivative, forward, %lldx%lld f32, of the copy bandwidth",
              (long long)rows_of(b, goal->n), (long long)goal->n);
-    snprintf(line.note, sizeof line.note, "%.4g µs, %.4g GB/s", 1e6 * taken, 1e-9 * bytes / taken);
+    snprintf(line.note, sizeof line.note, "%.4g ms, %.4g GB/s", 1e3 * taken, 1e-9 * bytes / taken);
     return add_line(b, &line);
 }
 
@@ -97,7 +97,7 @@ static FraxStatus add_cufft(GpuBench *b, const struct Goal *goal, const float *e
     FraxStatus status = time_cufft(b, &c, &other);
     if (status) return add_failure(b, line);
     line.value = other / taken;
-    snprintf(line.note, sizeof line.note, "cuFFT r2c, multiply, c2r: %.4g µs", 1e6 * other);
+    snprintf(line.note, sizeof line.note, "cuFFT r2c, multiply, c2r: %.4g ms", 1e3 * other);
     return add_line(b, &line);
 }
 
@@ -163,7 +163,7 @@ static FraxStatus measure_gradient(GpuBench *b, int64_t n) {
     float scalars[2];
     FraxExecutable *exe;
     RunTimes times;
-    Line line = {.unit = "µs", .peer = "gradient", .rows = rows_of(b, n), .length = n};
+    Line line = {.unit = "ms", .peer = "gradient", .rows = rows_of(b, n), .length = n};
     FraxStatus status = compile_gradient(FRAX_CUDA, line.rows, n, &exe, &b->err);
     if (!status) status = keep_signal(exe, b->noise, &b->err);
     if (!status)
@@ -173,7 +173,7 @@ static FraxStatus measure_gradient(GpuBench *b, int64_t n) {
     frax_executable_destroy(exe);
     if (status) return status;
     line.seconds = times.device;
-    line.value = 1e6 * times.device;
+    line.value = 1e3 * times.device;
     snprintf(line.name, sizeof line.name, "derivative with gradients in signal and order, %lldx%lld f32",
              (long long)line.rows, (long long)n);
     snprintf(line.note, sizeof line.note, "%.3g times a copy of the signal",

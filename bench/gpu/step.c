@@ -160,7 +160,7 @@ static FraxStatus check_training(GpuBench *b) {
 /* The first steps bring the data to the device; the host's clock then counts whole steps, each with its loss.
  */
 static FraxStatus measure_training(GpuBench *b, Training *t, int64_t steps) {
-    Line line = {.unit = "µs", .peer = "training", .rows = t->rows, .length = t->length};
+    Line line = {.unit = "ms", .peer = "training", .rows = t->rows, .length = t->length};
     RunTimes times;
     FraxStatus status = train(b, t);
     double start = seconds();
@@ -169,12 +169,12 @@ static FraxStatus measure_training(GpuBench *b, Training *t, int64_t steps) {
     if (!status) status = time_on_device(b, frax_trainer_executable(t->trainer), &times, &b->err);
     if (status) return status;
     line.seconds = times.device;
-    line.value = 1e6 * times.device;
+    line.value = 1e3 * times.device;
     snprintf(line.name, sizeof line.name, "training step, deep classifier, %lldx%lld f32, captured",
              (long long)t->rows, (long long)t->length);
     snprintf(line.note, sizeof line.note,
-             "%zu kernels; a step of the host with its loss, data uploaded once: %.4g µs",
-             frax_executable_memory(frax_trainer_executable(t->trainer)).kernels, 1e6 * step);
+             "%zu kernels; a step of the host with its loss, data uploaded once: %.4g ms",
+             frax_executable_memory(frax_trainer_executable(t->trainer)).kernels, 1e3 * step);
     return add_line(b, &line);
 }
 

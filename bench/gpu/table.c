@@ -64,7 +64,7 @@ static void list_facts(const GpuBench *b, Fact facts[FACTS]) {
 
 static void figure_text(const Line *line, char text[48]) {
     snprintf(text, 48, "–");
-    if (has_value(line)) snprintf(text, 48, "%.3g %s", line->value, line->unit);
+    if (has_value(line)) snprintf(text, 48, "%.4g %s", line->value, line->unit);
 }
 
 static void bar_text(const Line *line, char text[48]) {
