@@ -132,6 +132,7 @@ fi
 # ---- The table ----
 
 given_build=$build
+[ -z "$given_build" ] || [ -d "$given_build" ] || die 2 "there is no folder $given_build"
 build=${build:-build}
 mkdir -p "$build/gpu" || exit 1
 build=$(cd "$build" && pwd)
@@ -161,7 +162,8 @@ write_table() {
     {
         printf '# The CUDA target on %s, %s\n\n' "${device:-no device}" "$date"
         [ -z "$quick" ] || printf '**A quick run: sizes are too small for the figures to say anything.**\n\n'
-        printf -- '- tree: %s\n' "$(git describe --always --dirty 2>/dev/null || cat "$build/version" 2>/dev/null || echo unknown)"
+        printf -- '- tree: %s\n' "$(git describe --always --dirty 2>/dev/null || echo unknown)"
+        [ ! -f "$build/version" ] || printf -- '- programs: packed from %s\n' "$(cat "$build/version")"
         [ ! -f "$work/system" ] || printf -- '- system: %s\n' "$(cat "$work/system")"
         for note in ${notes[@]+"${notes[@]}"}; do printf -- '- note: %s\n' "$note"; done
         printf -- '- all of it took %d s\n' "$SECONDS"

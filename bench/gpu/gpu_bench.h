@@ -21,7 +21,7 @@ typedef enum Sense { NO_BAR, AT_LEAST, AT_MOST } Sense;
 /* A line of the table. */
 typedef struct Line {
     char name[96];
-    double value; /* NaN: there is none, and the note says why */
+    double value; /* not finite: there is none, and the note says why */
     const char *unit;
     Sense sense;
     double limit;

@@ -1,12 +1,11 @@
 /* main.c — the benchmark of the CUDA target: its options, and its parts one after the other. See gpu_bench.h.
  *
- *     frax_gpu_bench [--quick] [--only PART] [--device N] [--table FILE.md] [--json FILE.json]
+ *     frax_gpu_bench [--quick] [--only PART] [--table FILE.md] [--json FILE.json]
  *
- * Run it in the root of the tree (bench/gpu.sh does). A missed bar is told, and is no failure; a part that
- * fails, as by a wrong result, is.
+ * Run it in the root of the tree (bench/gpu.sh does); CUDA_VISIBLE_DEVICES chooses the device. A missed bar
+ * is told, and is no failure; a part that fails, as by a wrong result, is.
  */
 #include "gpu_bench.h"
-#include <stdlib.h>
 #include <string.h>
 
 enum { DATA_BYTES = 256 << 20, DATA_BYTES_QUICK = 128 << 10 };
@@ -24,9 +23,7 @@ static const struct BenchPart {
 };
 
 static int usage(void) {
-    fprintf(
-        stderr,
-        "usage: frax_gpu_bench [--quick] [--only PART] [--device N] [--table FILE] [--json FILE]\nparts:");
+    fprintf(stderr, "usage: frax_gpu_bench [--quick] [--only PART] [--table FILE] [--json FILE]\nparts:");
     for (size_t i = 0; i < COUNT(parts); i++) fprintf(stderr, " %s", parts[i].name);
     fprintf(stderr, "\n");
     return 2;
@@ -63,8 +60,6 @@ static void run_part(GpuBench *b, const struct BenchPart *part) {
 static bool take_option(GpuBench *b, const char *option, const char *value) {
     if (!strcmp(option, "--only"))
         b->settings.only = value;
-    else if (!strcmp(option, "--device"))
-        b->device.number = atoi(value);
     else if (!strcmp(option, "--table"))
         b->table_path = value;
     else if (!strcmp(option, "--json"))
@@ -100,7 +95,7 @@ int main(int argc, char **argv) {
         else
             i++;
     }
-    FraxStatus status = cuda_device_open(b.device.number, &b.device, &b.err);
+    FraxStatus status = cuda_device_open(0, &b.device, &b.err);
     if (!status) status = make_data(&b);
     int result = 1;
     if (status)

@@ -9,7 +9,7 @@
 #include <time.h>
 
 static bool has_value(const Line *line) {
-    return !isnan(line->value);
+    return isfinite(line->value);
 }
 
 static bool meets(const Line *line) {
