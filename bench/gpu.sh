@@ -119,7 +119,7 @@ pack_build() {
     ldd "$build/frax" "$build/frax_gpu_bench" "$build/test_cuda_run" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
         grep -vE '/(libc|libm|libmvec|libdl|librt|libpthread|ld-linux[^/]*)\.so' >"$log"
     while read -r library; do cp -L "$library" "$folder/frax-gpu/lib/"; done <"$log"
-    XZ_OPT='-9 -T1' tar -C "$folder" -cJf "$pack" frax-gpu || exit 1
+    XZ_OPT='-7 -T0' tar -C "$folder" -cJf "$pack" frax-gpu || exit 1
     rm -rf "$folder" "$log"
     say "$pack: $(du -m "$pack" | cut -f1) MB; unpack it in the root of the tree there, then: bench/gpu.sh --build frax-gpu"
 }
@@ -318,7 +318,7 @@ run_peers() {
     say "PyTorch, for at most $seconds s"
     timeout -k 5 "$seconds" "$python" bench/gpu/peers_gpu.py $quick --data "$work/bench.json" --table "$work/peers.md" \
         --seconds $((seconds * 2 / 3)) >"$work/peers.log" 2>&1 </dev/null || note "PyTorch's part ended early: $(tail -n 1 "$work/peers.log")"
-    cat "$work/peers.log"
+    grep -a "^|" "$work/peers.log"
 }
 
 # ---- All ----

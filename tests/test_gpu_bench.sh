@@ -4,6 +4,9 @@
 # and a machine without a GPU are told.
 set -euo pipefail
 
+# Sanitizers multiply the stand-ins' minutes; the other tests of CUDA run under them.
+[ -z "${ASAN_OPTIONS:-}" ] || { echo 'skipped: too slow under the sanitizers'; exit 77; }
+
 build=$(dirname "$FRAX_PROGRAM")
 folder=$(mktemp -d "${TMPDIR:-/tmp}/frax-gpu-XXXXXX")
 trap 'rm -rf "$folder"' EXIT
