@@ -11,6 +11,7 @@ build=$(dirname "$FRAX_PROGRAM")
 folder=$(mktemp -d "${TMPDIR:-/tmp}/frax-gpu-XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 export FRAX_CUDA_DRIVER=$build/fake_cuda/libcuda.so.1 FRAX_NVRTC=$build/fake_cuda/libnvrtc.so.13 FRAX_CUFFT=none
+export FRAX_CUBLASLT=$build/fake_cuda/libcublasLt.so.13
 for program in frax frax_gpu_bench test_cuda_runtime test_cuda_run test_cuda_fit test_cuda_cli test_cuda_object \
     test_threads_cuda test_cuda_values; do
     ln -s "$build/$program" "$folder/$program" # logs stay out of the build
