@@ -1,5 +1,5 @@
-/* test_cuda_errors.c — what frax says where the CUDA target cannot be had, and that it says what to do; each
- * in a process of its own, with the stand-ins of fake_cuda/ set to what is missing.
+/* test_cuda_cli.c — the verbs on the CUDA target, and what frax says where it cannot be had, and that it says
+ * what to do; each in a process of its own, with the stand-ins of fake_cuda/ set to what is missing.
  */
 #include "program_run.h"
 #include <math.h>
@@ -40,9 +40,12 @@ static void test_bench(void **state) {
     (void)state;
     succeeds("bench " NILE " --target cuda --grad --repeat 1");
     says("fused: on the GPU, with the copies");
+    says("\non the GPU alone          kernels     launch bytes/second\nforward ");
     cJSON *tree = json("bench " NILE " --target cuda --repeat 1 --json");
     const cJSON *row = cJSON_GetArrayItem(at(tree, "rows", NULL, NULL), 0);
     assert_true(cJSON_IsNull(at(row, "roofline", NULL, NULL)));
+    assert_true(cJSON_GetNumberValue(at(row, "device_seconds", NULL, NULL)) > 0);
+    assert_true(cJSON_GetNumberValue(at(row, "launch_seconds", NULL, NULL)) > 0);
     cJSON_Delete(tree);
 }
 
@@ -139,6 +142,7 @@ static const Case cases[] = {
 
 static void test_what_is_missing(void **state) {
     (void)state;
+    needs_fakes("nothing is missing");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const Case *c = &cases[i];
         size_t n = 0;
@@ -155,6 +159,7 @@ static void test_what_is_missing(void **state) {
 static void test_device_numbers(void **state) {
     (void)state;
     const Setting two[] = {{"FAKE_CUDA_DEVICES", "2"}};
+    needs_fakes("the number of devices cannot be set");
     fails(RUN_CUDA " --device 1", 3, "there is no device 1; this machine has 1, counted from 0");
     apply(two, 1);
     succeeds(RUN_CUDA " --device 1");
@@ -169,6 +174,7 @@ static void test_what_still_works(void **state) {
     (void)state;
     const Setting newer[] = {{"FAKE_CUDA_CAPABILITY", "130"}},
                   minor[] = {{"FAKE_CUDA_VERSION", "12020"}, {"FAKE_NVRTC_VERSION", "12080"}};
+    needs_fakes("its versions cannot be set");
     apply(newer, 1);
     succeeds(RUN_CUDA);
     undo(newer, 1);
@@ -181,6 +187,12 @@ static void test_devices(void **state) {
     (void)state;
     const Setting two[] = {{"FAKE_CUDA_DEVICES", "2"}, {"FAKE_CUDA_MEMORY", "4000000000"}},
                   none[] = {{"FRAX_NVRTC", "/nowhere/libnvrtc.so"}};
+    if (on_gpu()) {
+        succeeds("devices");
+        says("\ncuda       yes  driver for CUDA ");
+        says("\ncuda:0     yes  ");
+        return;
+    }
     apply(two, 2);
     succeeds("devices");
     says("\ncuda       yes  driver for CUDA 13.0; NVRTC 13.0; ");

