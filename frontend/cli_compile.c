@@ -107,8 +107,9 @@ static FraxStatus linker_command(const char *cc, char **command, const char *con
 static FraxStatus link_shared(Written *w, const Cli *cli, const ObjectCode *code, FraxError *err) {
     enum { MOST = 32 };
     char *command[MOST];
-    const char *cc = getenv("CC"), *object = w->new_path[0], *shared = written_add(w, cli->output, ".so");
-    if (!shared) return fail_memory(err, "the files");
+    const char *cc = getenv("CC"), *object = w->new_path[0], *shared;
+    FraxStatus status = written_add(w, cli->output, ".so", &shared, err);
+    if (status) return status;
 #if defined(__aarch64__)
     bool cross = false;
 #else
@@ -119,7 +120,7 @@ static FraxStatus link_shared(Written *w, const Cli *cli, const ObjectCode *code
                           "-x",          "none", object,
                           "-Wl,-z,defs", "-lm",  cli->threads > 1 ? "-fopenmp" : NULL,
                           NULL};
-    FraxStatus status = linker_command(cc, command, rest, &w->paths, err);
+    status = linker_command(cc, command, rest, &w->paths, err);
     return status ? status : run_linker(command, err);
 }
 
@@ -227,8 +228,9 @@ static FraxStatus check_target(const Session *s, const Cli *cli, FraxError *err)
 }
 
 static FraxStatus save_params(const Session *s, const Cli *cli, Written *w, FraxError *err) {
-    const char *path = written_add(w, cli->save, "");
-    return path ? session_save_params(s, path, err) : fail_memory(err, "the files");
+    const char *path;
+    FraxStatus status = written_add(w, cli->save, "", &path, err);
+    return status ? status : session_save_params(s, path, err);
 }
 
 FraxStatus cli_compile(Cli *cli, FraxError *err) {
@@ -246,12 +248,11 @@ FraxStatus cli_compile(Cli *cli, FraxError *err) {
         status =
             is_cuda ? compile_cuda(&s, cli, base_name(cli->output), &w, err) : compile_cpu(&s, cli, &w, err);
     if (!status && cli->save) status = save_params(&s, cli, &w, err);
-    if (!status) status = written_check(&w, err);
+    if (!status) status = written_prepare(&w, err);
     for (int i = 0; i < w.count && !status; i++) text_printf(&cli->text, "%s\n", w.path[i]);
     if (!status) status = cli_flush(cli, err); /* before the files move: they are not there when it fails */
     if (!status) status = written_move(&w, err);
-    if (status) written_drop(&w);
-    arena_free(&w.paths);
+    written_end(&w);
     session_close(&s);
     return status;
 }

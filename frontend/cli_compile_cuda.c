@@ -5,7 +5,6 @@
 #include "cuda_launcher.h"
 #include "cuda_object.h"
 #include <string.h>
-#include <unistd.h>
 
 FraxStatus compile_cuda_usage(const Cli *cli, FraxError *err) {
     const struct {
@@ -31,26 +30,19 @@ FraxStatus compile_cuda_usage(const Cli *cli, FraxError *err) {
 
 /* One file of all images where the toolkit can make it, otherwise a file for each. */
 static FraxStatus write_images(const CudaObject *o, const Cli *cli, Written *w, FraxError *err) {
-    Written pieces = {0};
     FraxStatus status = FRAX_OK;
+    const char *whole = NULL;
+    int first = w->count;
     for (int i = 0; i < CUDA_IMAGES && !status; i++)
-        status = written_file(&pieces, cli->output, cuda_image_suffix((CudaImageKind)i), o->images[i].data,
+        status = written_file(w, cli->output, cuda_image_suffix((CudaImageKind)i), o->images[i].data,
                               o->images[i].size, err);
-    const char *whole = status ? NULL : written_add(w, cli->output, ".fatbin");
-    if (!status && !whole) status = fail_memory(err, "the files");
-    if (!status && !cuda_fatbinary(pieces.new_path, whole)) {
-        unlink(whole);
-        w->count--;
-        for (int i = 0; i < CUDA_IMAGES && !status; i++) {
-            const char *path = written_add(w, cli->output, cuda_image_suffix((CudaImageKind)i));
-            if (!path) status = fail_memory(err, "the files");
-        }
-    } else {
-        written_drop(&pieces);
-    }
-    if (status) written_drop(&pieces);
-    arena_free(&pieces.paths);
-    return status;
+    if (!status) status = written_add(w, cli->output, ".fatbin", &whole, err);
+    if (status) return status;
+    if (cuda_fatbinary(&w->new_path[first], whole))
+        for (int i = 0; i < CUDA_IMAGES; i++) written_remove(w, first);
+    else
+        written_remove(w, w->count - 1);
+    return FRAX_OK;
 }
 
 /* A launcher looks for PREFIX.fatbin first: one from before must not stay beside newer files. */

@@ -19,11 +19,17 @@ static FraxStatus fail_write(FraxError *err, const char *path, int code) {
     return fail(err, code == ENOMEM ? FRAX_MEMORY : FRAX_FILE, "cannot write '%s': %s", path, strerror(code));
 }
 
-/* The file that `path` names once links are followed; one that does not exist names itself. NULL: out of
- * memory. */
+/* The file that `path` names once links are followed, or would name if it existed. NULL: out of memory. */
 static char *resolve(const char *path) {
-    char real[PATH_MAX];
-    return mem_strdup(realpath(path, real) ? real : path);
+    char real[PATH_MAX], folder[PATH_MAX];
+    if (realpath(path, real)) return mem_strdup(real);
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    int n = snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    if (n >= (int)sizeof folder || !realpath(folder, real)) return mem_strdup(path);
+    size_t size = strlen(real) + strlen(name) + 2;
+    char *whole = mem_alloc(size);
+    if (whole) snprintf(whole, size, "%s/%s", real, name);
+    return whole;
 }
 
 static int open_temporary(AtomicFile *file, size_t size) {
@@ -107,10 +113,22 @@ FraxStatus atomic_write_at(AtomicFile *file, int64_t position, const void *bytes
     return file->error ? fail_write(err, file->path, file->error) : FRAX_OK;
 }
 
-FraxStatus atomic_commit(AtomicFile *file, FraxError *err) {
+static int settle(AtomicFile *file) {
     int code = file->error;
     if (!code && fflush(file->stream) != 0) code = errno;
     if (!code && file->temporary && fsync(fileno(file->stream)) != 0) code = errno;
+    return code;
+}
+
+FraxStatus atomic_settle(AtomicFile *file, FraxError *err) {
+    int code = settle(file);
+    FraxStatus status = code ? fail_write(err, file->path, code) : FRAX_OK;
+    if (status) atomic_abandon(file);
+    return status;
+}
+
+FraxStatus atomic_commit(AtomicFile *file, FraxError *err) {
+    int code = settle(file);
     if (fclose(file->stream) != 0 && !code) code = errno;
     if (!code && file->temporary && rename(file->temporary, file->path) != 0) code = errno;
     if (code && file->temporary) unlink(file->temporary);

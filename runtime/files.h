@@ -120,6 +120,8 @@ FraxStatus atomic_open(const char *path, AtomicFile *file, FraxError *err);
 void atomic_write(AtomicFile *file, const void *bytes, size_t n); /* atomic_commit reports the failure */
 /* At a place of the file. What is not a regular file takes bytes in their order alone. */
 FraxStatus atomic_write_at(AtomicFile *file, int64_t position, const void *bytes, size_t n, FraxError *err);
+/* Everything that may fail but the renaming; on failure the file is ended. */
+FraxStatus atomic_settle(AtomicFile *file, FraxError *err);
 /* Both end the file; on failure the target is untouched and the temporary gone. */
 FraxStatus atomic_commit(AtomicFile *file, FraxError *err);
 void atomic_abandon(AtomicFile *file);

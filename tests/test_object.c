@@ -498,6 +498,8 @@ static void test_failure_leaves_files(void **state) {
     fails("compile frontend/examples/nile.frax --size T=50 --asm --save @/kept.safetensors -o @/kept", 1,
           "kept.s': Is a directory");
     assert_int_equal(rmdir(in_folder("kept.s")), 0);
+    fails("compile frontend/examples/nile.frax --size T=50 --save @/./kept.h -o @/kept", 2,
+          "/./kept.h' would be one file");
     snprintf(command, sizeof command,
              "'%s' compile frontend/examples/nile.frax --size T=50 --save %s/kept.safetensors -o %s/kept "
              ">/dev/full 2>%s/stderr",
@@ -513,6 +515,20 @@ static void test_failure_leaves_files(void **state) {
     assert_int_equal(count_files(), files);
     free(header);
     free(again);
+}
+
+/* A device is written to, not replaced; a link stays, and what it names is replaced. */
+static void test_places(void **state) {
+    (void)state;
+    struct stat device, link;
+    assert_int_equal(symlink("target.h", in_folder("linked.h")), 0);
+    char *target = strdup(in_folder("target.h"));
+    assert_int_equal(fclose(fopen(target, "w")), 0);
+    succeeds("compile frontend/examples/nile.frax --size T=50 --save /dev/null -o @/linked");
+    assert_true(stat("/dev/null", &device) == 0 && S_ISCHR(device.st_mode));
+    assert_true(lstat(in_folder("linked.h"), &link) == 0 && S_ISLNK(link.st_mode));
+    assert_true(stat(target, &link) == 0 && link.st_size > 0);
+    free(target);
 }
 
 /* Every file that was written is listed. */
@@ -596,7 +612,8 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_usage),    cmocka_unit_test(test_failure_leaves_files),
-        cmocka_unit_test(test_listed),       cmocka_unit_test(test_names),
+        cmocka_unit_test(test_places),       cmocka_unit_test(test_listed),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_native),       cmocka_unit_test(test_levels),
         cmocka_unit_test(test_threads),      cmocka_unit_test(test_stream),
         cmocka_unit_test(test_statuses),     cmocka_unit_test(test_header),
