@@ -118,10 +118,13 @@ static void print_launch(CudaProgram *p, const CudaLaunch *l, const char *suffix
     unsigned teams = l->threads / team_of(pk);
     const char *member = teams > 1 ? "threadIdx.x / 32" : "0";
     Text *out = &p->source;
-    text_printf(
-        out,
-        "\nKERNEL __launch_bounds__(%u) %s(const __grid_constant__ KernelContext context, char *scratch) {\n",
-        l->threads, l->name);
+    char residents[24] = "";
+    if (pk->resident > (int)l->threads)
+        snprintf(residents, sizeof residents, ", %u", (unsigned)pk->resident / l->threads);
+    text_printf(out,
+                "\nKERNEL __launch_bounds__(%u%s) %s(const __grid_constant__ KernelContext context, char "
+                "*scratch) {\n",
+                l->threads, residents, l->name);
     text_printf(out, "    const long long team = (long long)blockIdx.x * %u + %s;\n", teams, member);
     if (l->scratch || !scratch)
         text_printf(out, "    char *const own = scratch + team * %zu;\n", scratch);

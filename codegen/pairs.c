@@ -171,7 +171,7 @@ static void layout(Rows *r) {
    in the second cache. lanes 0: neither. */
 static PairPlan choose_plan(const Rows *r, FraxDType dtype, int64_t n) {
     const Kernel *k = r->k;
-    PairPlan team = pair_fft_plan_team(dtype, n);
+    PairPlan team = pair_fft_plan_team(dtype, n, kernel_inner_size(k));
     if (r->graph->gpu && team.registers) return team;
     int vector = r->e->vector_bytes;
     PairPlan along = pair_fft_plan(dtype, n, vector), wide = pair_fft_plan_wide(dtype, n, vector);

@@ -27,6 +27,7 @@ typedef struct ProgramKernel {
                            memory; */
     size_t prepared_at; /* 0: there is no such function */
     int team;           /* GPU: threads that work on a block of rows together, */
+    int resident;       /* threads that a multiprocessor should have room for, at most; 0: any number, */
     size_t exchange;    /* and bytes of shared memory through which they exchange */
     int64_t sums[2];    /* blocks of frax_kN_sum0 and _sum1, which sum partial spectra; 0: there is none */
     double work;        /* element visits, to judge whether threads pay */

@@ -692,6 +692,7 @@ bool emit_rows(Emitter *e, Program *program, int kernel) {
     if (ok && r.pairs && r.pairs->plan.registers) {
         e->team = r.pairs->plan.lanes;
         pk->exchange = team_exchange_bytes(&r.pairs->plan);
+        pk->resident = r.pairs->plan.halved ? TEAM_RESIDENT : 0;
     }
     pk->team = e->team;
     if (ok) {
