@@ -161,7 +161,8 @@ static bool list_launches(CudaProgram *p) {
         const ProgramKernel *pk = &p->program.kernels[i];
         CudaMoment moment = pk->kernel.is_static ? CUDA_STATIC : CUDA_RUN;
         if (!pk->kernel.blocks) continue;
-        ok = launch(p, i, "", moment, pk->kernel.blocks) && launch(p, i, "_sum0", moment, pk->sums[0]) &&
+        ok = launch(p, i, "_prepare", CUDA_RUN, pk->prepared_blocks) &&
+             launch(p, i, "", moment, pk->kernel.blocks) && launch(p, i, "_sum0", moment, pk->sums[0]) &&
              launch(p, i, "_sum1", moment, pk->sums[1]) &&
              launch(p, i, "_finish", moment, kernel_finish_blocks(&pk->kernel));
     }

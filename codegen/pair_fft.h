@@ -82,7 +82,8 @@ void pair_fft_order(const PairPlan *plan, int64_t *bins);
 
 /* What an inlined transform works on. Every hook may be NULL. */
 typedef struct PairIo {
-    Em re, im;      /* work planes; in PAIR_FORWARD and PAIR_INVERSE also the spectrum */
+    Em re, im;      /* work planes; in PAIR_FORWARD and PAIR_INVERSE also the spectrum; a team needs none where
+                       hooks read or discard what there would be */
     Em k_re, k_im;  /* of PAIR_FILTER without `bins` */
     int64_t length; /* samples of the signal: zeros stand behind them, and nothing is stored there; 0: all */
     bool discard;   /* PAIR_FORWARD: only `bins` wants the spectrum */

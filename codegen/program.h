@@ -26,6 +26,8 @@ typedef struct ProgramKernel {
     size_t prepared;    /* bytes of filters that frax_kN_prepare writes once, at prepared_at in the static
                            memory; */
     size_t prepared_at; /* 0: there is no such function */
+    int64_t prepared_blocks; /* GPU, instead: blocks of frax_kN_prepare in every run before the kernel, to
+                                prepared_at in the workspace; 0: none */
     int team;           /* GPU: threads that work on a block of rows together, */
     int resident;       /* threads that a multiprocessor should have room for, at most; 0: any number, */
     size_t exchange;    /* and bytes of shared memory through which they exchange */
@@ -50,6 +52,8 @@ void program_destroy(Program *program);
 
 /* Gives a kernel static memory beside the tables' for its filters. */
 void program_prepare(Program *program, int kernel, size_t bytes);
+/* GPU: gives it part of the workspace for filters that every run prepares anew, in so many blocks. */
+void program_prepare_in_run(Program *program, int kernel, size_t bytes, int64_t blocks);
 
 /* Emits all kernels but library products: functions frax_k0, frax_k0_finish, frax_k0_prepare, … */
 FraxStatus program_emit_kernels(Program *program, Emitter *emitter, FraxError *err);

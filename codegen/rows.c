@@ -511,7 +511,7 @@ static bool main_function(Rows *r) {
     return ok;
 }
 
-/* Filters that stay the same from run to run are brought into the order of the transforms once. */
+/* Filters are brought into the order of the transforms: once, if they stay the same from run to run. */
 static bool prepare_function(Rows *r) {
     char name[40];
     snprintf(name, sizeof name, "frax_k%d_prepare", r->k->id);
@@ -696,10 +696,10 @@ bool emit_rows(Emitter *e, Program *program, int kernel) {
     }
     pk->team = e->team;
     if (ok) {
-        pk->scratch = r.scratch;
         pairs_sum_functions(&r);
         ok = main_function(&r) && (!kernel_finish_blocks(r.k) || finish_function(&r)) &&
-             (!pk->prepared || prepare_function(&r));
+             (!(pk->prepared || pk->prepared_blocks) || prepare_function(&r));
+        pk->scratch = r.scratch; /* which grows while the kernel is emitted */
     }
     e->team = team;
     pairs_end(&r);

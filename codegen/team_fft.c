@@ -259,7 +259,7 @@ static void visit_bins(Team *t, PairKind kind) {
 /* To the bins of a half, and back. */
 static void transform_half(Team *t, PairKind kind) {
     const PairPlan *p = t->plan;
-    if (kind == PAIR_INVERSE) load_spectrum(t);
+    if (kind == PAIR_INVERSE && t->io->re.ref) load_spectrum(t);
     for (int pass = 0; pass < p->npasses && kind != PAIR_INVERSE; pass++) {
         if (pass) exchange(t, pass - 1, pass);
         pass_in_registers(t, pass, false);
