@@ -7,7 +7,9 @@
 enum {
     WARPS = 4,              /* of a block of threads */
     MOST_SHARED = 48 << 10, /* bytes of shared memory that any device gives a block */
-    MOST_BLOCKS = 1 << 12   /* of threads in a launch: warps take further blocks of the schedule in turn */
+    MOST_BLOCKS = 1 << 12,  /* of threads in a launch: warps take further blocks of the schedule in turn */
+    FEWEST_BLOCKS = 1 << 9, /* where their scratch is beyond MOST_SCRATCH, which is to stay in the second cache */
+    MOST_SCRATCH = 32 << 20
 };
 
 /* Types, constants and conversions that the emitted text uses. 16-bit floats round to nearest even. */
@@ -104,10 +106,13 @@ static void place_memory(CudaProgram *p, CudaLaunch *l, size_t *scratch) {
     size_t teams = l->threads / team_of(pk);
     *scratch = (pk->scratch + 127) / 128 * 128;
     l->shared = pk->exchange * teams;
-    if (l->shared + *scratch * teams <= MOST_SHARED)
+    if (l->shared + *scratch * teams <= MOST_SHARED) {
         l->shared += *scratch * teams;
-    else
+    } else {
+        size_t fit = MOST_SCRATCH / (*scratch * teams);
+        if (pk->team > WARP) l->grid = (unsigned)MIN(l->grid, MAX(fit, FEWEST_BLOCKS));
         l->scratch = *scratch * teams * l->grid;
+    }
     p->scratch_bytes = MAX(p->scratch_bytes, l->scratch);
 }
 

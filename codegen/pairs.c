@@ -188,7 +188,7 @@ static void layout(Rows *r) {
             if (pairs_slot(r, row, n)) continue;
             int item = r->k->rows[row].inputs[n];
             bool reads = p->first_pass_waits && r->k->items[item].stage == 0;
-            int64_t planes = is_team && reads ? NO_PLANES : reserve_planes(r);
+            int64_t planes = is_team ? NO_PLANES : reserve_planes(r);
             p->slots[p->nslots++] = (Slot){row, n, item, reads, false, planes, {{0}, {0}}};
             r->row[row][n] = p->slots[p->nslots - 1].planes;
         }

@@ -14,6 +14,8 @@ typedef struct Slot {
     bool transformed;
     int64_t planes; /* see pairs_slot_planes */
     Em energy[2];   /* variables */
+    Em held[2][TEAM_MAX_RADIX]; /* a team's: registers of both rows, in place of planes, from the pass that */
+    int nheld[2];               /* makes them until they are transformed */
 } Slot;
 
 /* K in the order of the bins, times 1/n. */
@@ -55,6 +57,8 @@ typedef struct Pairs {
     Em filter_base;              /* where they are not in scratch */
     int64_t planes[MAX_ROW_OPS]; /* of each filtered row, see pairs_result_planes */
     Em now[MAX_ROW_OPS][2];      /* its elements at the current place; ref NULL: in its planes */
+    bool holds;                  /* the pass that is run leaves inputs in registers */
+    int next_held;               /* of the slot that is transformed */
     bool first_pass_waits;       /* until the first transform of the pair */
     bool first_pass_done;
     Em *values[2]; /* of the items, by row; and which are known */

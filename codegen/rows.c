@@ -190,6 +190,7 @@ static void keep_row_inputs(Rows *r) {
             if (r->k->items[row->inputs[n]].stage != r->pass || !rows_input_slot(r, (int)i, n)) continue;
             Em value = rows_value(r, row->inputs[n]);
             if (r->pairs) value = pairs_input(r, (int)i, n, value);
+            if (r->pairs && pairs_hold_input(r, (int)i, n, value)) continue;
             keep(r, value, r->row[i][n], r->lead[i]);
         }
     }
