@@ -106,7 +106,7 @@ static void place_memory(CudaProgram *p, CudaLaunch *l, size_t *scratch) {
     size_t teams = l->threads / team_of(pk);
     *scratch = (pk->scratch + 127) / 128 * 128;
     l->shared = pk->exchange * teams;
-    if (l->shared + *scratch * teams <= MOST_SHARED) {
+    if (!*scratch || l->shared + *scratch * teams <= MOST_SHARED) {
         l->shared += *scratch * teams;
     } else {
         size_t fit = MOST_SCRATCH / (*scratch * teams);

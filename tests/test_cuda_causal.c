@@ -212,10 +212,29 @@ static void test_traffic(void **state) {
     check_traffic("f64", 4096, 4096);
 }
 
+/* The longest that a team takes: exchanges alone need more than every device gives unasked. */
+static void test_longest(void **state) {
+    (void)state;
+    const char *const texts[] = {"model m(x: f32[64, 16384], a: f64) {\n    y = frac(x, a)\n    return y\n}\n",
+                                 "model m(x: f64[64, 8192], a: f64) {\n    y = frac(x, a)\n    return y\n}\n"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        const char *body, *end;
+        Graph *g;
+        CudaProgram p;
+        make_program(texts[i], NULL, &g, &p);
+        const ProgramKernel *k = filter_kernel(&p, &body, &end);
+        assert_true(k->exchange > 48 << 10 && k->scratch == 0);
+        assert_int_equal(p.scratch_bytes, 0);
+        cuda_program_destroy(&p);
+        graph_destroy(g);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_results),
         cmocka_unit_test(test_traffic),
+        cmocka_unit_test(test_longest),
     };
     use_fakes();
     return cmocka_run_group_tests(tests, NULL, NULL);
