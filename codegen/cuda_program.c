@@ -8,8 +8,9 @@ enum {
     WARPS = 4,              /* of a block of threads */
     MOST_SHARED = 48 << 10, /* bytes of shared memory that any device gives a block */
     MOST_BLOCKS = 1 << 12,  /* of threads in a launch: warps take further blocks of the schedule in turn */
-    FEWEST_BLOCKS = 1 << 9, /* where their scratch is beyond MOST_SCRATCH, which is to stay in the second cache */
-    MOST_SCRATCH = 32 << 20
+    MOST_SCRATCH =
+        32 << 20, /* bytes that long teams' scratch should have in all, to stay in the second cache; */
+    FEWEST_BLOCKS = 1 << 9 /* but no fewer blocks than these */
 };
 
 /* Types, constants and conversions that the emitted text uses. 16-bit floats round to nearest even. */

@@ -22,7 +22,8 @@
 enum { PAIR_MAX_PASSES = 20, PAIR_MAX_RADIX = 8, PAIR_MAX_TAIL = 2, TEAM_MAX_RADIX = 16 };
 
 /* Threads of a multiprocessor that leave 128 registers to each. Without a bound, the two copies of a halved
-   signal take up to 160; with it some go to the nearest cache, less than 64 bytes, and a third more warps fit. */
+   signal take up to 160; with it some go to the nearest cache, less than 64 bytes, and a third more warps
+   fit. */
 enum { TEAM_RESIDENT = 512 };
 
 typedef enum PairKind {
@@ -82,9 +83,9 @@ void pair_fft_order(const PairPlan *plan, int64_t *bins);
 
 /* What an inlined transform works on. Every hook may be NULL. */
 typedef struct PairIo {
-    Em re, im;      /* work planes; in PAIR_FORWARD and PAIR_INVERSE also the spectrum; a team needs none where
-                       hooks read or discard what there would be */
-    Em k_re, k_im;  /* of PAIR_FILTER without `bins` */
+    Em re, im;     /* work planes; in PAIR_FORWARD and PAIR_INVERSE also the spectrum; a team needs none where
+                      hooks read or discard what there would be */
+    Em k_re, k_im; /* of PAIR_FILTER without `bins` */
     int64_t length; /* samples of the signal: zeros stand behind them, and nothing is stored there; 0: all */
     bool discard;   /* PAIR_FORWARD: only `bins` wants the spectrum */
     void *context;  /* of the hooks */

@@ -142,9 +142,11 @@ static Em scaled_part(Rows *r, Em part, Em factor) {
     return r->e->ops->select(r->e, counts, pairs_arith(r, OP_mul, part, factor), pairs_constant(r, 0));
 }
 
-/* A vector of a line of the filter's planes; lines[1] is opposite to lines[0], which starts at element `start`.
+/* A vector of a line of the filter's planes; lines[1] is opposite to lines[0], which starts at element
+ * `start`.
  */
-static void fill_vector(Rows *r, const Filter *filter, const Order *order, const Em lines[2], Em start, Em at) {
+static void fill_vector(Rows *r, const Filter *filter, const Order *order, const Em lines[2], Em start,
+                        Em at) {
     const EmitterOps *o = r->e->ops;
     int lanes = shared_lanes(r);
     Em bin = load_indices(r, order->half_bin, at, lanes, (Em){0}), line = lines[0];
@@ -159,8 +161,7 @@ static void fill_vector(Rows *r, const Filter *filter, const Order *order, const
 
 static void fill_line(Rows *r, const Filter *filter, const Order *order, const Em lines[2], Em start) {
     const EmitterOps *o = r->e->ops;
-    EmLoop loop =
-        o->loop_begin(r->e, index_of(r, 0), index_of(r, r->pairs->plan.positions), shared_lanes(r));
+    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->pairs->plan.positions), shared_lanes(r));
     fill_vector(r, filter, order, lines, start, loop.index);
     o->loop_end(r->e, &loop);
 }

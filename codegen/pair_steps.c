@@ -278,7 +278,8 @@ static void hook_store(void *context, Em at, Em mask, Em re, Em im) {
 static void find_planes(Rows *r, PairKind kind, PairIo *io) {
     const Pairs *p = r->pairs;
     const Step *step = &p->step;
-    bool reads = kind != PAIR_INVERSE && !step->slot->reads && !step->slot->nheld[0], leaves = kind == PAIR_FORWARD && step->keeps;
+    bool reads = kind != PAIR_INVERSE && !step->slot->reads && !step->slot->nheld[0],
+         leaves = kind == PAIR_FORWARD && step->keeps;
     if (p->plan.registers && !reads && !leaves) return;
     int64_t planes =
         kind != PAIR_INVERSE ? pairs_slot_planes(r, step->slot) : pairs_result_planes(r, step->filter);
@@ -453,8 +454,7 @@ bool pairs_run_stage(Rows *r, int stage, bool *has_body) {
     r->pairs->step = (Step){.stage = stage, .filter = -1};
     if (sums && !n) pairs_add_kept_crosses(r);
     for (int i = 0; i < nfilters && ok; i++)
-        ok = run_step(r, (Step){.stage = stage,
-                                .filter = filters[i],
-                                .has_body = *has_body && i == nfilters - 1});
+        ok = run_step(
+            r, (Step){.stage = stage, .filter = filters[i], .has_body = *has_body && i == nfilters - 1});
     return ok;
 }

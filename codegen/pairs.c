@@ -157,7 +157,8 @@ int64_t pairs_slot_planes(Rows *r, Slot *slot) {
 int64_t pairs_result_planes(Rows *r, int row) {
     int64_t *planes = &r->pairs->planes[row];
     if (*planes == NO_PLANES)
-        *planes = pairs_filters_in_place(r, row) ? pairs_slot_planes(r, pairs_slot(r, row, 0)) : reserve_planes(r);
+        *planes =
+            pairs_filters_in_place(r, row) ? pairs_slot_planes(r, pairs_slot(r, row, 0)) : reserve_planes(r);
     return r->result[row] = *planes;
 }
 
@@ -389,8 +390,8 @@ static bool run_until_finished(Rows *r, Em first, Em last, Em end) {
 void pairs_find_filters(Rows *r, Em group) {
     const EmitterOps *o = r->e->ops;
     Pairs *p = r->pairs;
-    int64_t offset = p->place == FILTERS_STATIC ? offsetof(KernelContext, statics)
-                                                : offsetof(KernelContext, workspace);
+    int64_t offset =
+        p->place == FILTERS_STATIC ? offsetof(KernelContext, statics) : offsetof(KernelContext, workspace);
     Em base = o->load_pointer(r->e, r->params[0], offset);
     Em at = index_op(r, INDEX_MUL, group, index_of(r, 2 * r->apart * p->nfilters));
     at = index_op(r, INDEX_ADD, at, index_of(r, (int64_t)r->program->kernels[r->k->id].prepared_at));

@@ -14,8 +14,9 @@ typedef struct Slot {
     bool transformed;
     int64_t planes; /* see pairs_slot_planes */
     Em energy[2];   /* variables */
-    Em held[2][TEAM_MAX_RADIX]; /* a team's: registers of both rows, in place of planes, from the pass that */
-    int nheld[2];               /* makes them until they are transformed */
+    /* A team's: registers of both rows in place of planes, from the pass that makes them to the transform. */
+    Em held[2][TEAM_MAX_RADIX];
+    int nheld[2];
 } Slot;
 
 /* K in the order of the bins, times 1/n. */
@@ -88,17 +89,17 @@ void pairs_select(Rows *r, int half);
    reserved when they are first asked for. */
 int64_t pairs_slot_planes(Rows *r, Slot *slot);
 int64_t pairs_result_planes(Rows *r, int row);
-void pairs_find_filters(Rows *r, Em group); /* of this group of rows; static ones have only one */
+void pairs_find_filters(Rows *r, Em group);        /* of this group of rows; static ones have only one */
 Em pairs_plane(Rows *r, int64_t planes, int part); /* its address */
 /* The vector at place `at` of a plane (see Phase), of all pairs side by side. */
 Em pairs_load(Rows *r, Em base, Em at);
 void pairs_store(Rows *r, Em base, Em at, Em value);
 
 /* pair_spectra.c */
-bool pairs_fill_filters(Rows *r, Em row);  /* of the group of rows that `row` belongs to */
-bool pairs_fill_groups(Rows *r);           /* those in the workspace: a block is a vector of one group's */
-int64_t pairs_fill_blocks(const Rows *r);  /* how many there are */
-bool pairs_load_filters(Rows *r, Em row);  /* filters of the row, if they are not there from the block before */
+bool pairs_fill_filters(Rows *r, Em row); /* of the group of rows that `row` belongs to */
+bool pairs_fill_groups(Rows *r);          /* those in the workspace: a block is a vector of one group's */
+int64_t pairs_fill_blocks(const Rows *r); /* how many there are */
+bool pairs_load_filters(Rows *r, Em row); /* of the row, unless they are there already */
 void pairs_multiply(Rows *r, int row, Em at, Em *re, Em *im); /* z·K, for K with its signs */
 void pairs_clear_sums(Rows *r);
 void pairs_add_crosses(Rows *r, Em at, Em re, Em im); /* of the current step's stage */

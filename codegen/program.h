@@ -26,13 +26,13 @@ typedef struct ProgramKernel {
     size_t prepared;    /* bytes of filters that frax_kN_prepare writes once, at prepared_at in the static
                            memory; */
     size_t prepared_at; /* 0: there is no such function */
-    int64_t prepared_blocks; /* GPU, instead: blocks of frax_kN_prepare in every run before the kernel, to
+    int64_t prepared_blocks; /* GPU, instead: of frax_kN_prepare before the kernel in every run, to
                                 prepared_at in the workspace; 0: none */
-    int team;           /* GPU: threads that work on a block of rows together, */
-    int resident;       /* threads that a multiprocessor should have room for, at most; 0: any number, */
-    size_t exchange;    /* and bytes of shared memory through which they exchange */
-    int64_t sums[2];    /* blocks of frax_kN_sum0 and _sum1, which sum partial spectra; 0: there is none */
-    double work;        /* element visits, to judge whether threads pay */
+    int team;                /* GPU: threads that work on a block of rows together, */
+    int resident;            /* how many a multiprocessor should have room for, 0: any, */
+    size_t exchange;         /* and bytes of shared memory through which they exchange */
+    int64_t sums[2]; /* blocks of frax_kN_sum0 and _sum1, which sum partial spectra; 0: there is none */
+    double work;     /* element visits, to judge whether threads pay */
 } ProgramKernel;
 
 typedef struct Program {

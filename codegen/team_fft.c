@@ -4,9 +4,23 @@
  * Thread t of T holds registers s = 0 … R − 1, R = n/T. Before pass p, of radix r over blocks of L elements,
  * register s holds element team_element(p, s, t): with g = R/r and m = L/r, butterfly c = t + T·(s mod g) is
  * the one of element c mod m of block c div m, and s div g its slot. In the first pass that is element s·T +
- * t: loads and stores of the signal are contiguous. A pass is a butterfly of radix r over the slots and
- * factors w_L^{jk}, j = c mod m; the inverse goes the way back. The bins stay where the last pass leaves
- * them, register s of lane t at position s·T + t, so that K is read and spectra are kept contiguously.
+ * t: a warp's load or store of the signal is one line of 128 bytes. (16 bytes a thread would be four
+ * neighbours in one thread, which the first pass does not want together: they would cost an exchange more.)
+ * A pass is a butterfly of radix r over the slots and factors w_L^{jk}, j = c mod m; the inverse goes the way
+ * back. The bins stay where the last pass leaves them, register s of lane t at position s·T + t, so that K is
+ * read and spectra are kept contiguously.
+ *
+ * Causal operators put zeros behind a signal x of N ≤ m samples, up to n = 2m. That signal is nowhere: its
+ * even bins are the transform of x over m points, its odd bins that of x_j·w^j, w = e^{−2πi/n}, and the first
+ * m samples of the inverse are the even bins' inverse plus w^{−j} times the odd bins'. So a team holds m
+ * points and exchanges m at a time, one half after the other; x, then the first half's result, stay in
+ * registers beside them. The factors w^j are those of the first pass: of j = c + q·m/r, w^c joins the factors
+ * behind the butterfly and e^{−πi·q/r} is a constant.
+ *
+ * The reckoning for N = 4096, a pair of rows: in one piece, 2^13 points are four passes of 512 threads, with
+ * six exchanges of 8192 points; in halves, three passes of 256 threads with eight exchanges of 4096, two
+ * thirds as much, in half the memory. Where the passes are as many, exchanges are equal. So are additions and
+ * multiplications: the halves lack the radix-2 step of which zeros leave only the factors.
  */
 #include "butterfly.h"
 #include "cuda_emitter.h"
@@ -104,9 +118,9 @@ static bool is_odd_half(const Team *t, int pass) {
     return t->half && pass == 0;
 }
 
-/* Slot k times w^k, w = w_L^j at element j of each lane; in the odd half's first pass times w^(k + 1/2). w and
-   w⁴ as they are, other powers as products, each from the one without its highest bit. In this order few of
-   them are needed at a time. */
+/* Slot k times w^k, w = w_L^j at element j of each lane; in the odd half's first pass times w^(k + 1/2). w
+   and w⁴ as they are, other powers as products, each from the one without its highest bit. In this order few
+   of them are needed at a time. */
 static void turn_slots(const Team *t, int pass, int first, Complex *z, bool conjugate) {
     const PairPlan *p = t->plan;
     int radix = p->radices[pass];
