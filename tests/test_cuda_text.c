@@ -224,9 +224,6 @@ static const struct Typical {
     {"grunwald",
      "model m(x: f32[B, N], a: f64) {\n loss = mean(frac(x, a, kind=grunwald)^2)\n return loss\n}\n",
      "B=64 N=512", "a"},
-    {"grunwald 8192",
-     "model m(x: f32[B, N], a: f64) {\n loss = mean(frac(x, a, kind=grunwald)^2)\n return loss\n}\n",
-     "B=64 N=8192", "a"},
     {"exponentials",
      "model m(x: f32[B, N], a: f64) {\n loss = mean(frac(x, a, kind=grunwald, engine=soe)^2)\n"
      " return loss\n}\n",
