@@ -7,7 +7,10 @@
 enum {
     WARPS = 4,              /* of a block of threads */
     MOST_SHARED = 48 << 10, /* bytes of shared memory that any device gives a block */
-    MOST_BLOCKS = 1 << 12   /* of threads in a launch: warps take further blocks of the schedule in turn */
+    MOST_BLOCKS = 1 << 12,  /* of threads in a launch: warps take further blocks of the schedule in turn */
+    MOST_SCRATCH =
+        32 << 20, /* bytes that long teams' scratch should have in all, to stay in the second cache; */
+    FEWEST_BLOCKS = 1 << 9 /* but no fewer blocks than these */
 };
 
 /* Types, constants and conversions that the emitted text uses. 16-bit floats round to nearest even. */
@@ -104,10 +107,13 @@ static void place_memory(CudaProgram *p, CudaLaunch *l, size_t *scratch) {
     size_t teams = l->threads / team_of(pk);
     *scratch = (pk->scratch + 127) / 128 * 128;
     l->shared = pk->exchange * teams;
-    if (l->shared + *scratch * teams <= MOST_SHARED)
+    if (!*scratch || l->shared + *scratch * teams <= MOST_SHARED) {
         l->shared += *scratch * teams;
-    else
+    } else {
+        size_t fit = MOST_SCRATCH / (*scratch * teams);
+        if (pk->team > WARP) l->grid = (unsigned)MIN(l->grid, MAX(fit, FEWEST_BLOCKS));
         l->scratch = *scratch * teams * l->grid;
+    }
     p->scratch_bytes = MAX(p->scratch_bytes, l->scratch);
 }
 
@@ -118,10 +124,13 @@ static void print_launch(CudaProgram *p, const CudaLaunch *l, const char *suffix
     unsigned teams = l->threads / team_of(pk);
     const char *member = teams > 1 ? "threadIdx.x / 32" : "0";
     Text *out = &p->source;
-    text_printf(
-        out,
-        "\nKERNEL __launch_bounds__(%u) %s(const __grid_constant__ KernelContext context, char *scratch) {\n",
-        l->threads, l->name);
+    char residents[24] = "";
+    if (pk->resident > (int)l->threads)
+        snprintf(residents, sizeof residents, ", %u", (unsigned)pk->resident / l->threads);
+    text_printf(out,
+                "\nKERNEL __launch_bounds__(%u%s) %s(const __grid_constant__ KernelContext context, char "
+                "*scratch) {\n",
+                l->threads, residents, l->name);
     text_printf(out, "    const long long team = (long long)blockIdx.x * %u + %s;\n", teams, member);
     if (l->scratch || !scratch)
         text_printf(out, "    char *const own = scratch + team * %zu;\n", scratch);
@@ -193,7 +202,8 @@ static bool list_launches(CudaProgram *p) {
             ok = leave_to_library(p, i, moment);
             continue;
         }
-        ok = launch(p, i, "", moment, pk->kernel.blocks) && launch(p, i, "_sum0", moment, pk->sums[0]) &&
+        ok = launch(p, i, "_prepare", CUDA_RUN, pk->prepared_blocks) &&
+             launch(p, i, "", moment, pk->kernel.blocks) && launch(p, i, "_sum0", moment, pk->sums[0]) &&
              launch(p, i, "_sum1", moment, pk->sums[1]) &&
              launch(p, i, "_finish", moment, kernel_finish_blocks(&pk->kernel));
     }

@@ -21,6 +21,11 @@
 
 enum { PAIR_MAX_PASSES = 20, PAIR_MAX_RADIX = 8, PAIR_MAX_TAIL = 2, TEAM_MAX_RADIX = 16 };
 
+/* Threads of a multiprocessor that leave 128 registers to each. Without a bound, the two copies of a halved
+   signal take up to 160; with it some go to the nearest cache, less than 64 bytes, and a third more warps
+   fit. */
+enum { TEAM_RESIDENT = 512 };
+
 typedef enum PairKind {
     PAIR_FILTER,  /* void name(re, im, k_re, k_im): forward, times K, inverse */
     PAIR_FORWARD, /* void name(re, im): to the spectrum in the transform's order */
@@ -42,6 +47,7 @@ typedef struct PairPlan {
     int64_t elements;  /* of a plane */
     /* GPU: the signal stays in registers, so many of each lane; 0: in memory, as above. */
     int registers;
+    bool halved;   /* and zeros fill the second half of it, of which nothing is wanted back: see team_fft.c */
     int pad_shift; /* of the memory of exchanges: element i lies at i + (i >> pad_shift) */
 } PairPlan;
 
@@ -49,8 +55,13 @@ typedef struct PairPlan {
 PairPlan pair_fft_plan(FraxDType dtype, int64_t n, int vector_bytes);
 /* The plan for as many pairs side by side as a vector has lanes. */
 PairPlan pair_fft_plan_wide(FraxDType dtype, int64_t n, int vector_bytes);
-/* The plan for a team of threads of a GPU (team_fft.c): registers > 0, or 0 where there is none for n. */
-PairPlan pair_fft_plan_team(FraxDType dtype, int64_t n);
+/* The plan for a team of threads of a GPU (team_fft.c) and signals of `length` samples: registers > 0, or 0
+   where there is none for n. */
+PairPlan pair_fft_plan_team(FraxDType dtype, int64_t n, int64_t length);
+/* Points that a team transforms at a time. */
+static inline int64_t team_points(const PairPlan *plan) {
+    return plan->halved ? plan->n / 2 : plan->n;
+}
 /* Where element i, in the order that the passes leave, is exchanged. */
 static inline int64_t team_place(const PairPlan *plan, int64_t i) {
     return i + (plan->pad_shift ? i >> plan->pad_shift : 0);
@@ -72,8 +83,9 @@ void pair_fft_order(const PairPlan *plan, int64_t *bins);
 
 /* What an inlined transform works on. Every hook may be NULL. */
 typedef struct PairIo {
-    Em re, im;      /* work planes; in PAIR_FORWARD and PAIR_INVERSE also the spectrum */
-    Em k_re, k_im;  /* of PAIR_FILTER without `bins` */
+    Em re, im;     /* work planes; in PAIR_FORWARD and PAIR_INVERSE also the spectrum; a team needs none where
+                      hooks read or discard what there would be */
+    Em k_re, k_im; /* of PAIR_FILTER without `bins` */
     int64_t length; /* samples of the signal: zeros stand behind them, and nothing is stored there; 0: all */
     bool discard;   /* PAIR_FORWARD: only `bins` wants the spectrum */
     void *context;  /* of the hooks */

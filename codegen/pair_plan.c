@@ -130,7 +130,7 @@ enum {
 
 int64_t team_element(const PairPlan *p, int pass, int s, int64_t lane) {
     int radix = p->radices[pass], groups = p->registers / radix;
-    int64_t length = p->n;
+    int64_t length = team_points(p);
     for (int i = 0; i < pass; i++) length /= p->radices[i];
     int64_t m = length / radix, butterfly = lane + (int64_t)p->lanes * (s % groups);
     return butterfly / m * length + butterfly % m + s / groups * m;
@@ -165,7 +165,7 @@ static int log2_of(int64_t n) {
 
 /* As few passes as there can be, of radices as equal as they can be. */
 static void choose_team_radices(PairPlan *p, int largest) {
-    int bits = log2_of(p->n), most = log2_of(largest), passes = (bits + most - 1) / most;
+    int bits = log2_of(team_points(p)), most = log2_of(largest), passes = (bits + most - 1) / most;
     for (; passes > 0; passes--) {
         int own = (bits + passes - 1) / passes;
         p->radices[p->npasses++] = 1 << own;
@@ -173,20 +173,30 @@ static void choose_team_radices(PairPlan *p, int largest) {
     }
 }
 
-PairPlan pair_fft_plan_team(FraxDType dtype, int64_t n) {
+static PairPlan team_plan(FraxDType dtype, int64_t n, bool halved) {
     int most = dtype == FRAX_F32 ? TEAM_MAX_RADIX : TEAM_MAX_RADIX / 2; /* 32-bit registers are what counts */
-    PairPlan p = {.dtype = dtype, .n = n, .wide = 1, .group = 1};
-    if ((n & (n - 1)) || n < 2 * WARP || n > (int64_t)most * TEAM_LANES) return p;
-    p.registers = (int)MIN(most, n / WARP);
-    p.lanes = (int)(n / p.registers);
+    PairPlan p = {.dtype = dtype, .n = n, .wide = 1, .group = 1, .halved = halved};
+    int64_t points = team_points(&p);
+    if ((n & (n - 1)) || points < 2 * WARP || n > (int64_t)most * TEAM_LANES) return p;
+    p.registers = (int)MIN(most, points / WARP);
     choose_team_radices(&p, p.registers);
+    /* A halved signal is held twice: no more of it in a thread than the passes gain by. */
+    while (halved && p.registers > p.radices[0]) p.registers /= 2;
+    p.lanes = (int)(points / p.registers);
     choose_padding(&p);
     p.positions = p.elements = p.span = n;
     return p;
 }
 
+/* Two transforms of half the points have as much to compute and to exchange as one, in half the memory; they
+   have less where their passes are fewer. */
+PairPlan pair_fft_plan_team(FraxDType dtype, int64_t n, int64_t length) {
+    PairPlan whole = team_plan(dtype, n, false), halved = team_plan(dtype, n, true);
+    return 2 * length <= n && halved.registers && halved.npasses <= whole.npasses ? halved : whole;
+}
+
 static size_t exchange_plane(const PairPlan *p) {
-    size_t bytes = ((size_t)team_place(p, p->n - 1) + 1) * frax_dtype_size(p->dtype);
+    size_t bytes = ((size_t)team_place(p, team_points(p) - 1) + 1) * frax_dtype_size(p->dtype);
     return (bytes + 127) / 128 * 128;
 }
 
@@ -200,7 +210,8 @@ size_t team_exchange_bytes(const PairPlan *p) {
 }
 
 bool pair_fft_same(const PairPlan *a, const PairPlan *b) {
-    return a->dtype == b->dtype && a->n == b->n && a->lanes == b->lanes && a->wide == b->wide;
+    return a->dtype == b->dtype && a->n == b->n && a->lanes == b->lanes && a->wide == b->wide &&
+           a->halved == b->halved;
 }
 
 /* ---- The order of the bins ---- */
@@ -240,18 +251,21 @@ static void order_tail(const PairPlan *p, int64_t weight, int64_t *bins) {
 }
 
 /* A team leaves digit k of pass i in the place of that pass; the weight of a digit in the bin is the product
-   of the radices before it. */
+   of the radices before it. Even bins before odd ones where these are two transforms. */
 static void team_order(const PairPlan *p, int64_t *bins) {
+    int64_t points = team_points(p);
     for (int s = 0; s < p->registers; s++)
         for (int64_t lane = 0; lane < p->lanes; lane++) {
-            int64_t element = team_element(p, p->npasses - 1, s, lane), length = p->n, weight = 1, bin = 0;
+            int64_t element = team_element(p, p->npasses - 1, s, lane), length = points, weight = 1, bin = 0;
             for (int i = 0; i < p->npasses; i++) {
                 length /= p->radices[i];
                 bin += element / length * weight;
                 element %= length;
                 weight *= p->radices[i];
             }
-            bins[s * p->lanes + lane] = bin;
+            int64_t at = s * p->lanes + lane;
+            bins[at] = p->halved ? 2 * bin : bin;
+            if (p->halved) bins[points + at] = 2 * bin + 1;
         }
 }
 

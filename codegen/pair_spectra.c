@@ -122,7 +122,7 @@ static bool make_order(Rows *r, const PairPlan *plan, Order *order) {
 
 static Em filter_plane(Rows *r, const Filter *filter, int part) {
     const Pairs *p = r->pairs;
-    if (!p->prepared) return pairs_plane(r, filter->planes, part);
+    if (!p->place) return pairs_plane(r, filter->planes, part);
     return r->e->ops->pointer(r->e, p->filter_base, index_of(r, filter->planes + part * r->apart));
 }
 
@@ -142,20 +142,27 @@ static Em scaled_part(Rows *r, Em part, Em factor) {
     return r->e->ops->select(r->e, counts, pairs_arith(r, OP_mul, part, factor), pairs_constant(r, 0));
 }
 
-/* One line of the filter's planes, which starts at element `start`. */
-static void fill_line(Rows *r, const Filter *filter, const Order *order, Em line, Em opposite, Em start) {
+/* A vector of a line of the filter's planes; lines[1] is opposite to lines[0], which starts at element
+ * `start`.
+ */
+static void fill_vector(Rows *r, const Filter *filter, const Order *order, const Em lines[2], Em start,
+                        Em at) {
     const EmitterOps *o = r->e->ops;
     int lanes = shared_lanes(r);
-    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->pairs->plan.positions), lanes);
-    Em bin = load_indices(r, order->half_bin, loop.index, lanes, (Em){0});
-    Em factor[2] = {load_linear(r, order->re, loop.index, lanes),
-                    load_linear(r, order->im, loop.index, lanes)};
+    Em bin = load_indices(r, order->half_bin, at, lanes, (Em){0}), line = lines[0];
+    Em factor[2] = {load_linear(r, order->re, at, lanes), load_linear(r, order->im, at, lanes)};
     if (is_image(r)) /* the conjugate of K at the opposite bin */
-        line = o->select(r->e, pairs_arith(r, OP_lt, factor[1], pairs_constant(r, 0)), opposite, line);
+        line = o->select(r->e, pairs_arith(r, OP_lt, factor[1], pairs_constant(r, 0)), lines[1], line);
     for (int part = 0; part < 2; part++) {
         Em k = scaled_part(r, table_element(r, &filter->op->tables[part], line, bin), factor[part]);
-        store_linear(r, filter_plane(r, filter, part), index_op(r, INDEX_ADD, start, loop.index), k);
+        store_linear(r, filter_plane(r, filter, part), index_op(r, INDEX_ADD, start, at), k);
     }
+}
+
+static void fill_line(Rows *r, const Filter *filter, const Order *order, const Em lines[2], Em start) {
+    const EmitterOps *o = r->e->ops;
+    EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->pairs->plan.positions), shared_lanes(r));
+    fill_vector(r, filter, order, lines, start, loop.index);
     o->loop_end(r->e, &loop);
 }
 
@@ -177,14 +184,14 @@ static void load_filter(Rows *r, const Filter *filter, const Order orders[2]) {
     const EmitterOps *o = r->e->ops;
     const Pairs *p = r->pairs;
     if (!is_image(r)) {
-        fill_line(r, filter, &orders[1], (Em){0}, (Em){0}, index_of(r, 0));
+        fill_line(r, filter, &orders[1], (Em[2]){0}, index_of(r, 0));
         return;
     }
     EmLoop loop = o->loop_begin(r->e, index_of(r, 0), index_of(r, p->lines), 1);
     Em start = index_op(r, INDEX_MUL, loop.index, index_of(r, p->plan.n));
     Em line = load_index(r, orders[0].bin, loop.index),
        opposite = load_index(r, orders[0].opposite, loop.index);
-    fill_line(r, filter, &orders[1], line, opposite, start);
+    fill_line(r, filter, &orders[1], (Em[]){line, opposite}, start);
     for (int64_t bin = 0; 2 * bin <= p->plan.n; bin += p->plan.n % 2 ? p->plan.n : p->plan.n / 2) {
         Em at = load_index(r, orders[1].position, index_of(r, bin));
         fill_end(r, filter, line, opposite, bin, index_op(r, INDEX_ADD, start, at));
@@ -205,11 +212,38 @@ bool pairs_fill_filters(Rows *r, Em row) {
     return true;
 }
 
+static int64_t filter_vectors(const Rows *r) {
+    return r->pairs->plan.positions / shared_lanes(r);
+}
+
+int64_t pairs_fill_blocks(const Rows *r) {
+    return kernel_outer_size(r->k) / r->k->sharing * filter_vectors(r);
+}
+
+bool pairs_fill_groups(Rows *r) {
+    const EmitterOps *o = r->e->ops;
+    Order orders[2];
+    if (!make_orders(r, orders)) return false;
+    EmLoop loop = o->loop_begin(r->e, r->params[2], r->params[3], 1);
+    Em vectors = index_of(r, filter_vectors(r)), group = index_op(r, INDEX_DIV, loop.index, vectors);
+    Em at = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, loop.index, vectors), index_of(r, shared_lanes(r)));
+    pairs_find_filters(r, group);
+    rows_decode(r, index_op(r, INDEX_MUL, group, index_of(r, r->k->sharing)));
+    for (int i = 0; i < r->pairs->nfilters; i++)
+        fill_vector(r, &r->pairs->filters[i], &orders[1], (Em[2]){0}, index_of(r, 0), at);
+    o->loop_end(r->e, &loop);
+    return true;
+}
+
 bool pairs_load_filters(Rows *r, Em row) {
     const EmitterOps *o = r->e->ops;
     Pairs *p = r->pairs;
-    if (!p->nfilters || p->prepared) return true;
+    if (!p->nfilters || p->place == FILTERS_STATIC) return true;
     Em group = index_op(r, INDEX_DIV, row, index_of(r, r->k->sharing));
+    if (p->place == FILTERS_IN_WORKSPACE) {
+        pairs_find_filters(r, group);
+        return true;
+    }
     EmIf missing = o->if_begin(r->e, pairs_arith(r, OP_ne, o->get(r->e, p->loaded, EM_INDEX, 1), group));
     bool ok = pairs_fill_filters(r, row);
     o->set(r->e, p->loaded, group);
@@ -242,10 +276,10 @@ void pairs_multiply(Rows *r, int row, Em at, Em *re, Em *im) {
 static void add_cross(Rows *r, int row, Em at, Em re, Em im) {
     Em z[2][2], part[2];
     for (int n = 0; n < 2; n++) {
-        const Slot *slot = pairs_slot(r, row, n);
+        Slot *slot = pairs_slot(r, row, n);
         bool here = slot == r->pairs->step.slot;
-        z[n][0] = here ? re : pairs_load(r, pairs_plane(r, slot->planes, 0), at);
-        z[n][1] = here ? im : pairs_load(r, pairs_plane(r, slot->planes, 1), at);
+        z[n][0] = here ? re : pairs_load(r, pairs_plane(r, pairs_slot_planes(r, slot), 0), at);
+        z[n][1] = here ? im : pairs_load(r, pairs_plane(r, pairs_slot_planes(r, slot), 1), at);
     }
     for (int i = 0; i < 2; i++) z[0][i] = pairs_arith(r, OP_mul, z[0][i], r->pairs->weight);
     part[0] = pairs_arith(r, OP_add, pairs_arith(r, OP_mul, z[0][0], z[1][0]),

@@ -119,6 +119,15 @@ Em pairs_input(Rows *r, int row, int input, Em value) {
     return value;
 }
 
+bool pairs_hold_input(Rows *r, int row, int input, Em value) {
+    Slot *slot = pairs_slot(r, row, input);
+    if (r->pairs->holds)
+        slot->held[r->half][slot->nheld[r->half]++] = value;
+    else
+        r->row[row][input] = pairs_slot_planes(r, slot);
+    return r->pairs->holds;
+}
+
 void pairs_make_weights(Rows *r) {
     for (int i = 0; i < r->pairs->nslots; i++)
         for (int h = 0; h < 2; h++)
@@ -127,10 +136,12 @@ void pairs_make_weights(Rows *r) {
 
 void pairs_clear_weights(Rows *r) {
     for (int i = 0; i < r->pairs->nslots; i++) {
-        r->pairs->slots[i].transformed = false;
-        for (int h = 0; h < 2; h++)
-            r->e->ops->set(r->e, r->pairs->slots[i].energy[h],
-                           r->e->ops->splat(r->e, pairs_constant(r, 0), r->lanes));
+        Slot *slot = &r->pairs->slots[i];
+        slot->transformed = false;
+        for (int h = 0; h < 2; h++) {
+            slot->nheld[h] = 0;
+            r->e->ops->set(r->e, slot->energy[h], r->e->ops->splat(r->e, pairs_constant(r, 0), r->lanes));
+        }
     }
 }
 
@@ -186,6 +197,16 @@ static void hook_load(void *context, Em at, Em mask, Em *re, Em *im) {
     r->pass = pass;
 }
 
+/* What an earlier pass left in registers, in the order in which it came. */
+static void hook_load_held(void *context, Em at, Em mask, Em *re, Em *im) {
+    Pairs *p = ((Rows *)context)->pairs;
+    const Slot *slot = p->step.slot;
+    int i = p->next_held++;
+    (void)at, (void)mask;
+    *re = slot->held[0][i];
+    *im = slot->held[1][i];
+}
+
 /* Asks for one line of the next pair's operands and of what this pair will store; `half`: which rows. */
 static void prefetch_rows(Rows *r, Em at, int half) {
     const EmitterOps *o = r->e->ops;
@@ -218,11 +239,16 @@ static void hook_bins(void *context, Em at, Em *re, Em *im) {
     const Step *step = &r->pairs->step;
     if (step->stage == 1) prefetch_ahead(r, at);
     if (!step->slot) { /* its spectrum was kept */
-        const Slot *slot = pairs_slot(r, step->filter, 0);
-        *re = pairs_load(r, pairs_plane(r, slot->planes, 0), at);
-        *im = pairs_load(r, pairs_plane(r, slot->planes, 1), at);
+        int64_t planes = pairs_slot_planes(r, pairs_slot(r, step->filter, 0));
+        *re = pairs_load(r, pairs_plane(r, planes, 0), at);
+        *im = pairs_load(r, pairs_plane(r, planes, 1), at);
     }
     if (step->sums) pairs_add_crosses(r, at, *re, *im);
+    if (step->slot && step->filter >= 0 && step->keeps) {
+        int64_t planes = pairs_slot_planes(r, step->slot);
+        pairs_store(r, pairs_plane(r, planes, 0), at, *re);
+        pairs_store(r, pairs_plane(r, planes, 1), at, *im);
+    }
     if (step->filter >= 0) pairs_multiply(r, step->filter, at, re, im);
 }
 
@@ -234,15 +260,34 @@ static void hook_store(void *context, Em at, Em mask, Em re, Em im) {
     bool later = r->row_read[row] >> p->step.stage >> 1;
     Em parts[2] = {re, im};
     for (int h = 0; h < 2 && (later || !p->step.has_body); h++)
-        pairs_store(r, pairs_plane(r, p->planes[row], h), at, parts[h]);
+        pairs_store(r, pairs_plane(r, pairs_result_planes(r, row), h), at, parts[h]);
     if (!p->step.has_body) return;
     for (int h = 0; h < 2; h++) p->now[row][h] = parts[h];
     set_place(r, at, mask);
     forget_elements(r);
+    p->holds = p->plan.registers > 0;
     run_body(r);
+    p->holds = false;
     forget_elements(r);
     r->mask = (Em){0};
     for (int h = 0; h < 2; h++) p->now[row][h] = (Em){0};
+}
+
+/* Planes of the step's transform, from the line's beginning on. A team works in registers: what it neither
+   reads there nor leaves there has none. */
+static void find_planes(Rows *r, PairKind kind, PairIo *io) {
+    const Pairs *p = r->pairs;
+    const Step *step = &p->step;
+    bool reads = kind != PAIR_INVERSE && !step->slot->reads && !step->slot->nheld[0],
+         leaves = kind == PAIR_FORWARD && step->keeps;
+    if (p->plan.registers && !reads && !leaves) return;
+    int64_t planes =
+        kind != PAIR_INVERSE ? pairs_slot_planes(r, step->slot) : pairs_result_planes(r, step->filter);
+    Em first = p->lines > 1 ? index_op(r, INDEX_MUL, p->line,
+                                       index_of(r, p->plan.n * (int64_t)frax_dtype_size(p->plan.dtype)))
+                            : index_of(r, 0);
+    io->re = r->e->ops->pointer(r->e, pairs_plane(r, planes, 0), first);
+    io->im = r->e->ops->pointer(r->e, pairs_plane(r, planes, 1), first);
 }
 
 /* The transforms of rows, or of an image's lines in one direction. */
@@ -250,18 +295,19 @@ static bool transform_rows(Rows *r, PairKind kind) {
     Pairs *p = r->pairs;
     const Step *step = &p->step;
     bool forward = kind != PAIR_INVERSE, image = p->lines > 1;
-    int64_t planes = forward ? step->slot->planes : p->planes[step->filter];
-    Em first = image ? index_op(r, INDEX_MUL, p->line,
-                                index_of(r, p->plan.n * (int64_t)frax_dtype_size(p->plan.dtype)))
-                     : index_of(r, 0);
-    PairIo io = {.re = r->e->ops->pointer(r->e, pairs_plane(r, planes, 0), first),
-                 .im = r->e->ops->pointer(r->e, pairs_plane(r, planes, 1), first),
+    void (*load)(void *, Em, Em, Em *, Em *) = !forward               ? NULL
+                                               : step->slot->reads    ? hook_load
+                                               : step->slot->nheld[0] ? hook_load_held
+                                                                      : NULL;
+    p->next_held = 0;
+    PairIo io = {.discard = kind == PAIR_FORWARD && !image && !step->keeps,
                  .length = image ? p->plan.n : p->length,
                  .context = r,
-                 .load = forward && step->slot->reads ? hook_load : NULL,
+                 .load = load,
                  .store = kind != PAIR_FORWARD ? hook_store : NULL,
                  .loaded = forward && !image ? hook_loaded : NULL,
                  .bins = image ? NULL : hook_bins};
+    find_planes(r, kind, &io);
     return emit_pair_transform(r->e, &p->plan, kind, &io);
 }
 
@@ -337,6 +383,12 @@ static bool run_step(Rows *r, Step step) {
     return ok;
 }
 
+/* Whether a filter can go on from its signal's transform: where that is in place, no one else may want the
+   spectrum. */
+static bool goes_on(const Rows *r, int row) {
+    return r->pairs->plan.registers || pairs_filters_in_place(r, row);
+}
+
 /* The spectra that operations of this stage want and that are not there, in the order in which they are made;
    last the one that its filter can go on from. */
 static int missing_slots(Rows *r, int stage, Slot **slots) {
@@ -349,8 +401,7 @@ static int missing_slots(Rows *r, int stage, Slot **slots) {
             if (!listed) slots[n++] = slot;
         }
     for (int row = 0; row < (int)r->k->nrows; row++) {
-        if (r->k->rows[row].stage != stage || !pairs_is_filter(r, row) || !pairs_filters_in_place(r, row))
-            continue;
+        if (r->k->rows[row].stage != stage || !pairs_is_filter(r, row) || !goes_on(r, row)) continue;
         for (int s = 0; s < n - 1; s++) {
             if (slots[s] != pairs_slot(r, row, 0)) continue;
             slots[s] = slots[n - 1];
@@ -366,6 +417,17 @@ static bool has_cross(const Rows *r, int stage) {
     return false;
 }
 
+/* Whether more than this stage's sums, and the filter `direct` of its transform, want a spectrum. */
+static bool wanted_later(const Rows *r, const Slot *slot, int stage, int direct) {
+    for (int row = 0; row < (int)r->k->nrows; row++)
+        for (int i = 0; i < r->k->rows[row].ninputs; i++) {
+            int own = r->k->rows[row].stage;
+            bool filters = own == stage && pairs_is_filter(r, row) && row != direct;
+            if (pairs_slot(r, row, i) == slot && (own > stage || filters)) return true;
+        }
+    return false;
+}
+
 /* Transforms of a stage, filters and sums. *has_body: the pass after them ran within. */
 bool pairs_run_stage(Rows *r, int stage, bool *has_body) {
     Slot *slots[2 * MAX_ROW_OPS];
@@ -373,7 +435,7 @@ bool pairs_run_stage(Rows *r, int stage, bool *has_body) {
     bool ok = true, sums = has_cross(r, stage);
     for (int row = 0; row < (int)r->k->nrows; row++) {
         if (r->k->rows[row].stage != stage || !pairs_is_filter(r, row)) continue;
-        if (n && pairs_filters_in_place(r, row) && pairs_slot(r, row, 0) == slots[n - 1])
+        if (n && direct < 0 && goes_on(r, row) && pairs_slot(r, row, 0) == slots[n - 1])
             direct = row;
         else
             filters[nfilters++] = row;
@@ -381,12 +443,18 @@ bool pairs_run_stage(Rows *r, int stage, bool *has_body) {
     *has_body = (nfilters || direct >= 0) && r->pairs->plan.wide == 1;
     for (int s = 0; s < n && ok; s++) {
         bool last = s == n - 1;
-        Step step = {stage, slots[s], last ? direct : -1, last && sums, last && *has_body && !nfilters};
+        Step step = {.stage = stage,
+                     .slot = slots[s],
+                     .filter = last ? direct : -1,
+                     .sums = last && sums,
+                     .keeps = !last || wanted_later(r, slots[s], stage, direct),
+                     .has_body = last && *has_body && !nfilters};
         ok = run_step(r, step);
     }
     r->pairs->step = (Step){.stage = stage, .filter = -1};
     if (sums && !n) pairs_add_kept_crosses(r);
     for (int i = 0; i < nfilters && ok; i++)
-        ok = run_step(r, (Step){stage, NULL, filters[i], false, *has_body && i == nfilters - 1});
+        ok = run_step(
+            r, (Step){.stage = stage, .filter = filters[i], .has_body = *has_body && i == nfilters - 1});
     return ok;
 }

@@ -23,6 +23,7 @@ enum {
     SHORT = 32,              /* samples to which pairs side by side beat vectors of half the lanes */
     MOST_TILED = 64,         /* items of a kernel, which a tile repeats for every position */
     PLANE_PAD = 320,         /* bytes: planes at unequal offsets of a page */
+    NO_PLANES = -1,
     PREFETCHED =
         1 << 20 /* bytes of all rows from which they are fetched ahead: half the time at 1024 samples */
 };
@@ -113,7 +114,7 @@ static int filter_for(Rows *r, const RowOp *op) {
         if (same_table(&p->filters[i].op->tables[0], &op->tables[0]) &&
             same_table(&p->filters[i].op->tables[1], &op->tables[1]))
             return i;
-    int64_t planes = p->prepared ? 2 * r->apart * p->nfilters : reserve_planes(r);
+    int64_t planes = p->place ? 2 * r->apart * p->nfilters : reserve_planes(r);
     p->filters[p->nfilters] = (Filter){op, planes};
     return p->nfilters++;
 }
@@ -148,22 +149,55 @@ static bool filters_stay(const Rows *r) {
     return !k->is_static && k->sharing == kernel_outer_size(k);
 }
 
+int64_t pairs_slot_planes(Rows *r, Slot *slot) {
+    if (slot->planes == NO_PLANES) slot->planes = reserve_planes(r);
+    return slot->planes;
+}
+
+int64_t pairs_result_planes(Rows *r, int row) {
+    int64_t *planes = &r->pairs->planes[row];
+    if (*planes == NO_PLANES)
+        *planes =
+            pairs_filters_in_place(r, row) ? pairs_slot_planes(r, pairs_slot(r, row, 0)) : reserve_planes(r);
+    return r->result[row] = *planes;
+}
+
+/* Once for many teams, where these share them. */
+static FilterPlace choose_place(const Rows *r) {
+    if (filters_stay(r)) return FILTERS_STATIC;
+    return r->pairs->plan.registers && r->k->sharing > r->k->rows_per_block ? FILTERS_IN_WORKSPACE
+                                                                            : FILTERS_IN_SCRATCH;
+}
+
+static void prepare_filters(const Rows *r) {
+    const Pairs *p = r->pairs;
+    const Kernel *k = r->k;
+    int64_t bytes = 2 * r->apart * p->nfilters;
+    if (!p->nfilters) return;
+    if (p->place == FILTERS_STATIC) program_prepare(r->program, k->id, (size_t)bytes);
+    if (p->place == FILTERS_IN_WORKSPACE)
+        program_prepare_in_run(r->program, k->id, (size_t)(bytes * (kernel_outer_size(k) / k->sharing)),
+                               pairs_fill_blocks(r));
+}
+
 static void layout(Rows *r) {
     Pairs *p = r->pairs;
-    p->prepared = filters_stay(r);
+    bool is_team = p->plan.registers > 0;
+    p->place = choose_place(r);
     for (int row = 0; row < (int)r->k->nrows; row++)
         for (int n = 0; n < r->k->rows[row].ninputs; n++) {
             if (pairs_slot(r, row, n)) continue;
             int item = r->k->rows[row].inputs[n];
             bool reads = p->first_pass_waits && r->k->items[item].stage == 0;
-            p->slots[p->nslots++] = (Slot){row, n, item, reads, false, reserve_planes(r), {{0}, {0}}};
+            int64_t planes = is_team ? NO_PLANES : reserve_planes(r);
+            p->slots[p->nslots++] = (Slot){row, n, item, reads, false, planes, {{0}, {0}}};
             r->row[row][n] = p->slots[p->nslots - 1].planes;
         }
     for (int row = 0; row < (int)r->k->nrows; row++) {
         if (!pairs_is_filter(r, row)) continue;
         p->filter_of[row] = filter_for(r, &r->k->rows[row]);
-        p->planes[row] = pairs_filters_in_place(r, row) ? pairs_slot(r, row, 0)->planes : reserve_planes(r);
-        r->result[row] = p->planes[row];
+        p->planes[row] = NO_PLANES;
+        if (!is_team) pairs_result_planes(r, row);
     }
 }
 
@@ -171,7 +205,7 @@ static void layout(Rows *r) {
    in the second cache. lanes 0: neither. */
 static PairPlan choose_plan(const Rows *r, FraxDType dtype, int64_t n) {
     const Kernel *k = r->k;
-    PairPlan team = pair_fft_plan_team(dtype, n);
+    PairPlan team = pair_fft_plan_team(dtype, n, kernel_inner_size(k));
     if (r->graph->gpu && team.registers) return team;
     int vector = r->e->vector_bytes;
     PairPlan along = pair_fft_plan(dtype, n, vector), wide = pair_fft_plan_wide(dtype, n, vector);
@@ -254,7 +288,7 @@ bool pairs_begin(Rows *r) {
     r->apart = plane_bytes(r);
     layout(r);
     reserve_columns(r);
-    if (p->prepared && p->nfilters) program_prepare(r->program, k->id, (size_t)(2 * r->apart * p->nfilters));
+    prepare_filters(r);
     return true;
 }
 
@@ -353,22 +387,27 @@ static bool run_until_finished(Rows *r, Em first, Em last, Em end) {
     return ok;
 }
 
-static void find_filters(Rows *r) {
+void pairs_find_filters(Rows *r, Em group) {
     const EmitterOps *o = r->e->ops;
-    Em statics = o->load_pointer(r->e, r->params[0], offsetof(KernelContext, statics));
-    int64_t at = (int64_t)r->program->kernels[r->k->id].prepared_at;
-    r->pairs->filter_base = o->pointer(r->e, statics, index_of(r, at));
+    Pairs *p = r->pairs;
+    int64_t offset =
+        p->place == FILTERS_STATIC ? offsetof(KernelContext, statics) : offsetof(KernelContext, workspace);
+    Em base = o->load_pointer(r->e, r->params[0], offset);
+    Em at = index_op(r, INDEX_MUL, group, index_of(r, 2 * r->apart * p->nfilters));
+    at = index_op(r, INDEX_ADD, at, index_of(r, (int64_t)r->program->kernels[r->k->id].prepared_at));
+    p->filter_base = o->pointer(r->e, base, at);
 }
 
 bool pairs_prepare(Rows *r) {
-    find_filters(r);
+    if (r->pairs->place == FILTERS_IN_WORKSPACE) return pairs_fill_groups(r);
+    pairs_find_filters(r, index_of(r, 0));
     return pairs_fill_filters(r, index_of(r, 0));
 }
 
 void pairs_start(Rows *r) {
     const EmitterOps *o = r->e->ops;
     Pairs *p = r->pairs;
-    if (p->prepared) find_filters(r);
+    if (p->place == FILTERS_STATIC) pairs_find_filters(r, index_of(r, 0));
     Em *const indices[] = {&p->row, &p->partner, &p->loaded};
     for (size_t i = 0; i < COUNT(indices); i++) *indices[i] = o->variable(r->e, EM_INDEX, 1);
     p->finished = o->variable(r->e, EM_BOOL, 1);

@@ -12,8 +12,11 @@ typedef struct Slot {
     int item;
     bool reads; /* by the transform itself, from its operands */
     bool transformed;
-    int64_t planes;
-    Em energy[2]; /* variables */
+    int64_t planes; /* see pairs_slot_planes */
+    Em energy[2];   /* variables */
+    /* A team's: registers of both rows in place of planes, from the pass that makes them to the transform. */
+    Em held[2][TEAM_MAX_RADIX];
+    int nheld[2];
 } Slot;
 
 /* K in the order of the bins, times 1/n. */
@@ -22,12 +25,16 @@ typedef struct Filter {
     int64_t planes;
 } Filter;
 
+/* Where filters are. The workspace has those of all groups of rows, which other teams of a GPU wrote. */
+typedef enum FilterPlace { FILTERS_IN_SCRATCH, FILTERS_STATIC, FILTERS_IN_WORKSPACE } FilterPlace;
+
 /* What an operation's transform does on the way. */
 typedef struct Step {
     int stage;
     Slot *slot;    /* transformed forward; NULL: none */
     int filter;    /* row operation transformed back; −1: none */
     bool sums;     /* adds to the stage's cross spectra */
+    bool keeps;    /* the spectrum is wanted after it */
     bool has_body; /* the pass runs where results are stored */
 } Step;
 
@@ -47,10 +54,12 @@ typedef struct Pairs {
     int nslots;
     Filter filters[MAX_ROW_OPS];
     int nfilters, filter_of[MAX_ROW_OPS];
-    bool prepared; /* filters are in static memory, from filter_base on, not in scratch */
-    Em filter_base;
-    int64_t planes[MAX_ROW_OPS]; /* of each filtered row */
+    FilterPlace place;
+    Em filter_base;              /* where they are not in scratch */
+    int64_t planes[MAX_ROW_OPS]; /* of each filtered row, see pairs_result_planes */
     Em now[MAX_ROW_OPS][2];      /* its elements at the current place; ref NULL: in its planes */
+    bool holds;                  /* the pass that is run leaves inputs in registers */
+    int next_held;               /* of the slot that is transformed */
     bool first_pass_waits;       /* until the first transform of the pair */
     bool first_pass_done;
     Em *values[2]; /* of the items, by row; and which are known */
@@ -76,6 +85,11 @@ Slot *pairs_slot(const Rows *r, int row, int input);
    made before. */
 bool pairs_filters_in_place(const Rows *r, int row);
 void pairs_select(Rows *r, int half);
+/* The planes of an input or of a filtered row. A team of a GPU keeps in registers what it can: there they are
+   reserved when they are first asked for. */
+int64_t pairs_slot_planes(Rows *r, Slot *slot);
+int64_t pairs_result_planes(Rows *r, int row);
+void pairs_find_filters(Rows *r, Em group);        /* of this group of rows; static ones have only one */
 Em pairs_plane(Rows *r, int64_t planes, int part); /* its address */
 /* The vector at place `at` of a plane (see Phase), of all pairs side by side. */
 Em pairs_load(Rows *r, Em base, Em at);
@@ -83,7 +97,9 @@ void pairs_store(Rows *r, Em base, Em at, Em value);
 
 /* pair_spectra.c */
 bool pairs_fill_filters(Rows *r, Em row); /* of the group of rows that `row` belongs to */
-bool pairs_load_filters(Rows *r, Em row); /* the same, if they are not there from the block before */
+bool pairs_fill_groups(Rows *r);          /* those in the workspace: a block is a vector of one group's */
+int64_t pairs_fill_blocks(const Rows *r); /* how many there are */
+bool pairs_load_filters(Rows *r, Em row); /* of the row, unless they are there already */
 void pairs_multiply(Rows *r, int row, Em at, Em *re, Em *im); /* z·K, for K with its signs */
 void pairs_clear_sums(Rows *r);
 void pairs_add_crosses(Rows *r, Em at, Em re, Em im); /* of the current step's stage */

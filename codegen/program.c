@@ -108,6 +108,13 @@ void program_prepare(Program *p, int kernel, size_t bytes) {
     p->static_bytes += (bytes + 63) / 64 * 64;
 }
 
+void program_prepare_in_run(Program *p, int kernel, size_t bytes, int64_t blocks) {
+    ProgramKernel *pk = &p->kernels[kernel];
+    pk->prepared_blocks = blocks;
+    pk->prepared_at = (pk->kernel.workspace + 127) / 128 * 128;
+    p->workspace_bytes = MAX(p->workspace_bytes, pk->prepared_at + bytes);
+}
+
 static bool has_general_length(const FftShape *shape, FraxDType dtype, int64_t n) {
     int64_t lengths[3];
     general_fft_lengths(shape, lengths);

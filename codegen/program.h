@@ -26,10 +26,13 @@ typedef struct ProgramKernel {
     size_t prepared;    /* bytes of filters that frax_kN_prepare writes once, at prepared_at in the static
                            memory; */
     size_t prepared_at; /* 0: there is no such function */
-    int team;           /* GPU: threads that work on a block of rows together, */
-    size_t exchange;    /* and bytes of shared memory through which they exchange */
-    int64_t sums[2];    /* blocks of frax_kN_sum0 and _sum1, which sum partial spectra; 0: there is none */
-    double work;        /* element visits, to judge whether threads pay */
+    int64_t prepared_blocks; /* GPU, instead: of frax_kN_prepare before the kernel in every run, to
+                                prepared_at in the workspace; 0: none */
+    int team;                /* GPU: threads that work on a block of rows together, */
+    int resident;            /* how many a multiprocessor should have room for, 0: any, */
+    size_t exchange;         /* and bytes of shared memory through which they exchange */
+    int64_t sums[2]; /* blocks of frax_kN_sum0 and _sum1, which sum partial spectra; 0: there is none */
+    double work;     /* element visits, to judge whether threads pay */
 } ProgramKernel;
 
 typedef struct Program {
@@ -49,6 +52,8 @@ void program_destroy(Program *program);
 
 /* Gives a kernel static memory beside the tables' for its filters. */
 void program_prepare(Program *program, int kernel, size_t bytes);
+/* GPU: gives it part of the workspace for filters that every run prepares anew, in so many blocks. */
+void program_prepare_in_run(Program *program, int kernel, size_t bytes, int64_t blocks);
 
 /* Emits all kernels but library products: functions frax_k0, frax_k0_finish, frax_k0_prepare, … */
 FraxStatus program_emit_kernels(Program *program, Emitter *emitter, FraxError *err);

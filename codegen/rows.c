@@ -197,6 +197,7 @@ static void keep_row_inputs(Rows *r) {
             if (r->k->items[row->inputs[n]].stage != r->pass || !rows_input_slot(r, (int)i, n)) continue;
             Em value = rows_value(r, row->inputs[n]);
             if (r->pairs) value = pairs_input(r, (int)i, n, value);
+            if (r->pairs && pairs_hold_input(r, (int)i, n, value)) continue;
             keep(r, value, r->row[i][n], r->lead[i]);
         }
     }
@@ -550,7 +551,7 @@ static bool main_function(Rows *r) {
     return ok;
 }
 
-/* Filters that stay the same from run to run are brought into the order of the transforms once. */
+/* Filters are brought into the order of the transforms: once, if they stay the same from run to run. */
 static bool prepare_function(Rows *r) {
     char name[40];
     snprintf(name, sizeof name, "frax_k%d_prepare", r->k->id);
@@ -740,13 +741,14 @@ bool emit_rows(Emitter *e, Program *program, int kernel) {
     if (ok && r.pairs && r.pairs->plan.registers) {
         e->team = r.pairs->plan.lanes;
         pk->exchange = team_exchange_bytes(&r.pairs->plan);
+        pk->resident = r.pairs->plan.halved ? TEAM_RESIDENT : 0;
     }
     pk->team = e->team;
     if (ok) {
-        pk->scratch = r.scratch;
         pairs_sum_functions(&r);
         ok = main_function(&r) && (!kernel_finish_blocks(r.k) || finish_function(&r)) &&
-             (!pk->prepared || prepare_function(&r));
+             (!(pk->prepared || pk->prepared_blocks) || prepare_function(&r));
+        pk->scratch = r.scratch; /* which grows while the kernel is emitted */
     }
     e->team = team;
     pairs_end(&r);

@@ -115,6 +115,8 @@ int64_t pairs_spectrum_elements(const Rows *r);
 Em pairs_row_value(Rows *r, int row); /* the element of a row operation; ref NULL: it is in scratch */
 Em pairs_input(Rows *r, int row, int input, Em value);     /* an element of an input, 0 where there is none */
 bool pairs_reads_input(const Rows *r, int row, int input); /* by itself: it need not be kept */
+/* In registers, or false: r->row says where to keep it. */
+bool pairs_hold_input(Rows *r, int row, int input, Em value);
 
 /* tile.c: as many positions as there are lanes, all at once; see there */
 typedef struct Tile Tile;

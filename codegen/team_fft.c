@@ -4,13 +4,29 @@
  * Thread t of T holds registers s = 0 … R − 1, R = n/T. Before pass p, of radix r over blocks of L elements,
  * register s holds element team_element(p, s, t): with g = R/r and m = L/r, butterfly c = t + T·(s mod g) is
  * the one of element c mod m of block c div m, and s div g its slot. In the first pass that is element s·T +
- * t: loads and stores of the signal are contiguous. A pass is a butterfly of radix r over the slots and
- * factors w_L^{jk}, j = c mod m; the inverse goes the way back. The bins stay where the last pass leaves
- * them, register s of lane t at position s·T + t, so that K is read and spectra are kept contiguously.
+ * t: a warp's load or store of the signal is one line of 128 bytes. (16 bytes a thread would be four
+ * neighbours in one thread, which the first pass does not want together: they would cost an exchange more.)
+ * A pass is a butterfly of radix r over the slots and factors w_L^{jk}, j = c mod m; the inverse goes the way
+ * back. The bins stay where the last pass leaves them, register s of lane t at position s·T + t, so that K is
+ * read and spectra are kept contiguously.
+ *
+ * Causal operators put zeros behind a signal x of N ≤ m samples, up to n = 2m. That signal is nowhere: its
+ * even bins are the transform of x over m points, its odd bins that of x_j·w^j, w = e^{−2πi/n}, and the first
+ * m samples of the inverse are the even bins' inverse plus w^{−j} times the odd bins'. So a team holds m
+ * points and exchanges m at a time, one half after the other; x, then the first half's result, stay in
+ * registers beside them. The factors w^j are those of the first pass: of j = c + q·m/r, w^c joins the factors
+ * behind the butterfly and e^{−πi·q/r} is a constant.
+ *
+ * The reckoning for N = 4096, a pair of rows: in one piece, 2^13 points are four passes of 512 threads, with
+ * six exchanges of 8192 points; in halves, three passes of 256 threads with eight exchanges of 4096, two
+ * thirds as much, in half the memory. Where the passes are as many, exchanges are equal. So are additions and
+ * multiplications: the halves lack the radix-2 step of which zeros leave only the factors.
  */
 #include "butterfly.h"
 #include "cuda_emitter.h"
 #include "pair_fft.h"
+#include <math.h>
+#include <string.h>
 
 typedef struct Team {
     ButterflyUnit unit;
@@ -18,6 +34,7 @@ typedef struct Team {
     const PairPlan *plan;
     const PairIo *io;
     int64_t length; /* of the signal */
+    int half;       /* that is transformed: even or odd bins */
     Em exchange[2]; /* of real and imaginary parts; the same where memory is short */
     Complex z[TEAM_MAX_RADIX];
 } Team;
@@ -27,7 +44,7 @@ static Em index_of(const Team *t, int64_t value) {
 }
 
 static int64_t block_length(const PairPlan *p, int pass) {
-    int64_t length = p->n;
+    int64_t length = team_points(p);
     for (int i = 0; i < pass; i++) length /= p->radices[i];
     return length;
 }
@@ -90,21 +107,49 @@ static Complex root_of_unity(const Team *t, Em j, double turns) {
     return w;
 }
 
-/* w^k for k = 1 … radix − 1, w = w_L^j, at element j of each lane; w and w⁴ as they are, the others as
-   products of at most three of them. */
-static void make_factors(const Team *t, int pass, int first, Complex *w) {
+/* Numbers below `count`, a power of two, in the order of their reversed bits. */
+static int reversed(int n, int count) {
+    int result = 0;
+    for (int bit = 1; bit < count; bit *= 2) result = 2 * result + (n & bit ? 1 : 0);
+    return result;
+}
+
+static bool is_odd_half(const Team *t, int pass) {
+    return t->half && pass == 0;
+}
+
+/* Slot k times w^k, w = w_L^j at element j of each lane; in the odd half's first pass times w^(k + 1/2). w
+   and w⁴ as they are, other powers as products, each from the one without its highest bit. In this order few
+   of them are needed at a time. */
+static void turn_slots(const Team *t, int pass, int first, Complex *z, bool conjugate) {
     const PairPlan *p = t->plan;
     int radix = p->radices[pass];
     long long length = block_length(p, pass), m = length / radix;
+    Complex base[TEAM_MAX_RADIX], w[TEAM_MAX_RADIX] = {0};
     char form[64];
     snprintf(form, sizeof form, m < p->lanes ? "$l %% %lld" : "$l", m);
     Em j = with_way(t, lane_place(t, form), (long long)p->lanes * first % m);
-    w[1] = root_of_unity(t, j, 1 / (double)length);
-    for (int k = 2; k < radix; k++) {
-        int high = k >= 8 ? 8 : k >= 4 ? 4 : 2;
-        w[k] = k == 4      ? root_of_unity(t, j, 4 / (double)length)
-               : k == high ? rotated(&t->unit, w[k / 2], w[k / 2], false)
-                           : rotated(&t->unit, w[high], w[k - high], false);
+    for (int bit = 1; bit < radix; bit *= 2)
+        base[bit] = bit == 1 || bit == 4 ? root_of_unity(t, j, bit / (double)length)
+                                         : rotated(&t->unit, base[bit / 2], base[bit / 2], false);
+    if (is_odd_half(t, pass)) w[0] = root_of_unity(t, j, 0.5 / (double)length);
+    for (int n = 0; n < radix; n++) {
+        int k = reversed(n, radix), high = k >= 8 ? 8 : k >= 4 ? 4 : k >= 2 ? 2 : k;
+        if (k) w[k] = w[k - high].re.ref ? rotated(&t->unit, w[k - high], base[high], false) : base[high];
+        if (w[k].re.ref) z[k] = rotated(&t->unit, z[k], w[k], conjugate);
+    }
+}
+
+/* Slot q times e^{−πi·q/radix}: what is left of the odd half's e^{−2πi·element/n}. */
+static void turn_by_constants(const Team *t, int radix, Complex *z, bool conjugate) {
+    for (int q = 1; q < radix; q++) {
+        double angle = M_PI * q / radix;
+        Em re = t->e->ops->constant(t->e, t->unit.type, cos(angle));
+        Em im = t->e->ops->constant(t->e, t->unit.type, -sin(angle));
+        if (2 * q == radix)
+            z[q] = (conjugate ? add_i : sub_i)(&t->unit, (Complex){0}, z[q]);
+        else
+            z[q] = rotated(&t->unit, z[q], (Complex){re, im}, conjugate);
     }
 }
 
@@ -114,14 +159,15 @@ static void make_factors(const Team *t, int pass, int first, Complex *w) {
 static void pass_in_registers(Team *t, int pass, bool inverse) {
     const PairPlan *p = t->plan;
     int radix = p->radices[pass], groups = p->registers / radix;
-    bool turns = block_length(p, pass) > radix;
+    bool turns = block_length(p, pass) > radix, odd = is_odd_half(t, pass);
     for (int i = 0; i < groups; i++) {
-        Complex w[TEAM_MAX_RADIX], z[TEAM_MAX_RADIX];
-        if (turns) make_factors(t, pass, i, w);
+        Complex z[TEAM_MAX_RADIX];
         for (int q = 0; q < radix; q++) z[q] = t->z[i + q * groups];
-        for (int q = 1; q < radix && turns && inverse; q++) z[q] = rotated(&t->unit, z[q], w[q], true);
+        if (turns && inverse) turn_slots(t, pass, i, z, true);
+        if (odd && !inverse) turn_by_constants(t, radix, z, false);
         butterfly(&t->unit, radix, z, inverse);
-        for (int q = 1; q < radix && turns && !inverse; q++) z[q] = rotated(&t->unit, z[q], w[q], false);
+        if (odd && inverse) turn_by_constants(t, radix, z, true);
+        if (turns && !inverse) turn_slots(t, pass, i, z, false);
         for (int q = 0; q < radix; q++) t->z[i + q * groups] = z[q];
     }
 }
@@ -192,11 +238,16 @@ static void store_signal(Team *t) {
     }
 }
 
+/* The position of register s in lane 0. */
+static Em position_of(const Team *t, int s) {
+    return index_of(t, t->half * team_points(t->plan) + (int64_t)s * t->plan->lanes);
+}
+
 static void load_spectrum(Team *t) {
     const EmitterOps *o = t->e->ops;
     const PairPlan *p = t->plan;
     for (int s = 0; s < p->registers; s++) {
-        Em at = index_of(t, (int64_t)s * p->lanes);
+        Em at = position_of(t, s);
         t->z[s] = (Complex){o->load(t->e, t->io->re, p->dtype, at, 1, p->lanes, (Em){0}),
                             o->load(t->e, t->io->im, p->dtype, at, 1, p->lanes, (Em){0})};
     }
@@ -205,7 +256,7 @@ static void load_spectrum(Team *t) {
 static void visit_bins(Team *t, PairKind kind) {
     const PairPlan *p = t->plan;
     for (int s = 0; s < p->registers; s++) {
-        Em at = index_of(t, (int64_t)s * p->lanes);
+        Em at = position_of(t, s);
         t->z[s] = materialised(&t->unit, t->z[s]);
         if (t->io->bins) {
             t->io->bins(t->io->context, at, &t->z[s].re, &t->z[s].im);
@@ -219,24 +270,36 @@ static void visit_bins(Team *t, PairKind kind) {
     }
 }
 
+/* To the bins of a half, and back. */
+static void transform_half(Team *t, PairKind kind) {
+    const PairPlan *p = t->plan;
+    if (kind == PAIR_INVERSE && t->io->re.ref) load_spectrum(t);
+    for (int pass = 0; pass < p->npasses && kind != PAIR_INVERSE; pass++) {
+        if (pass) exchange(t, pass - 1, pass);
+        pass_in_registers(t, pass, false);
+    }
+    visit_bins(t, kind);
+    for (int pass = p->npasses - 1; pass >= 0 && kind != PAIR_FORWARD; pass--) {
+        pass_in_registers(t, pass, true);
+        if (pass) exchange(t, pass, pass - 1);
+    }
+}
+
 bool emit_team_transform(Emitter *e, const PairPlan *plan, PairKind kind, const PairIo *io) {
     Team t = {.unit = {e, em_type_of(plan->dtype), plan->lanes}, .e = e, .plan = plan, .io = io};
+    Complex x[TEAM_MAX_RADIX], y[TEAM_MAX_RADIX];
     t.length = io->length ? io->length : plan->n;
     cuda_exchange_memory(e, team_exchange_bytes(plan), team_exchange_apart(plan), t.exchange);
-    if (kind == PAIR_INVERSE)
-        load_spectrum(&t);
-    else
-        load_signal(&t);
-    for (int pass = 0; pass < plan->npasses && kind != PAIR_INVERSE; pass++) {
-        if (pass) exchange(&t, pass - 1, pass);
-        pass_in_registers(&t, pass, false);
+    if (kind != PAIR_INVERSE) load_signal(&t);
+    memcpy(x, t.z, sizeof x);
+    transform_half(&t, kind);
+    if (plan->halved) {
+        memcpy(y, t.z, sizeof y);
+        memcpy(t.z, x, sizeof x);
+        t.half = 1;
+        transform_half(&t, kind);
+        for (int s = 0; s < plan->registers; s++) t.z[s] = complex_add(&t.unit, y[s], t.z[s]);
     }
-    visit_bins(&t, kind);
-    if (kind == PAIR_FORWARD) return true;
-    for (int pass = plan->npasses - 1; pass >= 0; pass--) {
-        pass_in_registers(&t, pass, true);
-        if (pass) exchange(&t, pass, pass - 1);
-    }
-    store_signal(&t);
+    if (kind != PAIR_FORWARD) store_signal(&t);
     return true;
 }

@@ -35,11 +35,13 @@ static int64_t smooth_length(int64_t least) {
 
 /* A good length P ≥ least. Powers of two are generated code (codegen/fft.c): to 2048 it makes up for any
    longer row; to 16384 it takes 4/5 of the library's time for a point (5.1 against 6.4 ns at 4096 and 3000,
-   f64); beyond, where rows leave the nearest caches, it gains nothing. */
-static int64_t padded_length(int64_t least) {
-    enum { SHORTEST = 32, ALWAYS = 2048, LONGEST = 16384 };
+   f64); beyond, where rows leave the nearest caches, it gains nothing. On a GPU powers of two alone stay in
+   registers (codegen/team_fft.c), up to TEAM_BYTES. */
+static int64_t padded_length(const Graph *g, FraxDType dtype, int64_t least) {
+    enum { SHORTEST = 32, ALWAYS = 2048, LONGEST = 16384, TEAM_BYTES = 1 << 16 };
     int64_t power = SHORTEST, smooth = smooth_length(least);
     while (power < least) power *= 2;
+    if (g->gpu && power * (dtype == FRAX_F64 ? 8 : 4) <= TEAM_BYTES) return power;
     return power <= ALWAYS || (power <= LONGEST && 4 * power <= 5 * smooth) ? power : smooth;
 }
 
@@ -80,7 +82,7 @@ static Value correlate_summed(Graph *g, Value x, Value y, uint32_t axes, uint32_
 Value form_fft(Graph *g, const Node *node, const Convolution *c) {
     uint32_t axes = 1u << c->axis, sum = node->attrs->sum & c->shared;
     Shape shape = node->type.shape;
-    int64_t length = padded_length(c->samples + c->weights - 1);
+    int64_t length = padded_length(g, node->type.dtype, c->samples + c->weights - 1);
     Value a = pad_end(g, node->args[0], c->axis, length), b = pad_end(g, node->args[1], c->axis, length), y;
     if (!c->correlates)
         y = g_spectral(g, b, g_rfft(g, a, axes, PART_RE), g_rfft(g, a, axes, PART_IM), axes);
