@@ -124,7 +124,6 @@ PairPlan pair_fft_plan_wide(FraxDType dtype, int64_t n, int vector_bytes) {
 
 enum {
     BANKS = 32,           /* of shared memory, 4 bytes wide */
-    TEAM_LANES = 1024,    /* threads of a block, at most */
     BOTH_PARTS = 36 << 10 /* bytes up to which real and imaginary parts are exchanged together */
 };
 
@@ -176,7 +175,7 @@ static void choose_team_radices(PairPlan *p, int largest) {
 PairPlan pair_fft_plan_team(FraxDType dtype, int64_t n) {
     int most = dtype == FRAX_F32 ? TEAM_MAX_RADIX : TEAM_MAX_RADIX / 2; /* 32-bit registers are what counts */
     PairPlan p = {.dtype = dtype, .n = n, .wide = 1, .group = 1};
-    if ((n & (n - 1)) || n < 2 * WARP || n > (int64_t)most * TEAM_LANES) return p;
+    if (!is_team_length(dtype, n)) return p;
     p.registers = (int)MIN(most, n / WARP);
     p.lanes = (int)(n / p.registers);
     choose_team_radices(&p, p.registers);
