@@ -9,26 +9,29 @@
 /* What a transform is to its kernel. */
 typedef enum Form {
     PAIRED, /* one axis of 2^a points that registers hold, of two rows or more that share K */
-    ALONE,  /* one axis of another length, or of rows with a K each, or to a spectrum that is stored */
-    IMAGE   /* several axes */
+    FEW,    /* one axis that a warp has generated passes for, of few rows */
+    MANY, /* one axis otherwise: other lengths, or many rows with a K each, or many spectra that are stored */
+    IMAGE /* several axes */
 } Form;
 
 /* The first row that holds is taken: transforms of so many points and more.
  *
- *   own      paired: a team of threads holds two rows in registers, in one launch with all around it (on an
- *            H100 its bound is the memory's speed); else a warp takes each row or pair through its scratch
- *   library  cuFFT: three launches, and the rows and spectra through memory: 5 times the bytes of one pass
+ *   own      paired: a team of threads holds two rows in registers, in one launch with all around it, bound
+ * by the memory's speed; else a warp takes each row or pair through its scratch library  cuFFT: three
+ * launches, and the rows and spectra through memory, 5 times the bytes of one pass
  *
- * Not measured but counted. A warp does some 5 n log2 n operations with 32 lanes and waits for its scratch at
- * each of log2(n)/3 passes; beyond 48 KiB of scratch (4096 points of f32) that is global memory. Up to 63
- * points these are a few µs, as long as the two launches more. Images of fewer than 32 × 32 points are 63
- * such lines at most.
+ * Not measured but counted, for an H100. A launch more costs some 2 µs, at which a warp with generated passes
+ * has done 512 points; up to 2048 a few rows, the spectrum of weights above all, are done before the library
+ * has started. Many rows want many warps, but each has 12 n bytes of scratch in f32, so that 4096 points
+ * leave one warp a multiprocessor, and below that the warps wait for each other's memory. Lengths with other
+ * prime factors take a convolution of twice the length, in one warp: up to 63 points that is as long as the
+ * launches.
  */
 static const struct {
     Form form;
     bool library;
     int64_t least;
-} choices[] = {{PAIRED, false, 0}, {ALONE, true, 64}, {IMAGE, true, 1024}};
+} choices[] = {{PAIRED, false, 0}, {FEW, true, 2049}, {MANY, true, 64}, {IMAGE, true, 1024}};
 
 bool is_team_length(FraxDType dtype, int64_t n) {
     enum { SHORTEST = 64, LONGEST_BYTES = 64 << 10 }; /* 1024 threads with 64 bytes of each part */
@@ -45,8 +48,8 @@ static int row_operands(const Node *node) {
     return node->op == OP_cross_spectrum ? 2 : 1;
 }
 
-/* Rows that share K, or are summed over. */
-static int64_t sharing(const Graph *g, const Node *node) {
+/* Rows; those alone that share K, or are summed over. */
+static int64_t count_rows(const Graph *g, const Node *node, bool sharing) {
     const Shape *x = &graph_type(g, node->args[0])->shape;
     bool same_k = node->op == OP_spectral && is_op(g, node->args[1], OP_constant) &&
                   is_op(g, node->args[2], OP_constant);
@@ -54,15 +57,18 @@ static int64_t sharing(const Graph *g, const Node *node) {
     for (int i = 0; i < x->rank; i++) {
         bool own = node->op == OP_spectral ? !same_k && graph_type(g, node->args[1])->shape.dims[i] > 1
                                            : !(node->attrs->sum >> i & 1);
-        if (!(node->attrs->axes >> i & 1) && !own) rows *= x->dims[i];
+        if (!(node->attrs->axes >> i & 1) && !(sharing && own)) rows *= x->dims[i];
     }
     return rows;
 }
 
 static Form form_of(const Graph *g, const Node *node, int64_t points) {
+    enum { FEW_ROWS = 16 };
+    FraxDType dtype = graph_type(g, node->args[0])->dtype;
     if (__builtin_popcount(node->attrs->axes) > 1) return IMAGE;
-    bool pairs = node->op != OP_rfft && is_team_length(graph_type(g, node->args[0])->dtype, points);
-    return pairs && sharing(g, node) > 1 ? PAIRED : ALONE;
+    if (node->op != OP_rfft && is_team_length(dtype, points) && count_rows(g, node, true) > 1) return PAIRED;
+    bool generated = points % 8 == 0 && is_generated_length(dtype, points);
+    return generated && count_rows(g, node, false) < FEW_ROWS ? FEW : MANY;
 }
 
 int transform_dims(const Graph *g, const Node *node, int64_t dims[MAX_RANK]) {

@@ -99,10 +99,11 @@ static void check_length(int64_t rows, int64_t n, FraxTarget with, bool by_libra
 
 /* Primes, 3·2^k, products of small and larger primes, odd and even; a row alone. */
 static void test_lengths(void **state) {
-    static const int64_t lengths[] = {65, 66, 67, 96, 100, 127, 384, 510, 1009, 1155};
+    static const int64_t lengths[] = {65, 66, 67, 100, 127, 510, 1009, 1155};
     (void)state;
     for (size_t i = 0; i < COUNT(lengths); i++) check_length(3, lengths[i], FRAX_REFERENCE, true);
-    check_length(1, 256, FRAX_REFERENCE, true);
+    check_length(16, 96, FRAX_REFERENCE, true);
+    check_length(17, 384, FRAX_REFERENCE, true);
     check_length(1, 2187, FRAX_REFERENCE, true);
 }
 
@@ -110,6 +111,8 @@ static void test_long_lengths(void **state) {
     static const int64_t lengths[] = {4099, 20000, 32768, 65536};
     (void)state;
     for (size_t i = 0; i < COUNT(lengths); i++) check_length(2, lengths[i], FRAX_EAGER, true);
+    check_length(1, 4096, FRAX_EAGER, true);
+    check_length(2, 6144, FRAX_EAGER, true);
 }
 
 /* What registers hold stays there; what is short stays where it was. */
@@ -117,6 +120,8 @@ static void test_own_lengths(void **state) {
     static const int64_t lengths[] = {2, 31, 32, 63, 64, 256};
     (void)state;
     for (size_t i = 0; i < COUNT(lengths); i++) check_length(4, lengths[i], FRAX_REFERENCE, false);
+    check_length(15, 96, FRAX_REFERENCE, false);
+    check_length(1, 256, FRAX_REFERENCE, false);
 }
 
 /* ---- Forms ---- */
@@ -125,7 +130,7 @@ static void test_forms(void **state) {
     (void)state;
     static const FilterForm forms[] = {
         {"a filter for each channel", 3, {4, 3, 70}, 4, 2},
-        {"a filter for each row", 2, {3, 72}, 2, 1},
+        {"a filter for each row", 2, {3, 74}, 2, 1},
         {"channels between summed axes", 4, {2, 3, 4, 66}, 8, 2},
         {"many rows, shared out", 2, {150, 65}, 2, 0},
         {"many rows of channels, shared out", 3, {67, 2, 65}, 4, 2},
@@ -217,43 +222,44 @@ static void test_orders(void **state) {
 typedef struct ModelCase {
     const char *text;
     double relative;
+    FraxTarget with;
 } ModelCase;
 
 /* Orders per channel, causal operators through padded rows, images, and 16-bit storage. */
 static const ModelCase models[] = {
     {"model m(x: f64[3, 2, 100], a: f64[2]) {\n"
      "    y = frac(x, a[:, none], kind=weyl, step=0.1)\n    loss = mean(y^2)\n    return loss, y\n}\n",
-     1e-11},
-    {"model m(x: f64[3, 150], a: f64[]) {\n"
-     "    y = frac(tanh(x), a, kind=grunwald, step=0.1, engine=fft)\n    loss = mean(y^2)\n    return loss, "
-     "y\n}\n",
-     1e-11},
-    {"model m(x: f32[3, 300], a: f32[]) {\n"
+     1e-11, FRAX_REFERENCE},
+    {"model m(x: f64[3, 5000], a: f64[]) {\n"
+     "    y = frac(tanh(x), a, kind=grunwald, engine=fft)\n    loss = mean(y^2)\n    return loss, y\n}\n",
+     1e-11, FRAX_EAGER},
+    {"model m(x: f32[3, 9000], a: f32[]) {\n"
      "    y = frac(x, a, kind=grunwald, engine=fft)\n    loss = mean(y^2)\n    return loss, y\n}\n",
-     2e-5},
+     2e-5, FRAX_EAGER},
     {"model m(x: f64[100, 2], a: f64[2]) {\n"
      "    y = frac(x, a, kind=riesz, axis=0)\n    loss = sum(y^2)\n    return loss, y\n}\n",
-     1e-11},
+     1e-11, FRAX_REFERENCE},
     {"model m(x: f64[2, 36, 34], a: f64[]) {\n"
      "    y = frac(x, a, kind=laplacian, axes=(1, 2))\n    loss = mean(y^2)\n    return loss, y\n}\n",
-     1e-11},
+     1e-11, FRAX_REFERENCE},
     {"model m(x: f16[3, 100], a: f32[]) {\n"
      "    y = frac(cast(x, f32), a, kind=weyl)\n    z = cast(y, f16)\n    loss = mean(y^2)\n    return loss, "
      "z\n}\n",
-     1e-3},
+     1e-3, FRAX_REFERENCE},
     {"model m(x: bf16[3, 100], a: f32[]) {\n"
      "    y = frac(cast(x, f32), a, kind=weyl)\n    z = cast(y, bf16)\n    loss = mean(y^2)\n    return "
      "loss, z\n}\n",
-     8e-3}};
+     8e-3, FRAX_REFERENCE}};
 
 static void check_model(const ModelCase *m) {
-    enum { MOST = 2 * 36 * 34 };
-    double x[MOST], a[2] = {0.7, 0.4};
+    enum { MOST = 3 * 9000 };
+    static double x[MOST];
+    double a[2] = {0.7, 0.4};
     uint64_t seed = 5;
     for (int i = 0; i < MOST; i++) x[i] = (double)(fill_random(&seed) >> 11) * 0x1p-52 - 1;
     const double *inputs[] = {x, a};
     long before = transformed();
-    RunOptions options = {.target = FRAX_REFERENCE, .wrt = {"x", "a"}};
+    RunOptions options = {.target = m->with, .wrt = {"x", "a"}};
     Results expected = run_model(m->text, &options, inputs);
     options.target = FRAX_CUDA;
     Results got = run_model(m->text, &options, inputs);
