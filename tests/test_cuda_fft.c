@@ -199,6 +199,29 @@ static void test_operands(void **state) {
     graph_destroy(g);
 }
 
+/* Rows of any size stand beside each other, and beside one that is no number. */
+static void test_scales(void **state) {
+    (void)state;
+    enum { N = 1001, BINS = N / 2 + 1 };
+    static const double scales[] = {1e25, 1, 1e-25, 1};
+    static float x[4][N], y[4][N], re[BINS], im[BINS];
+    Graph *g = graph_create("scales", "test");
+    Value v = g_input(g, "x", (Type){FRAX_F32, SHAPE(4, N)}),
+          k[2] = {g_input(g, "re", (Type){FRAX_F32, SHAPE(1, BINS)}),
+                  g_input(g, "im", (Type){FRAX_F32, SHAPE(1, BINS)})};
+    graph_output(g, "y", g_spectral(g, v, k[0], k[1], 2));
+    for (int i = 0; i < BINS; i++) re[i] = 2; /* y = 2 x */
+    for (int r = 0; r < 4; r++)
+        for (int i = 0; i < N; i++) x[r][i] = (float)(scales[r] * cos(i * i));
+    x[3][5] = NAN;
+    run_on(g, FRAX_CUDA, 1, (void *[]){x, re, im}, (void *[]){y}, "scales");
+    for (int r = 0; r < 3; r++)
+        for (int i = 0; i < N; i++)
+            assert_true(fabs((double)y[r][i] - 2 * (double)x[r][i]) < 1e-5 * scales[r]);
+    for (int i = 0; i < N; i++) assert_true(isnan(y[3][i]));
+    graph_destroy(g);
+}
+
 /* The threads' order changes no bit. */
 static void test_orders(void **state) {
     (void)state;
@@ -506,23 +529,15 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_long_lengths),
-        cmocka_unit_test(test_own_lengths),
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_spectra),
-        cmocka_unit_test(test_operands),
-        cmocka_unit_test(test_orders),
-        cmocka_unit_test(test_models),
-        cmocka_unit_test(test_failing_calls),
-        cmocka_unit_test(test_faults_on_the_device),
-        cmocka_unit_test(test_lack_of_memory),
-        cmocka_unit_test(test_failing_allocations),
-        cmocka_unit_test(test_with_and_without),
-        cmocka_unit_test(test_compile),
-        cmocka_unit_test(test_real_library),
-        cmocka_unit_test(test_real_header),
+        cmocka_unit_test(test_lengths),          cmocka_unit_test(test_long_lengths),
+        cmocka_unit_test(test_own_lengths),      cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_pieces),           cmocka_unit_test(test_spectra),
+        cmocka_unit_test(test_operands),         cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_orders),           cmocka_unit_test(test_models),
+        cmocka_unit_test(test_failing_calls),    cmocka_unit_test(test_faults_on_the_device),
+        cmocka_unit_test(test_lack_of_memory),   cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_with_and_without), cmocka_unit_test(test_compile),
+        cmocka_unit_test(test_real_library),     cmocka_unit_test(test_real_header),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
