@@ -5,6 +5,7 @@
  */
 #include "cuda_launcher.h"
 #include "object.h"
+#include <assert.h>
 #include <ctype.h>
 #include <math.h>
 
@@ -52,6 +53,7 @@ static void print_launches(const CudaProgram *p, Text *out) {
                      "    unsigned grid, threads, shared;\n} launches[LAUNCHES + 1] = {\n");
     for (size_t i = 0; i < p->nlaunches; i++) {
         const CudaLaunch *l = &p->launches[i];
+        assert(l->kind == CUDA_KERNEL); /* the graph is one without libraries */
         text_printf(out, "    {\"%s\", %d, %u, %u, %zu},\n", l->name, l->moment == CUDA_STATIC, l->grid,
                     l->threads, l->shared);
     }

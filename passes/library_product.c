@@ -19,8 +19,7 @@ static bool wins_on_gpu(int64_t n, int64_t k) {
     return (double)n * (double)k >= GPU_ROW_PRODUCT;
 }
 
-/* Rows that the library takes as they lie, sums of whose numbers it rounds as ours do, and more than a few.
- */
+/* Of much work, or of a kind that the template is slow at. */
 static bool wins_on_cpu(const Node *node, int64_t k) {
     const Shape *shape = &node->type.shape;
     int64_t m = shape->dims[shape->rank - 2], n = shape->dims[shape->rank - 1];

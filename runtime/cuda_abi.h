@@ -125,7 +125,13 @@ typedef struct Nvrtc {
 typedef int FftHandle;
 
 /* cufftResult, cufftType */
-enum { FFT_SUCCESS = 0, FFT_ALLOC_FAILED = 2 };
+enum {
+    FFT_SUCCESS = 0,
+    FFT_ALLOC_FAILED = 2,
+    FFT_INVALID_SIZE = 8,
+    FFT_NOT_IMPLEMENTED = 14,
+    FFT_NOT_SUPPORTED = 16
+};
 enum { FFT_R2C = 0x2a, FFT_C2R = 0x2c, FFT_D2Z = 0x6a, FFT_Z2D = 0x6c };
 
 /* All give a cufftResult. Spectra are pairs of real and imaginary part. */

@@ -195,14 +195,18 @@ static FraxStatus open_library(CudaExecutable *exe, size_t first, FraxError *err
     return blas_fail(exe, first, result, err);
 }
 
+FraxStatus cuda_blas_open(CudaExecutable *exe, FraxError *err) {
+    for (size_t i = 0; i < exe->program.nlaunches; i++)
+        if (exe->program.launches[i].kind == CUDA_PRODUCT) return open_library(exe, i, err);
+    return FRAX_OK;
+}
+
 FraxStatus cuda_blas_create(CudaExecutable *exe, FraxError *err) {
     FraxStatus status = FRAX_OK;
-    for (size_t i = 0; i < exe->program.nlaunches && !status; i++) {
-        if (exe->program.launches[i].kind != CUDA_PRODUCT) continue;
-        if (!exe->blas) status = open_library(exe, i, err);
-        if (!status) status = make_product(exe, i, err);
-    }
-    if (status || !exe->blas || !exe->blas->workspace_bytes) return status;
+    if (!exe->blas) return FRAX_OK;
+    for (size_t i = 0; i < exe->program.nlaunches && !status; i++)
+        if (exe->program.launches[i].kind == CUDA_PRODUCT) status = make_product(exe, i, err);
+    if (status || !exe->blas->workspace_bytes) return status;
     return cuda_device_allocate(&exe->device, exe->blas->workspace_bytes, "the workspace of matrix products",
                                 &exe->blas->workspace, err);
 }

@@ -5,8 +5,12 @@
 
 #include "cuda_internal.h"
 
-/* After the executable's memory is there: how addresses are aligned decides on algorithms. Nothing to do
-   without products. FRAX_MEMORY where there is no room for the library's workspace. */
+/* Both do nothing without products. First the library, which is a large one: opened only now, and before the
+   text is compiled; FRAX_UNSUPPORTED where it is not there. */
+FraxStatus cuda_blas_open(CudaExecutable *exe, FraxError *err);
+/* Then the products, when the executable's memory is there: how addresses are aligned decides on algorithms.
+   FRAX_MEMORY where there is no room for the library's workspace; FRAX_UNSUPPORTED where it has no algorithm
+   for a product. */
 FraxStatus cuda_blas_create(CudaExecutable *exe, FraxError *err);
 void cuda_blas_destroy(CudaExecutable *exe);
 /* Of CudaProgram.launches, of kind CUDA_PRODUCT; onto the executable's stream. */

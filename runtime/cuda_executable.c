@@ -178,18 +178,26 @@ static void fill_stats(const CudaExecutable *exe, ExecutableStats *stats) {
     for (int i = 0; i < p->nkernels; i++) stats->kernels += !p->kernels[i].kernel.is_static;
 }
 
+/* FRAX_UNSUPPORTED of a library: without it the kernels can do its part. */
+static FraxStatus note_refusal(FraxStatus status, unsigned library, ExecutableStats *stats) {
+    if (status == FRAX_UNSUPPORTED) stats->refused |= library;
+    return status;
+}
+
 static FraxStatus make(CudaExecutable *exe, const ExecutableOptions *options, ExecutableStats *stats,
                        FraxError *err) {
-    FraxStatus status = load_code(exe, options, stats, err);
+    FraxStatus status = note_refusal(cuda_blas_open(exe, err), GPU_PRODUCTS, stats);
+    if (!status) status = note_refusal(cuda_fft_open(exe, err), GPU_TRANSFORMS, stats);
+    if (!status) status = load_code(exe, options, stats, err);
     int result = status ? 0 : exe->device.cu->stream_create(&exe->stream, CUDA_STREAM_NON_BLOCKING);
     if (result) {
         exe->stream = NULL;
         status = cuda_fail(exe->device.cu, result, err, "CUDA: a stream");
     }
     if (!status) status = checks_list(exe->graph, &exe->checks, err);
-    if (!status) status = cuda_fft_create(exe, err);
+    if (!status) status = note_refusal(cuda_fft_create(exe, err), GPU_TRANSFORMS, stats);
     if (!status) status = make_memory(exe, err);
-    if (!status) status = cuda_blas_create(exe, err);
+    if (!status) status = note_refusal(cuda_blas_create(exe, err), GPU_PRODUCTS, stats);
     if (!status) status = make_tables(exe, err);
     if (!status) status = cuda_try_libraries(exe, err);
     if (!status) status = cuda_plan_transfers(exe, err);

@@ -1,8 +1,8 @@
 /* cuda_executable.h — a program of CUDA kernels made runnable on a GPU.
  *
  * All memory of a run is one allocation on the device, made with the executable: tables, temporary values,
- * scratch, inputs and outputs at places that never change; cuBLASLt's workspace is another. So the launches of
- * a run are captured once, with the copies of inputs and outputs, and a run is one launch of the captured
+ * scratch, inputs and outputs at places that never change; cuBLASLt's workspace is another. So the launches
+ * of a run are captured once, with the copies of inputs and outputs, and a run is one launch of the captured
  * graph. Runs from several threads take turns.
  */
 #ifndef FRAX_CUDA_EXECUTABLE_H
@@ -13,7 +13,8 @@
 
 typedef struct CudaExecutable CudaExecutable;
 
-/* Of a graph after all passes (Graph.gpu), which must outlive it. Fills *stats but for compile_seconds. */
+/* Of a graph after all passes (Graph.gpu), which must outlive it. Fills *stats but for compile_seconds; after
+   a failure stats->refused names the libraries without which it would not have come to it. */
 FraxStatus cuda_executable_create(const Graph *graph, const ExecutableOptions *options, CudaExecutable **out,
                                   ExecutableStats *stats, FraxError *err);
 /* The same of a program that is there already, which it takes over, on failure too. */

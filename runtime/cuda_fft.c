@@ -47,7 +47,8 @@ static FraxStatus fail_fft(const CudaExecutable *exe, const CudaLaunch *l, int r
                            FraxError *err) {
     Text shape = {0};
     print_shape(&l->transform, &shape);
-    FraxStatus status = result == FFT_ALLOC_FAILED ? FRAX_MEMORY : FRAX_INTERNAL;
+    bool unable = result == FFT_INVALID_SIZE || result == FFT_NOT_IMPLEMENTED || result == FFT_NOT_SUPPORTED;
+    FraxStatus status = result == FFT_ALLOC_FAILED ? FRAX_MEMORY : unable ? FRAX_UNSUPPORTED : FRAX_INTERNAL;
     status = fail(err, status, "CUDA: kernel %s of %s: cuFFT %d.%d.%d %s of %s: %s (its error %d)", l->name,
                   exe->graph->name, exe->fft->library->version / 1000,
                   exe->fft->library->version % 1000 / 100, exe->fft->library->version % 100, what,
@@ -114,19 +115,22 @@ static FraxStatus plan_launch(CudaExecutable *exe, size_t i, FraxError *err) {
     return p < fft->nplans ? FRAX_OK : add_plan(exe, l, err);
 }
 
-FraxStatus cuda_fft_create(CudaExecutable *exe, FraxError *err) {
+FraxStatus cuda_fft_open(CudaExecutable *exe, FraxError *err) {
     size_t n = exe->program.nlaunches, transforms = 0;
     for (size_t i = 0; i < n; i++) transforms += exe->program.launches[i].kind == CUDA_TRANSFORM;
-    if (!transforms) return FRAX_OK;
-    const Cufft *library = cuda_fft(err);
-    if (!library) return FRAX_UNSUPPORTED;
+    const Cufft *library = transforms ? cuda_fft(err) : NULL;
+    if (!library) return transforms ? FRAX_UNSUPPORTED : FRAX_OK;
     CudaFft *fft = exe->fft = mem_calloc(1, sizeof *fft);
     if (!fft) return fail_memory(err, "cuFFT's plans");
     fft->library = library;
     fft->plans = mem_calloc(transforms, sizeof *fft->plans);
     fft->plan_of = mem_calloc(n, sizeof *fft->plan_of);
-    FraxStatus status = fft->plans && fft->plan_of ? FRAX_OK : fail_memory(err, "cuFFT's plans");
-    for (size_t i = 0; i < n && !status; i++)
+    return fft->plans && fft->plan_of ? FRAX_OK : fail_memory(err, "cuFFT's plans");
+}
+
+FraxStatus cuda_fft_create(CudaExecutable *exe, FraxError *err) {
+    FraxStatus status = FRAX_OK;
+    for (size_t i = 0; exe->fft && i < exe->program.nlaunches && !status; i++)
         if (exe->program.launches[i].kind == CUDA_TRANSFORM) status = plan_launch(exe, i, err);
     return status;
 }

@@ -19,7 +19,7 @@ const Nvrtc *cuda_nvrtc(FraxError *err);
 /* One that the driver can serve. */
 const CudaBlasLt *cuda_blaslt(FraxError *err);
 const Cufft *cuda_fft(FraxError *err);
-/* What may be left to the libraries that are there: Graph.gpu_libraries. */
+/* Of Graph.gpu_libraries, those that are there. */
 unsigned cuda_graph_libraries(void);
 /* May NVRTC's PTX be given to the driver? Its machine code may, where the major versions agree. */
 bool cuda_driver_knows(const CudaDriver *cu, int major, int minor);

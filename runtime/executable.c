@@ -412,23 +412,41 @@ static FraxStatus create_program(Executable *exe, const ExecutableOptions *optio
 }
 
 /* The graph's copy that becomes kernels: on the device all arrays are dense. */
-static FraxStatus dense_graph(const Graph *graph, Graph **dense, FraxError *err) {
+static FraxStatus dense_graph(const Graph *graph, unsigned libraries, Graph **dense, FraxError *err) {
     *dense = graph_rewrite(graph, NULL, NULL, err);
     if (!*dense) return err ? err->status : FRAX_MEMORY;
     (*dense)->nlayouts = 0;
     for (size_t o = 0; o < (*dense)->noutputs; o++) (*dense)->outputs[o].strides = NULL;
     (*dense)->self_contained = (*dense)->gpu = true;
-    (*dense)->gpu_libraries = cuda_graph_libraries();
+    (*dense)->gpu_libraries = libraries;
     return FRAX_OK;
 }
 
-/* A machine without that device is refused before any work. */
-static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options, FraxError *err) {
-    CudaDevice device;
-    FraxStatus status = cuda_device_describe(options->device, &device, err);
-    if (!status) status = dense_graph(exe->graph, &exe->dense, err);
+static FraxStatus make_cuda(Executable *exe, const ExecutableOptions *options, unsigned libraries,
+                            FraxError *err) {
+    graph_destroy(exe->dense);
+    exe->dense = NULL;
+    FraxStatus status = dense_graph(exe->graph, libraries, &exe->dense, err);
     if (!status) status = run_passes_watched(&exe->dense, NULL, &options->watch, err);
     if (!status) status = cuda_executable_create(exe->dense, options, &exe->cuda, &exe->stats, err);
+    return status;
+}
+
+/* A machine without that device is refused before any work. Libraries are taken to be there until the program
+   needs one, because opening them takes time; what one cannot do the kernels do. */
+static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options, FraxError *err) {
+    CudaDevice device;
+    FraxError why = {0};
+    unsigned libraries = GPU_PRODUCTS | GPU_TRANSFORMS;
+    FraxStatus status = cuda_device_describe(options->device, &device, &why);
+    if (!status) status = make_cuda(exe, options, libraries, &why);
+    while (status && exe->stats.refused & libraries) {
+        watch_log(&options->watch, "%s; %s is compiled without it", why.message, exe->graph->name);
+        libraries &= ~exe->stats.refused;
+        exe->stats = (ExecutableStats){0};
+        status = make_cuda(exe, options, libraries, &why);
+    }
+    if (status && err) *err = why;
     return status;
 }
 

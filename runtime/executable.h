@@ -69,6 +69,8 @@ typedef struct ExecutableStats {
     size_t kernels;
     double compile_seconds; /* passes, code generation and linking, or loading from the cache */
     bool from_cache;
+    unsigned
+        refused; /* FRAX_CUDA, after a failure: libraries that cannot do their part (Graph.gpu_libraries) */
 } ExecutableStats;
 
 ExecutableStats executable_stats(const Executable *exe);

@@ -146,6 +146,28 @@ static void test_chains(void **state) {
     }
 }
 
+/* A state that a product of it is written over: the product reads all of it. */
+static void test_donated_state(void **state) {
+    (void)state;
+    enum { N = 64 };
+    Graph *g = graph_create("state", "test");
+    Value s = g_input(g, "s", (Type){FRAX_F64, SHAPE(N, N)}),
+          w = g_input(g, "w", (Type){FRAX_F64, SHAPE(N, N)});
+    graph_output_donated(g, "s", g_matmul(g, s, w, false, false), s);
+    Executable *exe = make_executable(g, FRAX_CUDA, 1, "state");
+    static double power[N][N], turn[N][N];
+    for (int i = 0; i < N; i++) power[i][i] = turn[i][(i + 1) % N] = 1;
+    for (int run = 1; run <= 3; run++) { /* the identity times a permutation, again and again */
+        FraxError err;
+        if (executable_run(exe, (const void *[]){power, turn}, (void *[]){power}, &err))
+            fail_msg("%s", err.message);
+        for (int i = 0; i < N; i++)
+            for (int j = 0; j < N; j++) assert_true(power[i][j] == ((i + run) % N == j));
+    }
+    executable_destroy(exe);
+    graph_destroy(g);
+}
+
 /* ---- A bias ---- */
 
 typedef enum Consumer {
@@ -155,6 +177,7 @@ typedef enum Consumer {
     BY_ROWS,   /* one number a row: not what cuBLASLt adds */
     WHOLE,     /* a matrix */
     SCALED,    /* 2 y + b */
+    WEIGHTED,  /* y b */
     OTHER_USE, /* y + b and y */
     ACTIVATED  /* tanh(y + b): the next kernel's */
 } Consumer;
@@ -163,9 +186,9 @@ static const struct {
     const char *name;
     long with_bias;
 } consumers[] = {
-    [PLAIN] = {"product + bias", 1},       [TURNED] = {"bias + product", 1}, [RESHAPED] = {"reshaped", 1},
-    [BY_ROWS] = {"a bias by rows", 0},     [WHOLE] = {"plus a matrix", 0},   [SCALED] = {"scaled", 0},
-    [OTHER_USE] = {"a product of two", 0}, [ACTIVATED] = {"activated", 0},
+    [PLAIN] = {"product + bias", 1},   [TURNED] = {"bias + product", 1},      [RESHAPED] = {"reshaped", 1},
+    [BY_ROWS] = {"a bias by rows", 0}, [WHOLE] = {"plus a matrix", 0},        [SCALED] = {"scaled", 0},
+    [WEIGHTED] = {"weighted", 0},      [OTHER_USE] = {"a product of two", 0}, [ACTIVATED] = {"activated", 0},
 };
 
 static Value consume(Graph *g, Consumer c, Value y, FraxDType dtype, const Sizes *s) {
@@ -178,6 +201,7 @@ static Value consume(Graph *g, Consumer c, Value y, FraxDType dtype, const Sizes
     case TURNED: return g_add(g, b, y);
     case RESHAPED: return g_reshape(g, g_add(g, y, b), SHAPE(shape_size(shape) / s->n, s->n));
     case SCALED: return g_add(g, g_scale(g, y, 2), b);
+    case WEIGHTED: return g_mul(g, y, b);
     case OTHER_USE: graph_output(g, "y", y); return g_add(g, y, b);
     case ACTIVATED: return g_unary(g, OP_tanh, g_add(g, y, b));
     default: return g_add(g, y, b);
@@ -271,9 +295,10 @@ static void test_not_a_number(void **state) {
 /* Products that no input has a part in are made with the executable. */
 static void test_static_products(void **state) {
     (void)state;
-    const char *text = "model m(x: f32[64]) {\n"
-                       "    i = cast(iota(64), f32) / 64\n    a = sin(3 * expand(i, 0, 64) + expand(i, 1, 64))\n"
-                       "    b = cos(a)\n    y = x * sum(a @ b, axis=0)\n    return y\n}\n";
+    const char *text =
+        "model m(x: f32[64]) {\n"
+        "    i = cast(iota(64), f32) / 64\n    a = sin(3 * expand(i, 0, 64) + expand(i, 1, 64))\n"
+        "    b = cos(a)\n    y = x * sum(a @ b, axis=0)\n    return y\n}\n";
     const double *in[] = {numbers(64, 1)};
     FraxError err;
     FraxExecutable *exe;
@@ -322,9 +347,8 @@ static void test_failing_calls(void **state) {
         {"cublasLtMatrixLayoutCreate:3", FRAX_MEMORY, "the resource allocation failed"},
         {"cublasLtMatmulPreferenceCreate:3", FRAX_MEMORY, "the resource allocation failed"},
         {"cublasLtMatmulPreferenceSetAttribute:7", FRAX_INTERNAL, "an unsupported value"},
-        {"cublasLtMatmulAlgoGetHeuristic:15", FRAX_UNSUPPORTED,
-         "the functionality requested is not supported"},
-        {"cublasLtMatmulAlgoGetHeuristic:8", FRAX_UNSUPPORTED, "(status 8)"},
+        {"cublasLtMatmulAlgoGetHeuristic:14", FRAX_INTERNAL, "unknown error (status 14)"},
+        {"cublasLtMatmul:15", FRAX_UNSUPPORTED, "the functionality requested is not supported"},
         {"cublasLtMatmul:13", FRAX_INTERNAL, "the GPU program failed to execute (status 13)"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -335,6 +359,49 @@ static void test_failing_calls(void **state) {
     setenv("FAKE_CUDA_FAULT", "cublasLtMatmul", 1);
     expect_failure(FRAX_INTERNAL, "CUDA: trying kernel k0 of layer: an illegal memory access", "");
     unsetenv("FAKE_CUDA_FAULT");
+}
+
+/* What the library has no algorithm for is computed without it, and the log says so. */
+static void note_log(void *context, const char *message) {
+    char *said = context;
+    size_t n = strlen(said);
+    snprintf(said + n, 1024 - n, "%s\n", message);
+}
+
+static void test_refused_products(void **state) {
+    (void)state;
+    static const char *const calls[] = {"cublasLtMatmulAlgoGetHeuristic:15",
+                                        "cublasLtMatmulAlgoGetHeuristic:8"};
+    for (int i = 0; i < 2; i++) {
+        char said[1024] = "";
+        FraxError err;
+        Executable *exe;
+        Graph *g = graph_create("refused", "test"), *copy;
+        graph_output(g, "y", product(g, FRAX_F32, &large[0], false, false));
+        void **in = make_inputs(g, (Fill){3, -1, 1}), **expected = make_outputs(g), **got = make_outputs(g);
+        run_on(g, FRAX_REFERENCE, 1, in, expected, "refused");
+        ExecutableOptions options = {.target = FRAX_CUDA, .no_cache = true};
+        Calls before = calls_since((Calls){0});
+        options.watch.log = note_log;
+        options.watch.context = said;
+        setenv("FAKE_CUBLASLT_FAIL", calls[i], 1);
+        copy = graph_rewrite(g, NULL, NULL, &err);
+        options.threads = 1;
+        if (executable_create(copy, &options, &exe, &err)) fail_msg("%s", err.message);
+        unsetenv("FAKE_CUBLASLT_FAIL");
+        if (!strstr(said, "CUDA: product k0 of refused: cuBLASLt 13.0: ") ||
+            !strstr(said, "refused is compiled without it"))
+            fail_msg("%s", said);
+        run_poisoned(g, exe, in, got, "refused");
+        expect_outputs(g, expected, got, bound_of(FRAX_F32), "refused");
+        assert_int_equal(calls_since(before).computed, 0);
+        executable_destroy(exe);
+        free_tensors(in, g->ninputs);
+        free_tensors(expected, 1);
+        free_tensors(got, 1);
+        graph_destroy(g);
+        assert_int_equal(live_objects(), 0);
+    }
 }
 
 static void test_failing_allocations(void **state) {
@@ -509,22 +576,15 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products),
-        cmocka_unit_test(test_products_of_our_own),
-        cmocka_unit_test(test_chains),
-        cmocka_unit_test(test_bias),
-        cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_not_a_number),
-        cmocka_unit_test(test_static_products),
-        cmocka_unit_test(test_failing_calls),
-        cmocka_unit_test(test_failing_allocations),
-        cmocka_unit_test(test_with_and_without),
-        cmocka_unit_test(test_other_versions),
-        cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_compile),
-        cmocka_unit_test(test_real_library),
-        cmocka_unit_test(test_real_header),
+        cmocka_unit_test(test_products),         cmocka_unit_test(test_products_of_our_own),
+        cmocka_unit_test(test_chains),           cmocka_unit_test(test_bias),
+        cmocka_unit_test(test_gradients),        cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_static_products),  cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_refused_products), cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_donated_state),    cmocka_unit_test(test_with_and_without),
+        cmocka_unit_test(test_other_versions),   cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_out_of_memory),    cmocka_unit_test(test_compile),
+        cmocka_unit_test(test_real_library),     cmocka_unit_test(test_real_header),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -334,7 +334,6 @@ static void test_failing_calls(void **state) {
     } cases[] = {
         {"cufftMakePlanMany64:2", "makes no plan of 3 rows of 100 f64 samples: device memory is exhausted",
          FRAX_MEMORY},
-        {"cufftMakePlanMany64:8", "a length that it does not transform (its error 8)", FRAX_INTERNAL},
         {"cufftMakePlanMany64:77", "an error without a description (its error 77)", FRAX_INTERNAL},
         {"cufftCreate:7", "the library cannot start", FRAX_INTERNAL},
         {"cufftSetWorkArea:1", "takes no work area for its plan of 3 rows", FRAX_INTERNAL},
@@ -350,6 +349,17 @@ static void test_failing_calls(void **state) {
         if (status != cases[i].status || !strstr(err.message, cases[i].says) ||
             !strstr(err.message, "of faulty: cuFFT 12.0.0 ") || !strstr(err.message, "CUDA: kernel k"))
             fail_msg("%s: status %d, %s", cases[i].call, (int)status, err.message);
+    }
+}
+
+/* What it does not transform is compiled without it. */
+static void test_refused_rows(void **state) {
+    static const char *const calls[] = {"cufftMakePlanMany64:8", "cufftMakePlanMany64:16"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(calls); i++) {
+        setenv("FAKE_CUFFT_FAIL", calls[i], 1);
+        check_length(3, 100, FRAX_REFERENCE, false);
+        unsetenv("FAKE_CUFFT_FAIL");
     }
 }
 
@@ -529,15 +539,25 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lengths),          cmocka_unit_test(test_long_lengths),
-        cmocka_unit_test(test_own_lengths),      cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_pieces),           cmocka_unit_test(test_spectra),
-        cmocka_unit_test(test_operands),         cmocka_unit_test(test_scales),
-        cmocka_unit_test(test_orders),           cmocka_unit_test(test_models),
-        cmocka_unit_test(test_failing_calls),    cmocka_unit_test(test_faults_on_the_device),
-        cmocka_unit_test(test_lack_of_memory),   cmocka_unit_test(test_failing_allocations),
-        cmocka_unit_test(test_with_and_without), cmocka_unit_test(test_compile),
-        cmocka_unit_test(test_real_library),     cmocka_unit_test(test_real_header),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_long_lengths),
+        cmocka_unit_test(test_own_lengths),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_spectra),
+        cmocka_unit_test(test_operands),
+        cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_models),
+        cmocka_unit_test(test_failing_calls),
+        cmocka_unit_test(test_refused_rows),
+        cmocka_unit_test(test_faults_on_the_device),
+        cmocka_unit_test(test_lack_of_memory),
+        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_with_and_without),
+        cmocka_unit_test(test_compile),
+        cmocka_unit_test(test_real_library),
+        cmocka_unit_test(test_real_header),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
