@@ -1,6 +1,5 @@
 /* cuda_fft.c — see cuda_fft.h. */
 #include "cuda_fft.h"
-#include <string.h>
 
 /* Plans differ in what they transform, not in where it lies. */
 typedef struct Plan {
@@ -43,21 +42,24 @@ static void print_shape(const CudaTransform *t, Text *out) {
     text_printf(out, " %s samples", frax_dtype_name(t->dtype));
 }
 
+static FraxStatus status_of(int result) {
+    bool unable = result == FFT_INVALID_SIZE || result == FFT_NOT_IMPLEMENTED || result == FFT_NOT_SUPPORTED;
+    return result == FFT_ALLOC_FAILED ? FRAX_MEMORY : unable ? FRAX_UNSUPPORTED : FRAX_INTERNAL;
+}
+
 static FraxStatus fail_fft(const CudaExecutable *exe, const CudaLaunch *l, int result, const char *what,
                            FraxError *err) {
+    int version = exe->fft->library->version;
+    char left[64] = "";
     Text shape = {0};
     print_shape(&l->transform, &shape);
-    bool unable = result == FFT_INVALID_SIZE || result == FFT_NOT_IMPLEMENTED || result == FFT_NOT_SUPPORTED;
-    FraxStatus status = result == FFT_ALLOC_FAILED ? FRAX_MEMORY : unable ? FRAX_UNSUPPORTED : FRAX_INTERNAL;
-    status = fail(err, status, "CUDA: kernel %s of %s: cuFFT %d.%d.%d %s of %s: %s (its error %d)", l->name,
-                  exe->graph->name, exe->fft->library->version / 1000,
-                  exe->fft->library->version % 1000 / 100, exe->fft->library->version % 100, what,
-                  shape.failed ? "rows" : shape.data, words_of(result), result);
-    if (result == FFT_ALLOC_FAILED && err) {
-        size_t n = strlen(err->message);
-        snprintf(err->message + n, sizeof err->message - n, "; %zu of %zu bytes are free",
-                 cuda_device_free_memory(&exe->device), exe->device.memory);
-    }
+    if (result == FFT_ALLOC_FAILED)
+        snprintf(left, sizeof left, "; %zu of %zu bytes are free", cuda_device_free_memory(&exe->device),
+                 exe->device.memory);
+    FraxStatus status =
+        fail(err, status_of(result), "CUDA: kernel %s of %s: cuFFT %d.%d.%d %s of %s: %s (its error %d)%s",
+             l->name, exe->graph->name, version / 1000, version % 1000 / 100, version % 100, what,
+             shape.failed ? "rows" : shape.data, words_of(result), result, left);
     text_free(&shape);
     return status;
 }

@@ -65,7 +65,7 @@ static Bound bound_of(FraxDType dtype) {
     return (Bound){0, dtype == FRAX_F32 ? 2e-5 : 1e-12}; /* some 100 roundings, of sums over rows */
 }
 
-/* Runs of one transform need so many rows at least. */
+/* The graph on the CUDA target; by_library: cuFFT has transformed some of it, or nothing. */
 static void compare(const Graph *g, FraxTarget with, Bound bound, bool by_library, const char *name) {
     void **in = make_inputs(g, (Fill){11, -1, 1}), **expected = make_outputs(g), **got = make_outputs(g);
     run_on(g, with, 1, in, expected, name);
@@ -332,7 +332,9 @@ static void test_failing_calls(void **state) {
         const char *call, *says;
         FraxStatus status;
     } cases[] = {
-        {"cufftMakePlanMany64:2", "makes no plan of 3 rows of 100 f64 samples: device memory is exhausted",
+        {"cufftMakePlanMany64:2",
+         "makes no plan of 3 rows of 100 f64 samples: device memory is exhausted (its error 2); 2147483648 "
+         "of 2147483648 bytes are free",
          FRAX_MEMORY},
         {"cufftMakePlanMany64:77", "an error without a description (its error 77)", FRAX_INTERNAL},
         {"cufftCreate:7", "the library cannot start", FRAX_INTERNAL},
