@@ -5,6 +5,7 @@
  * one takes a millisecond.
  */
 #include "jit.h"
+#include "cpus.h"
 #include <llvm-c/Error.h>
 #include <llvm-c/ExecutionEngine.h>
 #include <llvm-c/LLJIT.h>
@@ -72,6 +73,7 @@ FraxStatus host_target(HostTarget *target, FraxError *err) {
                                                                : 'b')
                          : arm ? 'n'
                                : 0;
+    target->converts_f16 = arm || (x86 && strstr(target->features, "+f16c"));
     return FRAX_OK;
 }
 
@@ -89,12 +91,11 @@ static const struct Named {
     const char *name, *architecture, *triple;
     int vector_bytes;
     char vector_isa;
+    bool converts_f16;
 } named[] = {
-    {"x86-64", "x86_64", "x86_64-unknown-linux-gnu", 16, 'b'},
-    {"x86-64-v2", "x86_64", "x86_64-unknown-linux-gnu", 16, 'b'},
-    {"x86-64-v3", "x86_64", "x86_64-unknown-linux-gnu", 32, 'd'},
-    {"x86-64-v4", "x86_64", "x86_64-unknown-linux-gnu", 64, 'e'},
-    {"aarch64", "aarch64", "aarch64-unknown-linux-gnu", 16, 'n'},
+#define X(...) {__VA_ARGS__},
+    CPUS(X)
+#undef X
 };
 
 FraxStatus named_target(const char *name, HostTarget *target, FraxError *err) {
@@ -108,10 +109,7 @@ FraxStatus named_target(const char *name, HostTarget *target, FraxError *err) {
     }
     host_target_free(target);
     if (i == COUNT(named))
-        return fail(err, FRAX_VALUE,
-                    "unknown cpu %s; expected native, generic, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 or "
-                    "aarch64",
-                    name);
+        return fail(err, FRAX_VALUE, "unknown cpu %s; expected one of: native, generic" CPUS_LISTED, name);
     LLVMTargetRef found;
     char *message = NULL;
     pthread_once(&all_targets_once, initialize_all_targets);
@@ -122,7 +120,8 @@ FraxStatus named_target(const char *name, HostTarget *target, FraxError *err) {
                            .cpu = mem_strdup(arm ? "generic" : named[i].name),
                            .features = mem_strdup(arm ? "+neon" : ""),
                            .vector_bytes = named[i].vector_bytes,
-                           .vector_isa = named[i].vector_isa};
+                           .vector_isa = named[i].vector_isa,
+                           .converts_f16 = named[i].converts_f16};
     if (target->triple && target->cpu && target->features) return FRAX_OK;
     host_target_free(target);
     return fail_memory(err, "choosing the cpu");

@@ -3,6 +3,7 @@
  * (llvm_math.c).
  */
 #include "llvm_emitter.h"
+#include "llvm_half.h"
 #include "llvm_internal.h"
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Target.h>
@@ -421,41 +422,15 @@ static LLVMTypeRef with_lanes(LLVMTypeRef scalar, int lanes) {
     return lanes == 1 ? scalar : LLVMVectorType(scalar, (unsigned)lanes);
 }
 
-static LLVMValueRef const_int(LLVMTypeRef type, unsigned lanes, uint64_t value) {
-    LLVMValueRef values[64];
-    LLVMValueRef one = LLVMConstInt(lanes == 1 ? type : LLVMGetElementType(type), value, 0);
-    if (lanes == 1) return one;
-    for (unsigned i = 0; i < lanes; i++) values[i] = one;
-    return LLVMConstVector(values, lanes);
-}
-
-/* bf16 is the upper half of an f32; the way back rounds to nearest even and keeps NaN quiet. */
-static LLVMValueRef bf16_to_f32(LlvmEmitter *l, LLVMValueRef raw, int lanes) {
-    LLVMTypeRef i32 = with_lanes(LLVMInt32TypeInContext(l->context), lanes);
-    LLVMValueRef wide = LLVMBuildZExt(l->builder, raw, i32, "");
-    wide = LLVMBuildShl(l->builder, wide, const_int(i32, (unsigned)lanes, 16), "");
-    return LLVMBuildBitCast(l->builder, wide, llvm_type(l, EM_F32, lanes), "");
-}
-
-static LLVMValueRef f32_to_bf16(LlvmEmitter *l, LLVMValueRef v, int lanes) {
-    LLVMTypeRef i32 = with_lanes(LLVMInt32TypeInContext(l->context), lanes);
-    LLVMTypeRef i16 = with_lanes(LLVMInt16TypeInContext(l->context), lanes);
-    unsigned n = (unsigned)lanes;
-    LLVMBuilderRef b = l->builder;
-    LLVMValueRef bits = LLVMBuildBitCast(b, v, i32, ""), sixteen = const_int(i32, n, 16);
-    LLVMValueRef odd = LLVMBuildAnd(b, LLVMBuildLShr(b, bits, sixteen, ""), const_int(i32, n, 1), "");
-    LLVMValueRef rounded = LLVMBuildAdd(b, bits, LLVMBuildAdd(b, odd, const_int(i32, n, 0x7fff), ""), "");
-    LLVMValueRef nan = LLVMBuildFCmp(b, LLVMRealUNO, v, v, "");
-    LLVMValueRef quiet = LLVMBuildOr(b, bits, const_int(i32, n, 0x400000), "");
-    LLVMValueRef chosen = LLVMBuildSelect(b, nan, quiet, rounded, "");
-    return LLVMBuildTrunc(b, LLVMBuildLShr(b, chosen, sixteen, ""), i16, "");
-}
-
 static Em from_memory(LlvmEmitter *l, LLVMValueRef raw, FraxDType dtype, int lanes) {
     LLVMTypeRef type = llvm_type(l, em_type_of(dtype), lanes);
     switch (dtype) {
-    case FRAX_BF16: raw = bf16_to_f32(l, raw, lanes); break;
+    case FRAX_BF16: raw = llvm_from_bf16(l->builder, raw); break;
     case FRAX_F16:
+        if (!l->target->converts_f16) {
+            raw = llvm_from_f16(l->builder, raw);
+            break;
+        }
         raw = LLVMBuildBitCast(l->builder, raw, with_lanes(LLVMHalfTypeInContext(l->context), lanes), "");
         raw = LLVMBuildFPExt(l->builder, raw, type, "");
         break;
@@ -470,8 +445,9 @@ static Em from_memory(LlvmEmitter *l, LLVMValueRef raw, FraxDType dtype, int lan
 static LLVMValueRef to_memory(LlvmEmitter *l, Em v, FraxDType dtype) {
     LLVMTypeRef type = with_lanes(memory_scalar(l, dtype), v.lanes);
     switch (dtype) {
-    case FRAX_BF16: return f32_to_bf16(l, v.ref, v.lanes);
+    case FRAX_BF16: return llvm_to_bf16(l->builder, v.ref);
     case FRAX_F16: {
+        if (!l->target->converts_f16) return llvm_to_f16(l->builder, v.ref);
         LLVMTypeRef half = with_lanes(LLVMHalfTypeInContext(l->context), v.lanes);
         return LLVMBuildBitCast(l->builder, LLVMBuildFPTrunc(l->builder, v.ref, half, ""), type, "");
     }
@@ -600,7 +576,8 @@ static void em_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride
             mask_ref = LLVMBuildBitCast(l->builder, mask_ref,
                                         LLVMVectorType(LLVMInt1TypeInContext(l->context), 1), "");
         }
-        if (dtype == FRAX_BF16 && v.lanes > 1 && v.lanes <= 32) mask_ref = hidden_mask(l, mask_ref, v.lanes);
+        bool is_cut = dtype == FRAX_BF16 || (dtype == FRAX_F16 && !l->target->converts_f16);
+        if (is_cut && v.lanes > 1 && v.lanes <= 32) mask_ref = hidden_mask(l, mask_ref, v.lanes);
         LLVMValueRef args[3] = {raw, element_address(l, base, dtype, at), mask_ref};
         masked(l, "llvm.masked.store", (LLVMTypeRef[]){type, llvm_type(l, EM_POINTER, 1)}, args, 3, 1, dtype);
     }

@@ -12,13 +12,13 @@ typedef struct LlvmEmitter LlvmEmitter;
 typedef struct HostTarget {
     char *triple, *cpu, *features; /* LLVM's names; freed by host_target_free */
     int vector_bytes;
-    char vector_isa; /* the letter of the vector function ABI: b, d, e (x86), n (aarch64); 0: none */
+    char vector_isa;   /* the letter of the vector function ABI: b, d, e (x86), n (aarch64); 0: none */
+    bool converts_f16; /* has instructions between f16 and f32 */
 } HostTarget;
 
 FraxStatus host_target(HostTarget *target, FraxError *err);
-/* The target of a name: native; generic (any machine of this architecture); x86-64, x86-64-v2, x86-64-v3,
-   x86-64-v4; aarch64. FRAX_VALUE for another name, FRAX_UNSUPPORTED where LLVM cannot generate code for it.
- */
+/* The target of a name: native; generic (any machine of this architecture); one of cpus.h. FRAX_VALUE for
+   another name, FRAX_UNSUPPORTED where LLVM cannot generate code for it. */
 FraxStatus named_target(const char *name, HostTarget *target, FraxError *err);
 /* Is this machine's architecture that of the target? Not: has it all instructions. */
 bool target_is_native(const HostTarget *target);

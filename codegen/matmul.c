@@ -7,7 +7,11 @@
  */
 #include "rows.h"
 
-enum { COLUMN_VECTORS = 2, DOT_COLUMNS = 4 };
+enum {
+    COLUMN_VECTORS = 2,
+    DOT_COLUMNS = 4,
+    PIECE = 1024 /* products that are summed up in f32 */
+};
 
 typedef struct Product {
     Rows *r;
@@ -67,35 +71,122 @@ static void store_product(Product *p, int i, Em column, Em value, Em mask) {
     if (check) o->if_end(p->r->e, &inside);
 }
 
+/* ---- Tiles: rows by columns, or by vectors of columns ---- */
+
+typedef struct ProductTile {
+    Product *p;
+    int rows, columns;
+    Em column[DOT_COLUMNS];             /* places, of each or of the first of a vector's */
+    Em mask;                            /* columns that exist; ref NULL: all */
+    Em sums[PRODUCT_ROWS][DOT_COLUMNS]; /* variables; */
+    Em wide[PRODUCT_ROWS][DOT_COLUMNS]; /* long sums of f32: f64, to which the sums of PIECE steps go */
+    bool is_long;
+} ProductTile;
+
+typedef void TileStep(ProductTile *t, Em k, Em mask);
+
+static Em zero_sum(Product *p, EmType type) {
+    const EmitterOps *o = p->r->e->ops;
+    return o->splat(p->r->e, o->constant(p->r->e, type, 0), p->lanes);
+}
+
+static ProductTile begin_tile(Product *p, int columns, Em first, int64_t apart, int64_t steps) {
+    const EmitterOps *o = p->r->e->ops;
+    ProductTile t = {.p = p, .rows = (int)MIN(p->k->m, PRODUCT_ROWS), .columns = columns};
+    t.is_long = p->type == EM_F32 && steps > PIECE;
+    for (int j = 0; j < columns; j++) t.column[j] = index_op(p, INDEX_ADD, first, index_of(p, j * apart));
+    for (int i = 0; i < t.rows; i++)
+        for (int j = 0; j < columns; j++) {
+            t.sums[i][j] = o->variable(p->r->e, p->type, p->lanes);
+            o->set(p->r->e, t.sums[i][j], zero_sum(p, p->type));
+            if (!t.is_long) continue;
+            t.wide[i][j] = o->variable(p->r->e, EM_F64, p->lanes);
+            o->set(p->r->e, t.wide[i][j], zero_sum(p, EM_F64));
+        }
+    return t;
+}
+
+static Em whole_sum(ProductTile *t, int i, int j) {
+    const EmitterOps *o = t->p->r->e->ops;
+    Emitter *e = t->p->r->e;
+    Em sum = o->get(e, t->sums[i][j], t->p->type, t->p->lanes);
+    if (!t->is_long) return sum;
+    return o->arith(e, OP_add, o->get(e, t->wide[i][j], EM_F64, t->p->lanes), o->convert(e, sum, EM_F64));
+}
+
+static void widen_sums(ProductTile *t) {
+    const EmitterOps *o = t->p->r->e->ops;
+    for (int i = 0; i < t->rows; i++)
+        for (int j = 0; j < t->columns; j++) {
+            o->set(t->p->r->e, t->wide[i][j], whole_sum(t, i, j));
+            o->set(t->p->r->e, t->sums[i][j], zero_sum(t->p, t->p->type));
+        }
+}
+
+static void run_steps(ProductTile *t, Em first, Em end, int64_t stride, TileStep *step) {
+    const EmitterOps *o = t->p->r->e->ops;
+    EmLoop loop = o->loop_begin(t->p->r->e, first, end, stride);
+    step(t, loop.index, (Em){0});
+    o->loop_end(t->p->r->e, &loop);
+}
+
+/* Over k below `end`, a multiple of the stride. */
+static void run_tile(ProductTile *t, int64_t end, int64_t stride, TileStep *step) {
+    const EmitterOps *o = t->p->r->e->ops;
+    Emitter *e = t->p->r->e;
+    Em all = index_of(t->p, end);
+    if (!t->is_long) {
+        run_steps(t, index_of(t->p, 0), all, stride, step);
+        return;
+    }
+    EmLoop pieces = o->loop_begin(e, index_of(t->p, 0), all, PIECE * stride);
+    Em next = index_op(t->p, INDEX_ADD, pieces.index, index_of(t->p, PIECE * stride));
+    run_steps(t, pieces.index, index_op(t->p, INDEX_MIN, next, all), stride, step);
+    widen_sums(t);
+    o->loop_end(e, &pieces);
+}
+
+static void add_products(ProductTile *t, int i, Em a, const Em *b) {
+    const EmitterOps *o = t->p->r->e->ops;
+    Emitter *e = t->p->r->e;
+    for (int j = 0; j < t->columns; j++)
+        o->set(e, t->sums[i][j], o->fma(e, a, b[j], o->get(e, t->sums[i][j], t->p->type, t->p->lanes)));
+}
+
+/* The operands at k: in neighbouring columns of B, or (dots) at neighbouring k. */
+static void tile_step(ProductTile *t, Em k, Em mask, bool dots) {
+    Product *p = t->p;
+    const EmitterOps *o = p->r->e->ops;
+    const Table *left = &p->k->left, *right = &p->k->right;
+    Em b[DOT_COLUMNS];
+    for (int j = 0; j < t->columns; j++) {
+        Em at = place(p, p->right, k, right->stride[0], t->column[j], right->stride[1]);
+        Em value = operand(p, right, at, right->stride[dots ? 0 : 1], p->lanes, dots ? mask : t->mask);
+        b[j] = o->splat(p->r->e, value, p->lanes);
+    }
+    for (int i = 0; i < t->rows; i++) {
+        Em at = place(p, p->left, tile_row(p, i), left->stride[0], k, left->stride[1]);
+        Em a = dots ? operand(p, left, at, left->stride[1], p->lanes, mask)
+                    : operand(p, left, at, 0, 1, (Em){0});
+        add_products(t, i, o->splat(p->r->e, a, p->lanes), b);
+    }
+}
+
 /* ---- Lanes along the columns ---- */
 
+static void column_step(ProductTile *t, Em k, Em mask) {
+    tile_step(t, k, mask, false);
+}
+
 static void column_tile(Product *p, Em column, int vectors, Em mask) {
-    const EmitterOps *o = p->r->e->ops;
-    Emitter *e = p->r->e;
-    Em sums[PRODUCT_ROWS][COLUMN_VECTORS], columns[COLUMN_VECTORS], b[COLUMN_VECTORS];
-    int rows = (int)MIN(p->k->m, PRODUCT_ROWS);
-    Em zero = o->splat(e, o->constant(e, p->type, 0), p->lanes);
-    for (int v = 0; v < vectors; v++) columns[v] = index_op(p, INDEX_ADD, column, index_of(p, v * p->lanes));
-    for (int i = 0; i < rows; i++)
+    ProductTile t = begin_tile(p, vectors, column, p->lanes, p->k->k);
+    t.mask = mask;
+    run_tile(&t, p->k->k, 1, column_step);
+    for (int i = 0; i < t.rows; i++)
         for (int v = 0; v < vectors; v++) {
-            sums[i][v] = o->variable(e, p->type, p->lanes);
-            o->set(e, sums[i][v], zero);
+            Em sum = p->r->e->ops->convert(p->r->e, whole_sum(&t, i, v), p->type);
+            store_product(p, i, t.column[v], sum, mask);
         }
-    EmLoop loop = o->loop_begin(e, index_of(p, 0), index_of(p, p->k->k), 1);
-    for (int v = 0; v < vectors; v++) {
-        Em at = place(p, p->right, loop.index, p->k->right.stride[0], columns[v], p->k->right.stride[1]);
-        b[v] = o->splat(e, operand(p, &p->k->right, at, p->k->right.stride[1], p->lanes, mask), p->lanes);
-    }
-    for (int i = 0; i < rows; i++) {
-        Em at = place(p, p->left, tile_row(p, i), p->k->left.stride[0], loop.index, p->k->left.stride[1]);
-        Em a = o->splat(e, operand(p, &p->k->left, at, 0, 1, (Em){0}), p->lanes);
-        for (int v = 0; v < vectors; v++)
-            o->set(e, sums[i][v], o->fma(e, a, b[v], o->get(e, sums[i][v], p->type, p->lanes)));
-    }
-    o->loop_end(e, &loop);
-    for (int i = 0; i < rows; i++)
-        for (int v = 0; v < vectors; v++)
-            store_product(p, i, columns[v], o->get(e, sums[i][v], p->type, p->lanes), mask);
 }
 
 static void lanes_along_columns(Product *p) {
@@ -116,47 +207,24 @@ static void lanes_along_columns(Product *p) {
 
 /* ---- Lanes along k ---- */
 
-static void dot_step(Product *p, Em sums[PRODUCT_ROWS][DOT_COLUMNS], int rows, int columns, Em column, Em k,
-                     Em mask) {
-    const EmitterOps *o = p->r->e->ops;
-    Emitter *e = p->r->e;
-    Em b[DOT_COLUMNS];
-    for (int j = 0; j < columns; j++) {
-        Em at = place(p, p->right, k, p->k->right.stride[0], index_op(p, INDEX_ADD, column, index_of(p, j)),
-                      p->k->right.stride[1]);
-        b[j] = o->splat(e, operand(p, &p->k->right, at, p->k->right.stride[0], p->lanes, mask), p->lanes);
-    }
-    for (int i = 0; i < rows; i++) {
-        Em at = place(p, p->left, tile_row(p, i), p->k->left.stride[0], k, p->k->left.stride[1]);
-        Em a = o->splat(e, operand(p, &p->k->left, at, p->k->left.stride[1], p->lanes, mask), p->lanes);
-        for (int j = 0; j < columns; j++)
-            o->set(e, sums[i][j], o->fma(e, a, b[j], o->get(e, sums[i][j], p->type, p->lanes)));
-    }
+static void dot_step(ProductTile *t, Em k, Em mask) {
+    tile_step(t, k, mask, true);
 }
 
 static void dot_tile(Product *p, Em column, int columns) {
     const EmitterOps *o = p->r->e->ops;
     Emitter *e = p->r->e;
-    Em sums[PRODUCT_ROWS][DOT_COLUMNS];
-    int rows = (int)MIN(p->k->m, PRODUCT_ROWS);
     int64_t whole = p->k->k / p->lanes * p->lanes;
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < columns; j++) {
-            sums[i][j] = o->variable(e, p->type, p->lanes);
-            o->set(e, sums[i][j], o->splat(e, o->constant(e, p->type, 0), p->lanes));
-        }
-    EmLoop loop = o->loop_begin(e, index_of(p, 0), index_of(p, whole), p->lanes);
-    dot_step(p, sums, rows, columns, column, loop.index, (Em){0});
-    o->loop_end(e, &loop);
+    ProductTile t = begin_tile(p, columns, column, 1, whole / p->lanes);
+    run_tile(&t, whole, p->lanes, dot_step);
     if (whole < p->k->k) {
         Em lanes = o->index_lanes(e, index_of(p, 0), 1, p->lanes);
-        dot_step(p, sums, rows, columns, column, index_of(p, whole),
-                 o->index_less(e, lanes, index_of(p, p->k->k - whole)));
+        dot_step(&t, index_of(p, whole), o->index_less(e, lanes, index_of(p, p->k->k - whole)));
     }
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < t.rows; i++)
         for (int j = 0; j < columns; j++) {
-            Em sum = o->reduce(e, OP_sum, o->get(e, sums[i][j], p->type, p->lanes));
-            store_product(p, i, index_op(p, INDEX_ADD, column, index_of(p, j)), sum, (Em){0});
+            Em sum = o->convert(e, o->reduce(e, OP_sum, whole_sum(&t, i, j)), p->type);
+            store_product(p, i, t.column[j], sum, (Em){0});
         }
 }
 

@@ -1,5 +1,6 @@
 /* object.c — the entry of an object: see object.h. */
 #include "object.h"
+#include "llvm_half.h"
 #include "object_support.h"
 #include <llvm-c/Analysis.h>
 #include <llvm-c/BitReader.h>
@@ -114,8 +115,8 @@ static LLVMTypeRef element_type(Entry *e, FraxDType dtype) {
     switch (dtype) {
     case FRAX_F64: return LLVMDoubleTypeInContext(e->context);
     case FRAX_F32: return LLVMFloatTypeInContext(e->context);
-    case FRAX_BF16: return LLVMBFloatTypeInContext(e->context);
-    case FRAX_F16: return LLVMHalfTypeInContext(e->context);
+    case FRAX_BF16:
+    case FRAX_F16: return LLVMInt16TypeInContext(e->context);
     case FRAX_I32: return e->i32;
     default: return e->i8;
     }
@@ -127,6 +128,8 @@ static LLVMValueRef element(Entry *e, LLVMValueRef base, FraxDType dtype, LLVMVa
     LLVMValueRef v = LLVMBuildLoad2(e->b, type, LLVMBuildGEP2(e->b, type, base, &i, 1, ""), "");
     if (dtype == FRAX_I32) return LLVMBuildSIToFP(e->b, v, f64, "");
     if (dtype == FRAX_BOOL) return LLVMBuildUIToFP(e->b, v, f64, "");
+    if (dtype == FRAX_BF16) v = llvm_from_bf16(e->b, v);
+    if (dtype == FRAX_F16) v = llvm_from_f16(e->b, v);
     return dtype == FRAX_F64 ? v : LLVMBuildFPExt(e->b, v, f64, "");
 }
 

@@ -11,7 +11,7 @@
  *
  * A row of recurrences is streamed: pieces of it go through all passes, one after the other.
  *
- * The order of all additions depends on sizes only. A reduction with few, long rows is cut into chunks whose
+ * The order of all additions depends on sizes only. A reduction with few, long rows is cut into parts whose
  * partial results a second function, NAME_finish, combines in order.
  */
 #include "pairs.h"
@@ -21,6 +21,8 @@
 /* Bytes: shorter rows are fetched by the hardware, longer ones would be lost from the cache before their use,
    and arrays in the cache need nothing. */
 enum { MIN_PREFETCHED_ROW = 512, MAX_PREFETCHED_ROW = 64 << 10, MIN_PREFETCHED = 1 << 20 };
+
+enum { MOST_ADDED = 1024 }; /* into an accumulator of f32 */
 
 typedef void Body(Rows *r, int copy);
 
@@ -107,7 +109,8 @@ static void accumulate_argmax(Rows *r, Reduction *red, Em value, int lanes) {
 static void accumulate(Rows *r, Reduction *red, int copy) {
     const EmitterOps *o = r->e->ops;
     int lanes = accumulator_lanes(r);
-    Em value = o->splat(r->e, rows_value(r, r->k->items[red->item].args[0]), lanes);
+    Em value = rows_value(r, r->k->items[red->item].args[0]);
+    value = o->splat(r->e, o->convert(r->e, value, red->type), lanes);
     if (red->op == OP_argmax) {
         accumulate_argmax(r, red, value, lanes);
         return;
@@ -131,6 +134,11 @@ static Em finish_argmax(Rows *r, Reduction *red, Em best, int lanes) {
                      o->select(r->e, winner, place, o->constant(r->e, EM_I32, INT32_MAX)));
 }
 
+static void set_result(Rows *r, const Reduction *red, Em value) {
+    r->values[red->item] = r->e->ops->convert(r->e, value, item_type(r->graph, &r->k->items[red->item]));
+    r->known[red->item] = true;
+}
+
 /* The accumulators become the reductions' values: copies pairwise, then lanes pairwise. */
 void rows_end_reductions(Rows *r) {
     const EmitterOps *o = r->e->ops;
@@ -148,8 +156,7 @@ void rows_end_reductions(Rows *r) {
             value = finish_argmax(r, red, value, lanes);
         else if (!r->across)
             value = o->reduce(r->e, red->op, value);
-        r->values[red->item] = value;
-        r->known[red->item] = true;
+        set_result(r, red, value);
     }
 }
 
@@ -305,7 +312,9 @@ static void element_loops(Rows *r, int loop, Em lane_first, Em lane_end) {
     } else if (loop == r->lane_loop) {
         run_lanes(r, lane_first, lane_end, r->unroll, element_body);
     } else {
-        EmLoop over = o->loop_begin(r->e, index_of(r, 0), index_of(r, r->k->size[loop]), 1);
+        bool in_part = r->k->part && loop == r->k->nouter;
+        EmLoop over = o->loop_begin(r->e, in_part ? r->part_first : index_of(r, 0),
+                                    in_part ? r->part_end : index_of(r, r->k->size[loop]), 1);
         r->loops[loop] = over.index;
         element_loops(r, loop + 1, lane_first, lane_end);
         o->loop_end(r->e, &over);
@@ -402,41 +411,71 @@ static int64_t units_of(const Rows *r) {
     return r->across ? units / MAX(r->k->size[r->lane_loop], 1) : units;
 }
 
-static int64_t chunks_of(const Kernel *k) {
-    return (k->size[k->lane_loop] + k->chunk - 1) / k->chunk;
-}
-
-/* Where the partial result of reduction i of this block is kept: 8 bytes each. */
-static Em partial_at(Rows *r, Em block, size_t i) {
+/* Where the partial result of reduction i of a part of the row at the current outer loops is kept: 8 bytes
+   each, in the order of parts, reductions, rows. */
+static Em partial_at(Rows *r, Em part, size_t i) {
     Em workspace = r->e->ops->load_pointer(r->e, r->params[0], offsetof(KernelContext, workspace));
-    Em place = index_op(r, INDEX_MUL, block, index_of(r, (int64_t)r->nreductions * 8));
-    return r->e->ops->pointer(r->e, workspace, index_op(r, INDEX_ADD, place, index_of(r, (int64_t)i * 8)));
+    Em place = index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, part, index_of(r, (int64_t)r->nreductions)),
+                        index_of(r, (int64_t)i));
+    for (int l = 0; l < r->k->nouter; l++)
+        place = index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, place, index_of(r, r->k->size[l])), r->loops[l]);
+    return r->e->ops->pointer(r->e, workspace, index_op(r, INDEX_MUL, place, index_of(r, 8)));
 }
 
-/* A piece of a long row: pass 0 over it; partial reductions go to the workspace. */
-static void chunk_of_row(Rows *r, Em first, Em end) {
+/* From one place of an outer loop to the next, in elements. */
+static int64_t partial_stride(const Rows *r, int loop, FraxDType dtype) {
+    int64_t stride = 8 / (int64_t)frax_dtype_size(dtype);
+    for (int l = loop + 1; l < r->k->nouter; l++) stride *= r->k->size[l];
+    return stride;
+}
+
+/* Pass 0 over a part of the row; partial reductions go to the workspace. */
+static void part_of_row(Rows *r, Em first, Em end) {
+    const EmitterOps *o = r->e->ops;
     rows_forget(r, false);
     r->pass = 0;
     one_pass(r, first, end);
     for (size_t i = 0; i < r->nreductions; i++) {
-        Em value = r->values[r->reductions[i].item];
-        r->e->ops->store(r->e, partial_at(r, r->block, i), scratch_dtype(value.type), index_of(r, 0), 1,
-                         value, (Em){0});
+        const Reduction *red = &r->reductions[i];
+        FraxDType dtype = scratch_dtype(red->type);
+        int64_t apart = partial_stride(r, r->lane_loop, dtype);
+        Em value = o->convert(r->e, r->values[red->item], red->type);
+        o->store(r->e, partial_at(r, r->part, i), dtype, index_of(r, 0), apart, value, r->mask);
     }
     rows_forget(r, false);
 }
 
+static void part_of_rows(Rows *r, int copy) {
+    (void)copy;
+    part_of_row(r, index_of(r, 0), index_of(r, 1));
+}
+
+/* Block number `block` of pieces of a loop. */
+static void piece_of(Rows *r, Em block, int loop, int64_t piece, Em *first, Em *end) {
+    *first = index_op(r, INDEX_MUL, block, index_of(r, piece));
+    *end = index_op(r, INDEX_MIN, index_op(r, INDEX_ADD, *first, index_of(r, piece)),
+                    index_of(r, r->k->size[loop]));
+}
+
 static void chunk_block(Rows *r) {
     const Kernel *k = r->k;
-    Em count = index_of(r, chunks_of(k));
-    rows_decode(r, index_op(r, INDEX_DIV, r->block, count));
-    Em first = index_op(r, INDEX_MUL, index_op(r, INDEX_REM, r->block, count), index_of(r, k->chunk));
-    Em end = index_op(r, INDEX_ADD, first, index_of(r, k->chunk));
-    end = index_op(r, INDEX_MIN, end, index_of(r, k->size[k->lane_loop]));
-    if (r->across)
-        run_lanes(r, first, end, 1, whole_row);
-    else
-        chunk_of_row(r, first, end);
+    int64_t chunks = (k->size[k->lane_loop] + k->chunk - 1) / k->chunk;
+    Em block = r->block, first, end;
+    if (k->part) {
+        Em parts = index_of(r, kernel_parts(k));
+        r->part = index_op(r, INDEX_REM, block, parts);
+        block = index_op(r, INDEX_DIV, block, parts);
+        piece_of(r, r->part, k->nouter, k->part, &r->part_first, &r->part_end);
+    }
+    rows_decode(r, index_op(r, INDEX_DIV, block, index_of(r, chunks)));
+    Em chunk = index_op(r, INDEX_REM, block, index_of(r, chunks));
+    piece_of(r, chunk, k->lane_loop, k->chunk, &first, &end);
+    if (r->across) {
+        run_lanes(r, first, end, 1, k->part ? part_of_rows : whole_row);
+    } else {
+        r->part = chunk;
+        part_of_row(r, first, end);
+    }
 }
 
 /* First and last row of the block; cross spectra that sum over rows keep to one kept index, pairs to rows
@@ -522,16 +561,16 @@ static bool prepare_function(Rows *r) {
     return ok;
 }
 
-/* A GPU combines many chunks at a time. */
+/* A GPU combines many parts at a time. */
 static int partial_lanes(const Rows *r) {
     return r->graph->gpu ? r->e->team : 1;
 }
 
-/* The partial results of reduction `red` in chunks at, at + 1, … below `end`. */
+/* The partial results of reduction `red` in parts at, at + 1, … below `end`. */
 static void add_partial(Rows *r, Reduction *red, Em at, Em end, int lanes) {
     const EmitterOps *o = r->e->ops;
     FraxDType dtype = scratch_dtype(red->type);
-    int64_t apart = (int64_t)(r->nreductions * 8 / frax_dtype_size(dtype));
+    int64_t apart = (int64_t)r->nreductions * partial_stride(r, -1, dtype);
     Em mask = lanes > 1 ? o->index_less(r->e, o->index_lanes(r->e, at, 1, lanes), end) : (Em){0};
     Em part = o->load(r->e, partial_at(r, at, (size_t)(red - r->reductions)), dtype, index_of(r, 0), apart,
                       lanes, mask);
@@ -541,18 +580,16 @@ static void add_partial(Rows *r, Reduction *red, Em at, Em end, int lanes) {
     o->set(r->e, red->best[0], o->arith(r->e, red->op, sum, part));
 }
 
-/* Combines the chunks of each row in order, then does what follows from the whole. */
+/* Combines the parts of each row in order, then does what follows from the whole. */
 static void finish_reductions(Rows *r) {
     const EmitterOps *o = r->e->ops;
-    int64_t chunks = chunks_of(r->k);
+    Em first = index_of(r, 0), end = index_of(r, kernel_parts(r->k));
     int lanes = partial_lanes(r);
     EmLoop rows = o->loop_begin(r->e, r->params[2], r->params[3], 1);
     rows_decode(r, rows.index);
     rows_forget(r, false);
     r->pass = 0;
     rows_values_of_row(r);
-    Em first = index_op(r, INDEX_MUL, rows.index, index_of(r, chunks));
-    Em end = index_op(r, INDEX_ADD, first, index_of(r, chunks));
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
         Em start = o->constant(r->e, red->type, neutral(red->op, red->type));
@@ -564,8 +601,7 @@ static void finish_reductions(Rows *r) {
     for (size_t i = 0; i < r->nreductions; i++) {
         Reduction *red = &r->reductions[i];
         Em value = o->get(r->e, red->best[0], red->type, lanes);
-        r->values[red->item] = lanes > 1 ? o->reduce(r->e, red->op, value) : value;
-        r->known[red->item] = true;
+        set_result(r, red, lanes > 1 ? o->reduce(r->e, red->op, value) : value);
     }
     r->pass = 1;
     rows_values_of_row(r);
@@ -583,7 +619,10 @@ static bool finish_function(Rows *r) {
     } else {
         for (size_t i = 0; i < r->nreductions; i++)
             r->reductions[i].best[0] = r->e->ops->variable(r->e, r->reductions[i].type, partial_lanes(r));
+        int lane_loop = r->lane_loop;
+        r->lane_loop = -1; /* rows come one by one */
         finish_reductions(r);
+        r->lane_loop = lane_loop;
     }
     r->e->ops->function_end(r->e);
     return ok;
@@ -607,6 +646,15 @@ static int choose_lanes(const Rows *r) {
     int lanes = r->e->vector_bytes / (int)widest;
     while (lanes > 1 && lanes / 2 >= r->k->size[r->lane_loop]) lanes /= 2;
     return lanes;
+}
+
+/* Long sums of f32 in f64: one after the other into an f32, 10^6 of them are off by 1e-3. */
+static EmType accumulator_type(const Rows *r, const Reduction *red) {
+    const Kernel *k = r->k;
+    EmType type = item_type(r->graph, &k->items[k->items[red->item].args[0]]);
+    int64_t added = kernel_inner_size(k);
+    if (r->lane_loop >= k->nouter) added /= r->lanes * (r->pairs ? 1 : MAX_UNROLL);
+    return red->op == OP_sum && type == EM_F32 && added > MOST_ADDED ? EM_F64 : type;
 }
 
 static bool is_dear(const Rows *r, int item) {
@@ -672,12 +720,12 @@ static bool prepare(Rows *r) {
         r->cached[i] = -1;
         if (k->items[i].kind != ITEM_REDUCE) continue;
         Op op = graph_node(r->graph, k->items[i].node)->op;
-        EmType type = item_type(r->graph, &k->items[k->items[i].args[0]]);
-        r->reductions[r->nreductions++] = (Reduction){.item = (int)i, .op = op, .type = type};
+        r->reductions[r->nreductions++] = (Reduction){.item = (int)i, .op = op};
     }
     r->across = k->lane_loop >= 0 && k->lane_loop < k->nouter;
     r->lanes = choose_lanes(r);
     if (!pairs_begin(r) || (!r->pairs && !rows_layout_row_ops(r))) return false;
+    for (size_t i = 0; i < r->nreductions; i++) r->reductions[i].type = accumulator_type(r, &r->reductions[i]);
     reserve_cached(r);
     return true;
 }

@@ -404,6 +404,36 @@ const char *frax_executable_name(const FraxExecutable *exe, FraxRole role, size_
     return role == FRAX_OUTPUT ? g->outputs[i].name : graph_node(g, v)->attrs->name;
 }
 
+static FraxStatus fail_find(const FraxExecutable *exe, FraxRole role, const char *name, FraxError *err) {
+    static const char *const words[] = {"input", "param", "output"};
+    size_t n = frax_executable_count(exe, role);
+    const char **names = mem_calloc(MAX(n, 1), sizeof *names);
+    if (!names) return fail_memory(err, "names");
+    for (size_t i = 0; i < n; i++) names[i] = frax_executable_name(exe, role, i);
+    const char *near = nearest_name(name, names, n);
+    fail(err, FRAX_NAME, "frax_executable_find: model %s has no %s %s%s%s%s",
+         executable_graph(exe->exe)->name, words[role], name, near ? "; did you mean " : "", near ? near : "",
+         near ? "?" : "");
+    mem_free(names);
+    return FRAX_NAME;
+}
+
+FraxStatus frax_executable_find(const FraxExecutable *exe, FraxRole role, const char *name, size_t *index,
+                                FraxError *err) {
+    if (!handle_is(exe, HANDLE_EXECUTABLE)) return handle_fail(exe, "frax_executable_find", "exe", err);
+    if ((unsigned)role > FRAX_OUTPUT || !name || !index)
+        return fail(err, FRAX_USAGE, "frax_executable_find: %s",
+                    !name    ? "name is NULL"
+                    : !index ? "index is NULL"
+                             : "role is no FraxRole");
+    for (size_t i = 0; i < frax_executable_count(exe, role); i++)
+        if (!strcmp(frax_executable_name(exe, role, i), name)) {
+            *index = i;
+            return FRAX_OK;
+        }
+    return fail_find(exe, role, name, err);
+}
+
 FraxTensor frax_executable_type(const FraxExecutable *exe, FraxRole role, size_t i) {
     const Type *type = signature_type(exe, role, i);
     if (!type) return (FraxTensor){.rank = -1};

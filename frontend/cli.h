@@ -8,6 +8,7 @@
 #define FRAX_CLI_H
 
 #include "base.h"
+#include "cpus.h"
 
 /* ---- Verbs: name, what follows it, one line of help ---- */
 
@@ -68,8 +69,7 @@ typedef enum Verb {
     X(cuda, FLAG, "", V(show), "CUDA text of the kernels")                                                   \
     X(dot, FLAG, "", V(show), "the graph in Graphviz's language")                                            \
     X(output, WORD, "PREFIX", V(compile), "or -o PREFIX: write PREFIX.o and PREFIX.h (required)")            \
-    X(cpu, WORD, "CPU", V(compile),                                                                          \
-      "native (default), generic, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 or aarch64")                       \
+    X(cpu, WORD, "CPU", V(compile), "native (default), generic" CPUS_LISTED)                                 \
     X(multi_version, FLAG, "", V(compile), "code for x86-64-v2, -v3 and -v4, chosen when it is loaded")      \
     X(shared, FLAG, "", V(compile), "write PREFIX.so too")                                                   \
     X(params, FLAG, "", V(compile), "put the initial parameters into the object")                            \
@@ -117,8 +117,21 @@ typedef int64_t CliCOUNT0;
 typedef double CliREAL;
 typedef Pairs CliPAIRS;
 
+/* A bit for each option, as in cli->given. */
+typedef enum OptionIndex {
+#define X(field, kind, argument, verbs, help) OPTION_##field,
+    CLI_OPTIONS(X)
+#undef X
+        OPTION_COUNT
+} OptionIndex;
+_Static_assert(OPTION_COUNT <= 64, "Cli.given has a bit for each option");
+
+/* Was the option given, with whatever value? */
+#define CLI_GIVEN(cli, field) ((cli)->given >> OPTION_##field & 1)
+
 typedef struct Cli {
     Verb verb;
+    uint64_t given;
     const char *operand; /* the model, or the topic of help; NULL: none */
     bool wants_help;
 #define X(field, kind, argument, verbs, help) Cli##kind field;
@@ -130,6 +143,9 @@ typedef struct Cli {
 
 /* Errors: FRAX_USAGE. */
 FraxStatus cli_parse(int argc, char **argv, Cli *cli, FraxError *err);
+/* Writes what has gathered in cli->text to standard output. Main does so after a verb; a verb that undoes its
+   work when even that fails does it before. */
+FraxStatus cli_flush(Cli *cli, FraxError *err);
 void cli_free(Cli *cli);
 void cli_help_all(Text *out);
 void cli_help_verb(Verb verb, Text *out);
@@ -150,6 +166,9 @@ FraxStatus cli_completion(const char *shell, Text *out, FraxError *err);
 /* The index of `name` among names[0..n), or a FRAX_USAGE error that lists them and suggests the near one. */
 FraxStatus cli_choose(const char *what, const char *name, const char *const *names, size_t n, size_t *index,
                       FraxError *err);
+
+/* Of a search for what an option names: not the model is at fault that lacks it, the call is wrong. */
+FraxStatus cli_name_status(FraxStatus status, FraxError *err);
 
 /* ---- A model with its data (cli_data.c) ---- */
 

@@ -2,10 +2,11 @@
  *
  * One process, the same data and threads for both. Results are compared first; then eager and fused runs
  * alternate, so that a change of the machine's speed hits both, and medians count. Compiling is timed apart:
- * cold, and from the kernel cache.
+ * cold, and from the kernel cache. On a GPU the kernels alone are timed as well, by the device's clock.
  */
-#include "cli.h"
+#include "api.h"
 #include "bandwidth.h"
+#include "cli.h"
 #include "files.h"
 #include "half.h"
 #include "svg.h"
@@ -23,6 +24,7 @@ typedef struct Row {
     double compile_cold, compile_cached;     /* seconds; cached NaN where the cache is off or was missed */
     size_t eager_bytes, fused_bytes, repeat; /* moved in one run */
     double roofline; /* share of the machine's copy bandwidth that the fused run reaches */
+    RunTimes gpu;    /* of the fused run on a GPU, without copies; NaN elsewhere */
 } Row;
 
 /* Both executables of a row, and the data they share. */
@@ -122,6 +124,23 @@ static FraxStatus time_both(Pairing *p, Row *row, int64_t repeat, FraxError *err
     return status;
 }
 
+/* On the data of the last run. */
+static FraxStatus time_on_device(const Pairing *p, Row *row, FraxError *err) {
+    enum { SAMPLES = 9 };
+    const Executable *exe = p->session.exe->exe;
+    double device[SAMPLES], launch[SAMPLES];
+    RunTimes times = {0};
+    FraxStatus status = executable_time(exe, 1, &times, err);
+    size_t runs = 1 + (size_t)fmin(1e-3 / fmax(times.device, 1e-6), 1000);
+    for (int i = 0; i < SAMPLES && !status; i++) {
+        status = executable_time(exe, runs, &times, err);
+        device[i] = times.device;
+        launch[i] = times.launch;
+    }
+    if (!status) row->gpu = (RunTimes){median(device, SAMPLES), median(launch, SAMPLES)};
+    return status;
+}
+
 /* ---- Compiling ---- */
 
 static FraxStatus compile_seconds(const Session *s, bool no_cache, FraxMemory *memory, FraxError *err) {
@@ -181,6 +200,8 @@ static FraxStatus measure(const Cli *cli, FraxMode mode, double bandwidth, Row *
     if (!status) status = compile_eager(&p, err);
     if (!status) status = compare_all(&p, err);
     if (!status) status = time_both(&p, row, cli->repeat, err);
+    row->gpu = (RunTimes){NAN, NAN};
+    if (!status && target == FRAX_CUDA) status = time_on_device(&p, row, err);
     if (!status) status = time_compiling(&p.session, row, err);
     if (!status) {
         row->eager_bytes = frax_executable_memory(p.eager).moved_bytes;
@@ -233,8 +254,14 @@ static void print_table(const Row *rows, size_t n, double bandwidth, Text *out) 
         text_printf(out, "%-22s %10s %10s %12s\n", rows[i].what, time_text(rows[i].compile_cold, a),
                     time_text(rows[i].compile_cached, b), bytes_text((double)rows[i].eager_bytes, c));
     if (isnan(rows[0].roofline)) {
+        text_printf(out, "\n%-22s %10s %10s %12s\n", "on the GPU alone", "kernels", "launch", "bytes/second");
+        for (size_t i = 0; i < n; i++)
+            text_printf(out, "%-22s %10s %10s %12s\n", rows[i].what, time_text(rows[i].gpu.device, a),
+                        time_text(rows[i].gpu.launch, b),
+                        bytes_text((double)rows[i].fused_bytes / rows[i].gpu.device, c));
         text_printf(out,
-                    "\nfused: on the GPU, with the copies of inputs and outputs between host and device.\n");
+                    "\nfused: on the GPU, with the copies of inputs and outputs between host and device;\n"
+                    "kernels: by the device's clock, without them; launch: the host's time for it.\n");
         return;
     }
     text_printf(out,
@@ -257,6 +284,8 @@ static void print_json(const Row *rows, size_t n, double bandwidth, Text *out) {
                       {"bytes_moved", (double)rows[i].fused_bytes},
                       {"eager_bytes_moved", (double)rows[i].eager_bytes},
                       {"roofline", rows[i].roofline},
+                      {"device_seconds", rows[i].gpu.device},
+                      {"launch_seconds", rows[i].gpu.launch},
                       {"compile_seconds", rows[i].compile_cold},
                       {"cached_compile_seconds", rows[i].compile_cached},
                       {"repeat", (double)rows[i].repeat}};

@@ -26,6 +26,16 @@ static bool is_output(const char *path, const char *prefix) {
     return false;
 }
 
+static FraxStatus check_cpu(const Cli *cli, FraxError *err) {
+    static const char *const names[] = {"native", "generic",
+#define X(name, ...) name,
+                                        CPUS(X)
+#undef X
+    };
+    size_t index;
+    return cli->cpu ? cli_choose("cpu", cli->cpu, names, COUNT(names), &index, err) : FRAX_OK;
+}
+
 static FraxStatus check_usage(const Cli *cli, FraxError *err) {
     if (!cli->output)
         return fail(err, FRAX_USAGE, "frax compile needs -o PREFIX: it writes PREFIX.o and PREFIX.h");
@@ -34,17 +44,29 @@ static FraxStatus check_usage(const Cli *cli, FraxError *err) {
         return fail(err, FRAX_USAGE, "--grad and --stream exclude each other in frax compile");
     if (cli->cpu && cli->multi_version)
         return fail(err, FRAX_USAGE, "--cpu and --multi-version exclude each other");
-    if (!cli->params && !cli->save && (cli->set.count || cli->load || cli->seed))
+    if (!cli->params && !cli->save && (cli->set.count || cli->load || CLI_GIVEN(cli, seed)))
         return fail(err, FRAX_USAGE,
                     "--set, --load and --seed give initial parameters: they need --params or --save");
     if (cli->save && is_output(cli->save, cli->output))
         return fail(err, FRAX_USAGE, "--save %s: frax compile writes another file there", cli->save);
-    if (is_c_identifier(base_name(cli->output))) return FRAX_OK;
+    FraxStatus status = check_cpu(cli, err);
+    if (status || is_c_identifier(base_name(cli->output))) return status;
     return fail(err, FRAX_USAGE, "-o %s: '%s' begins the names of the functions, so it must be a name in C",
                 cli->output, base_name(cli->output));
 }
 
 /* ---- The shared object: the linker is the C compiler's ---- */
+
+/* How the linker ended, and what it was told: it may have said nothing itself. */
+static FraxStatus fail_linking(char *const *command, int result, FraxError *err) {
+    Text words = {0};
+    for (int i = 0; command[i]; i++) text_printf(&words, "%s%s", i ? " " : "", command[i]);
+    fail(err, FRAX_FILE, "--shared: the linker %s %d: %s",
+         WIFEXITED(result) ? "failed with exit status" : "was ended by signal",
+         WIFEXITED(result) ? WEXITSTATUS(result) : WTERMSIG(result), words.data ? words.data : command[0]);
+    text_free(&words);
+    return FRAX_FILE;
+}
 
 static FraxStatus run_linker(char *const *command, FraxError *err) {
     int result;
@@ -63,8 +85,7 @@ static FraxStatus run_linker(char *const *command, FraxError *err) {
             "--shared needs a C compiler as the linker, and there is no %s: install one, or name one in "
             "the environment variable CC",
             command[0]);
-    return fail(err, FRAX_FILE, "--shared: %s could not link the object; its own words stand above",
-                command[0]);
+    return fail_linking(command, result, err);
 }
 
 /* The compiler's words (CC may hold options), then `rest`. */
@@ -205,6 +226,11 @@ static FraxStatus check_target(const Session *s, const Cli *cli, FraxError *err)
     return fail(err, FRAX_USAGE, "compile --target %s: code is made for cpu and cuda", cli->target);
 }
 
+static FraxStatus save_params(const Session *s, const Cli *cli, Written *w, FraxError *err) {
+    const char *path = written_add(w, cli->save, "");
+    return path ? session_save_params(s, path, err) : fail_memory(err, "the files");
+}
+
 FraxStatus cli_compile(Cli *cli, FraxError *err) {
     Session s = {0};
     Written w = {0};
@@ -219,10 +245,12 @@ FraxStatus cli_compile(Cli *cli, FraxError *err) {
     if (!status)
         status =
             is_cuda ? compile_cuda(&s, cli, base_name(cli->output), &w, err) : compile_cpu(&s, cli, &w, err);
-    if (!status && cli->save) status = session_save_params(&s, cli->save, err);
+    if (!status && cli->save) status = save_params(&s, cli, &w, err);
+    if (!status) status = written_check(&w, err);
+    for (int i = 0; i < w.count && !status; i++) text_printf(&cli->text, "%s\n", w.path[i]);
+    if (!status) status = cli_flush(cli, err); /* before the files move: they are not there when it fails */
     if (!status) status = written_move(&w, err);
     if (status) written_drop(&w);
-    for (int i = 0; i < w.count && !status; i++) text_printf(&cli->text, "%s\n", w.path[i]);
     arena_free(&w.paths);
     session_close(&s);
     return status;

@@ -17,7 +17,7 @@ FraxStatus compile_cuda_usage(const Cli *cli, FraxError *err) {
         {cli->multi_version, "--multi-version", "there is code for every GPU from compute capability 8.0 on"},
         {cli->llvm, "--llvm", "frax show --cuda prints the source of the kernels"},
         {cli->asm_, "--asm", "frax show --cuda prints the source of the kernels"},
-        {cli->threads > 1, "--threads", "a GPU has its own"},
+        {CLI_GIVEN(cli, threads), "--threads", "a GPU has its own"},
         {cli->params, "--params", "parameters are arguments; --save writes their initial values to a file"},
     };
     for (size_t i = 0; i < COUNT(refused); i++)
@@ -54,13 +54,12 @@ static FraxStatus write_images(const CudaObject *o, const Cli *cli, Written *w, 
 }
 
 /* A launcher looks for PREFIX.fatbin first: one from before must not stay beside newer files. */
-static void drop_older(const Cli *cli, const Written *w) {
-    Arena strings = {0};
-    char *path = arena_printf(&strings, "%s.fatbin", cli->output);
-    bool is_new = false;
-    for (int i = 0; i < w->count && path; i++) is_new = is_new || !strcmp(w->path[i], path);
-    if (path && !is_new) unlink(path);
-    arena_free(&strings);
+static FraxStatus replace_older(const Cli *cli, Written *w, FraxError *err) {
+    w->older = arena_printf(&w->paths, "%s.fatbin", cli->output);
+    if (!w->older) return fail_memory(err, "the files");
+    for (int i = 0; i < w->count; i++)
+        if (w->older && !strcmp(w->path[i], w->older)) w->older = NULL;
+    return FRAX_OK;
 }
 
 static FraxStatus header_text(const Session *s, const char *prefix, const CudaProgram *program, Text *text,
@@ -88,7 +87,7 @@ static FraxStatus write_all(const Session *s, const Cli *cli, const CudaObject *
     if (!status) status = write_images(o, cli, w, err);
     if (!status) status = written_file(w, cli->output, ".h", header.data, header.len, err);
     if (!status) status = written_file(w, cli->output, ".c", source.data, source.len, err);
-    if (!status) drop_older(cli, w);
+    if (!status) status = replace_older(cli, w, err);
     text_free(&header);
     text_free(&source);
     return status;

@@ -6,9 +6,11 @@
 #include "cli.h"
 #include "files.h"
 #include "half.h"
+#include "model.h"
 #include "rng.h"
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +26,10 @@ static const char *const target_names[] = {
 
 /* ---- Names ---- */
 
-/* The index of `name` among the model's values of a role. */
+/* The index of `name` among the model's values of a role; FRAX_NAME where there is none. */
 static FraxStatus find_value(const Session *s, FraxRole role, const char *option, const char *name,
                              size_t *index, FraxError *err) {
+    static const char *const words[] = {"input", "param", "output"};
     size_t n = frax_model_count(s->model, role);
     const char **names = mem_calloc(MAX(n, 1), sizeof *names);
     if (!names) return fail_memory(err, "names");
@@ -36,8 +39,8 @@ static FraxStatus find_value(const Session *s, FraxRole role, const char *option
     if (*index == n) {
         const char *near = nearest_name(name, names, n);
         status = fail(err, FRAX_NAME, "--%s %s: model %s has no such %s%s%s%s", option, name,
-                      frax_model_name(s->model), role == FRAX_INPUT ? "input" : "param",
-                      near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+                      frax_model_name(s->model), words[role], near ? "; did you mean " : "", near ? near : "",
+                      near ? "?" : "");
     }
     mem_free(names);
     return status;
@@ -71,7 +74,7 @@ static FraxStatus read_inputs(Session *s, FraxError *err) {
         const Pair *pair = &s->cli->in.items[i];
         size_t index;
         FraxTensor read = {0};
-        FraxStatus status = find_value(s, FRAX_INPUT, "in", pair->name, &index, err);
+        FraxStatus status = cli_name_status(find_value(s, FRAX_INPUT, "in", pair->name, &index, err), err);
         if (!status && s->readers) status = stream_open_input(s, index, pair->value, err);
         bool in_parts = !status && stream_has_input(s, index);
         if (!status && !in_parts) status = tensor_read(pair->value, pair->name, &read, err);
@@ -90,6 +93,10 @@ static FraxStatus read_sizes(Session *s, FraxError *err) {
     if (!s->sizes) return fail_memory(err, "the sizes");
     for (size_t i = 0; i < pairs->count; i++) {
         char *end;
+        size_t index;
+        FraxStatus status =
+            cli_name_status(model_find_size(s->model, pairs->items[i].name, &index, err), err);
+        if (status) return status;
         errno = 0;
         long long value = strtoll(pairs->items[i].value, &end, 10);
         if (*end || errno)
@@ -102,9 +109,30 @@ static FraxStatus read_sizes(Session *s, FraxError *err) {
     return FRAX_OK;
 }
 
-/* --wrt A,B as a list. */
-static FraxStatus read_wrt(Session *s, FraxError *err) {
-    if (!s->cli->wrt) return FRAX_OK;
+static bool has_value(const Session *s, FraxRole role, const char *name) {
+    for (size_t i = 0; i < frax_model_count(s->model, role); i++)
+        if (!strcmp(frax_model_value_name(s->model, role, i), name)) return true;
+    return false;
+}
+
+/* Of --wrt: the i-th name is a param, or an input unless the verb fits, and new. */
+static FraxStatus check_wrt(const Session *s, size_t i, FraxError *err) {
+    const char *name = s->wrt[i];
+    size_t index;
+    for (size_t j = 0; j < i; j++)
+        if (!strcmp(s->wrt[j], name)) return fail(err, FRAX_USAGE, "--wrt names %s twice", name);
+    if (!has_value(s, FRAX_INPUT, name))
+        return cli_name_status(find_value(s, FRAX_PARAM, "wrt", name, &index, err), err);
+    if (s->cli->verb != VERB_fit) return FRAX_OK;
+    return fail(err, FRAX_USAGE, "--wrt %s: %s is an input; only params can be fitted", name, name);
+}
+
+/* --of and --wrt A,B; the latter as a list. */
+static FraxStatus read_objective(Session *s, FraxError *err) {
+    size_t index;
+    FraxStatus status = FRAX_OK;
+    if (s->cli->of) status = cli_name_status(find_value(s, FRAX_OUTPUT, "of", s->cli->of, &index, err), err);
+    if (status || !s->cli->wrt) return status;
     const char *text = s->cli->wrt;
     size_t most = 1;
     for (const char *c = text; *c; c++) most += *c == ',';
@@ -116,6 +144,8 @@ static FraxStatus read_wrt(Session *s, FraxError *err) {
         if (!n) return fail(err, FRAX_USAGE, "--wrt %s: expected NAME,NAME", s->cli->wrt);
         s->wrt[i] = arena_strndup(strings, text, n);
         if (!s->wrt[i]) return fail_memory(err, "the arguments");
+        status = check_wrt(s, i, err);
+        if (status) return status;
         text += n + (text[n] == ',');
     }
     s->options.wrt = s->wrt;
@@ -134,8 +164,8 @@ FraxStatus session_open(Session *s, const Cli *cli, FraxError *err) {
     if (!status) status = read_inputs(s, err);
     if (!status && s->options.stream) status = stream_choose_chunk(s, err);
     if (!status) status = read_sizes(s, err);
-    if (!status) status = read_wrt(s, err);
-    if (!status && cli->device && target != FRAX_CUDA)
+    if (!status) status = read_objective(s, err);
+    if (!status && CLI_GIVEN(cli, device) && target != FRAX_CUDA)
         status = fail(err, FRAX_USAGE, "--device chooses a GPU for --target cuda");
     s->options.target = (FraxTarget)target;
     s->options.device = (int)MIN(cli->device, INT_MAX);
@@ -199,6 +229,11 @@ static FraxStatus load_params(Session *s, FraxError *err) {
     return status;
 }
 
+/* Was `value`, a number as typed, finite, and is it as an element? */
+static bool stays_finite(const FraxTensor *tensor, int64_t i, double value) {
+    return isfinite(value) && isfinite(element_get(tensor->data, tensor->dtype, i));
+}
+
 /* V[,V…] into a tensor; one number fills it. */
 static FraxStatus set_tensor(const char *option, const Pair *pair, const FraxTensor *tensor, FraxError *err) {
     int64_t count = tensor_count(tensor), given = 0;
@@ -211,6 +246,9 @@ static FraxStatus set_tensor(const char *option, const Pair *pair, const FraxTen
             return fail(err, FRAX_USAGE, "--%s %s=%s: expected numbers separated by commas", option,
                         pair->name, pair->value);
         if (given < count) element_set(tensor->data, tensor->dtype, given, value);
+        if (given < count && !stays_finite(tensor, given, value))
+            return fail(err, FRAX_USAGE, "--%s %s=%s: '%.*s' is not a finite number of %s", option,
+                        pair->name, pair->value, (int)(end - text), text, frax_dtype_name(tensor->dtype));
         more = *end == ',';
         text = end + more;
     }
@@ -263,7 +301,8 @@ static FraxStatus fill_params(Session *s, FraxError *err) {
     if (!status && s->cli->load) status = load_params(s, err);
     for (size_t i = 0; i < s->cli->set.count && !status; i++) {
         size_t index;
-        status = find_value(s, FRAX_PARAM, "set", s->cli->set.items[i].name, &index, err);
+        status =
+            cli_name_status(find_value(s, FRAX_PARAM, "set", s->cli->set.items[i].name, &index, err), err);
         if (status) break;
         FraxTensor param = session_param(s, index);
         status = set_tensor("set", &s->cli->set.items[i], &param, err);

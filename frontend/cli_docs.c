@@ -145,7 +145,9 @@ static const struct Words {
 #define X(name, summary) #name " "
     {"after", PASSES(X)},
 #undef X
-    {"cpu", "native generic x86-64 x86-64-v2 x86-64-v3 x86-64-v4 aarch64 "},
+#define X(name, ...) name " "
+    {"cpu", "native generic " CPUS(X)},
+#undef X
     {"completion", "bash zsh fish "},
 };
 

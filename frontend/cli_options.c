@@ -144,6 +144,12 @@ FraxStatus cli_choose(const char *what, const char *name, const char *const *nam
     return FRAX_USAGE;
 }
 
+FraxStatus cli_name_status(FraxStatus status, FraxError *err) {
+    if (status != FRAX_NAME) return status;
+    if (err) err->status = FRAX_USAGE;
+    return FRAX_USAGE;
+}
+
 static FraxStatus fail_unknown_option(const char *name, size_t length, FraxError *err) {
     char typed[COUNT(option_table)][20], given[64];
     const char *names[COUNT(option_table)];
@@ -213,6 +219,7 @@ static FraxStatus store_pair(Cli *cli, const Option *option, const char *text, F
 
 static FraxStatus store(Cli *cli, const Option *option, const char *text, FraxError *err) {
     void *field = (char *)cli + option->offset;
+    cli->given |= UINT64_C(1) << (option - option_table);
     switch (option->kind) {
     case FLAG: *(bool *)field = true; return FRAX_OK;
     case WORD: *(const char **)field = text; return FRAX_OK;
@@ -277,6 +284,15 @@ FraxStatus cli_parse(int argc, char **argv, Cli *cli, FraxError *err) {
     if (status) return status;
     cli->verb = (Verb)verb;
     return parse_arguments(cli, argc - 2, argv + 2, err);
+}
+
+FraxStatus cli_flush(Cli *cli, FraxError *err) {
+    Text *out = &cli->text;
+    if (out->failed) return fail_memory(err, "the output");
+    if ((out->len && fwrite(out->data, 1, out->len, stdout) != out->len) || fflush(stdout))
+        return fail(err, FRAX_FILE, "standard output: %s", strerror(errno));
+    out->len = 0;
+    return FRAX_OK;
 }
 
 void cli_free(Cli *cli) {

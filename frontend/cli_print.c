@@ -164,10 +164,10 @@ static FraxStatus find_result(const Results *results, const char *name, const Fr
     for (size_t i = 0; i < results->count; i++) names[i] = results->items[i].name;
     const char *near = nearest_name(name, names, results->count);
     if (!near && results->count) near = names[0];
-    fail(err, FRAX_NAME, "--out %s: there is no result of this name; did you mean %s?", name,
+    fail(err, FRAX_USAGE, "--out %s: there is no result of this name; did you mean %s?", name,
          near ? near : "");
     mem_free(names);
-    return FRAX_NAME;
+    return FRAX_USAGE;
 }
 
 static bool ends_with(const char *s, const char *end) {

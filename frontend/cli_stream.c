@@ -37,7 +37,7 @@ FraxStatus stream_options(Session *s, FraxError *err) {
     const char *name = arena_strndup(strings, option, colon ? (size_t)(colon - option) : strlen(option));
     s->readers = mem_calloc(MAX(frax_model_count(s->model, FRAX_INPUT), 1), sizeof *s->readers);
     if (!name || !s->readers) return fail_memory(err, "the arguments");
-    status = model_find_size(s->model, name, &index, err);
+    status = cli_name_status(model_find_size(s->model, name, &index, err), err);
     s->options.stream = name;
     return status;
 }

@@ -23,15 +23,19 @@ FraxStatus written_file(Written *w, const char *prefix, const char *extension, c
     return path ? file_replace(path, data, n, err) : fail_memory(err, "the files");
 }
 
-/* Whatever can be known to fail is found before the first file moves. */
-FraxStatus written_move(Written *w, FraxError *err) {
+FraxStatus written_check(const Written *w, FraxError *err) {
     struct stat st;
     for (int i = 0; i < w->count; i++)
         if (stat(w->path[i], &st) == 0 && S_ISDIR(st.st_mode))
             return fail(err, FRAX_FILE, "cannot write '%s': %s", w->path[i], strerror(EISDIR));
+    return FRAX_OK;
+}
+
+FraxStatus written_move(Written *w, FraxError *err) {
     for (int i = 0; i < w->count; i++)
         if (rename(w->new_path[i], w->path[i]))
             return fail(err, FRAX_FILE, "cannot write '%s': %s", w->path[i], strerror(errno));
+    if (w->older) unlink(w->older);
     return FRAX_OK;
 }
 

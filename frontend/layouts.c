@@ -67,7 +67,7 @@ static FraxStatus read_strides(const FraxLayout *layout, const Type *type, int64
         return fail(err, FRAX_VALUE,
                     "options.layouts: %s %s: its strides reach beyond the address space; they count bytes",
                     word, name);
-    if (layout->role == FRAX_OUTPUT && strides_overlap(&type->shape, strides))
+    if (layout->role == FRAX_OUTPUT && strides_overlap(&type->shape, strides, 1))
         return fail(
             err, FRAX_VALUE,
             "options.layouts: output %s: its elements may lie over each other; each axis of an output "

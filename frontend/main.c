@@ -3,7 +3,6 @@
  * Standard output is written once, after everything has gone well; messages go to standard error.
  */
 #include "cli.h"
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,14 +17,6 @@ static CliVerb *const verbs[] = {
     VERBS(X)
 #undef X
 };
-
-static FraxStatus write_output(const Text *out, FraxError *err) {
-    if (out->failed) return fail_memory(err, "the output");
-    if (out->len && fwrite(out->data, 1, out->len, stdout) != out->len)
-        return fail(err, FRAX_FILE, "standard output: %s", strerror(errno));
-    if (fflush(stdout)) return fail(err, FRAX_FILE, "standard output: %s", strerror(errno));
-    return FRAX_OK;
-}
 
 static FraxStatus dispatch(Cli *cli, FraxError *err) {
     if (!cli->wants_help) return verbs[cli->verb](cli, err);
@@ -42,7 +33,7 @@ int main(int argc, char **argv) {
     FraxError err = {0};
     FraxStatus status = cli_parse(argc, argv, &cli, &err);
     if (!status) status = dispatch(&cli, &err);
-    if (!status) status = write_output(&cli.text, &err);
+    if (!status) status = cli_flush(&cli, &err);
     cli_free(&cli);
     if (status) fprintf(stderr, "frax: %s\n", err.message);
     return exit_statuses[status];

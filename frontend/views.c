@@ -92,10 +92,11 @@ static FraxStatus check_memory(const FraxExecutable *exe, Operand *o, FraxError 
     if (o->role != FRAX_OUTPUT) return FRAX_OK;
     if (view->read_only)
         return view_fail(exe, o, FRAX_VALUE, err, "the memory is read-only, and the run would write to it");
-    for (int axis = 0; axis < view->rank; axis++)
-        if (view->strides[axis] == 0 && view->dims[axis] > 1)
-            return view_fail(exe, o, FRAX_VALUE, err,
-                             "stride 0 along axis %d lays its elements over each other", axis);
+    if (strides_overlap(&o->type->shape, view->strides, (int64_t)frax_dtype_size(view->dtype)))
+        return view_fail(
+            exe, o, FRAX_VALUE, err,
+            "its elements may lie over each other; each axis of an output has to step over all that "
+            "axes of smaller strides span");
     return FRAX_OK;
 }
 
@@ -181,7 +182,7 @@ static bool shares_memory(const FraxExecutable *exe, const Operand *operands, si
 static FraxStatus find_room(const FraxExecutable *exe, const Operand *o, size_t *before, size_t *room,
                             FraxError *err) {
     int64_t strides[MAX_RANK], low = 0, high = (int64_t)o->bytes;
-    bool overlaps = o->strides && strides_overlap(&o->type->shape, o->strides);
+    bool overlaps = o->strides && strides_overlap(&o->type->shape, o->strides, 1);
     if (overlaps && !lies_as_compiled(o))
         return view_fail(exe, o, FRAX_VALUE, err,
                          "it was compiled for strides that lay its elements over each other, which this view "

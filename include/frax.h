@@ -322,6 +322,12 @@ FRAX_API size_t frax_executable_count(const FraxExecutable *exe, FraxRole role);
 FRAX_API const char *frax_executable_name(const FraxExecutable *exe, FraxRole role, size_t i);
 FRAX_API FraxTensor frax_executable_type(const FraxExecutable *exe, FraxRole role, size_t i);
 
+/* The position of a name in a role: "d" among the params, "grad.d" among the outputs. The first params are
+   the model's, in the same order, for frax_trainer_set_param too. FRAX_NAME where there is none, with the
+   near name; FRAX_USAGE for NULL or a role that does not exist. */
+FRAX_API FraxStatus frax_executable_find(const FraxExecutable *exe, FraxRole role, const char *name,
+                                         size_t *index, FraxError *err);
+
 /* The same with the compiled strides; data is NULL. rank −1: there is no such value. */
 FRAX_API FraxView frax_executable_view(const FraxExecutable *exe, FraxRole role, size_t i);
 
@@ -356,9 +362,10 @@ FRAX_API FraxView frax_view(FraxTensor tensor);
    begins at a multiple of its element's size is used where it lies, without a copy. Others are copied: an
    input or param into a buffer before the run, an output from one after it. So is an output of which it
    cannot be seen by strides and addresses that its elements lie apart from another view's; so outputs may be
-   written over inputs. Elements of one output must not lie over each other, nor over those of another output.
-   FRAX_VALUE for a view with other strides where the compiled ones lay elements over each other (0, say): no
-   copy could lie so. */
+   written over inputs. Elements of one output must not lie over those of another. FRAX_VALUE for an output
+   whose own elements may lie over each other, as wherever an axis does not step over all that axes of smaller
+   strides span; and for a view with other strides where the compiled ones lay elements over each other (0,
+   say): no copy could lie so. */
 FRAX_API FraxStatus frax_run_views(const FraxExecutable *exe, const FraxView *views, size_t count,
                                    FraxError *err);
 

@@ -270,9 +270,9 @@ bool graph_is_strided(const Graph *graph);                     /* is any input o
 /* Row-major without gaps; axes of size 1 do not count, and arrays without elements always are. */
 bool strides_are_dense(const Shape *shape, const int64_t *strides);
 bool strides_reach_too_far(const Shape *shape, const int64_t *strides); /* places overflow an int64_t */
-/* May elements lie over each other? False only if each axis steps over all that axes of smaller steps span.
- */
-bool strides_overlap(const Shape *shape, const int64_t *strides);
+/* May elements, `size` long in the unit of the strides, lie over each other? False only if each axis steps
+   over all that axes of smaller steps span. */
+bool strides_overlap(const Shape *shape, const int64_t *strides, int64_t size);
 /* The strides of the same elements under another shape, in row-major order; false if there are none. */
 bool strides_reshape(const Shape *from, const int64_t *strides, const Shape *to, int64_t result[MAX_RANK]);
 /* In bytes; NULL stands for dense. */

@@ -5,7 +5,6 @@
  * passes/strides.c.
  */
 #include "ir.h"
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- What a graph knows ---- */
@@ -73,7 +72,11 @@ bool strides_reach_too_far(const Shape *shape, const int64_t *strides) {
     return false;
 }
 
-bool strides_overlap(const Shape *shape, const int64_t *strides) {
+static uint64_t magnitude(int64_t stride) {
+    return stride < 0 ? -(uint64_t)stride : (uint64_t)stride;
+}
+
+bool strides_overlap(const Shape *shape, const int64_t *strides, int64_t size) {
     int order[MAX_RANK], n = 0;
     for (int i = 0; i < shape->rank && shape_size(shape); i++) {
         int at = n++;
@@ -81,14 +84,15 @@ bool strides_overlap(const Shape *shape, const int64_t *strides) {
             n--;
             continue;
         }
-        for (; at > 0 && llabs(strides[order[at - 1]]) > llabs(strides[i]); at--) order[at] = order[at - 1];
+        for (; at > 0 && magnitude(strides[order[at - 1]]) > magnitude(strides[i]); at--)
+            order[at] = order[at - 1];
         order[at] = i;
     }
-    int64_t reach = 0; /* of the axes with smaller steps */
+    uint64_t reach = (uint64_t)size - 1; /* of the axes with smaller steps */
     for (int k = 0; k < n; k++) {
-        int64_t step = llabs(strides[order[k]]);
+        uint64_t step = magnitude(strides[order[k]]);
         if (step <= reach) return true;
-        reach += step * (shape->dims[order[k]] - 1);
+        reach += step * (uint64_t)(shape->dims[order[k]] - 1);
     }
     return false;
 }

@@ -121,7 +121,8 @@ typedef struct Kernel {
     int64_t m, n, k;
     /* Schedule (kernel_schedule), the same for any number of threads: */
     int lane_loop;   /* the loop whose neighbours fill a vector; −1: none */
-    int64_t chunk;   /* >0: the lane loop is cut into chunks of this size, a block each */
+    int64_t chunk;   /* >0: the lane loop is cut into chunks of this size, a block each; */
+    int64_t part;    /* >0: the first inner loop, too, into parts of this size, where lanes lie across rows */
     int64_t sharing; /* >0: rows of transforms are taken in pairs; so many neighbours have all tables in
                         common, and no block reaches beyond them */
     int64_t rows_per_block;
@@ -138,6 +139,8 @@ void kernel_print(const Graph *graph, const Kernel *kernel, Text *out);
 /* Outer rows; elements of a row. */
 int64_t kernel_outer_size(const Kernel *kernel);
 int64_t kernel_inner_size(const Kernel *kernel);
+/* Parts into which the reductions over a row are cut, whose results kernel_finish_blocks combines; 1: whole. */
+int64_t kernel_parts(const Kernel *kernel);
 /* What is left when all blocks have run: rows whose partial results are combined, or kept indices of cross
  * spectra; 0: nothing. */
 int64_t kernel_finish_blocks(const Kernel *kernel);

@@ -64,6 +64,7 @@ void kernel_print(const Graph *g, const Kernel *k, Text *out) {
                     l == k->lane_loop ? " lanes" : "");
     text_printf(out, ", %lld block%s", (long long)k->blocks, k->blocks == 1 ? "" : "s");
     if (k->chunk) text_printf(out, " of %lld", (long long)k->chunk);
+    if (k->part) text_printf(out, " in parts of %lld", (long long)k->part);
     if (k->kind == KERNEL_MATMUL || k->kind == KERNEL_GEMM)
         text_printf(out, ", %lld x %lld x %lld", (long long)k->m, (long long)k->k, (long long)k->n);
     if (k->streams) text_printf(out, ", streamed");

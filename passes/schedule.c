@@ -15,6 +15,8 @@ enum {
     GPU_CHUNK = 1024,
     GPU_BLOCK_WORK = 2048,
     GPU_SPLIT_ROWS = 512,
+    PARTS = 64,               /* sums across rows are cut until there are so many blocks */
+    GPU_PARTS = 2048,
     SUMS = 32, /* partial cross spectra of one kept index, at most, */
     GPU_SUMS = 256,
     LIBRARY_ROWS = 256, /* rows of a library product that a block computes, at least; */
@@ -221,6 +223,18 @@ static int64_t row_units(const Kernel *k) {
     return k->lane_loop >= 0 && k->lane_loop < k->nouter ? units / MAX(k->size[k->lane_loop], 1) : units;
 }
 
+/* Lanes across rows: pieces of the lane loop are independent rows. Where they are few and long, as in a sum over
+   a leading axis, each is cut into parts. */
+static void cut_across(const Graph *graph, Kernel *k, int64_t work, int64_t units) {
+    int64_t columns = k->size[k->lane_loop], length = kernel_inner_size(k);
+    int64_t piece = MAX(64, work / MAX(length, 1) / 64 * 64), first = k->size[k->nouter];
+    int64_t parts = (graph->gpu ? GPU_PARTS : PARTS) / (units * ceil_div(columns, piece));
+    int64_t part_work = MIN(columns, piece) * (length / MAX(first, 1));
+    int64_t part = MAX(ceil_div(first, MAX(parts, 1)), ceil_div(work, MAX(part_work, 1)));
+    if (part < first && has_reduction(k) && may_split(graph, k)) k->part = part;
+    if (columns > piece || k->part) k->chunk = MIN(piece, columns);
+}
+
 static void choose_blocks(const Graph *graph, Kernel *k) {
     const int64_t work = graph->gpu ? GPU_BLOCK_WORK : BLOCK_WORK, chunk = graph->gpu ? GPU_CHUNK : CHUNK,
                   few_rows = graph->gpu ? GPU_SPLIT_ROWS : SPLIT_ROWS;
@@ -234,10 +248,8 @@ static void choose_blocks(const Graph *graph, Kernel *k) {
                            : ceil_div(units, k->rows_per_block);
     if (k->nrows || cut < 0) return;
     if (across) {
-        /* Lanes across rows: pieces of the lane loop are independent rows. */
-        int64_t piece = MAX(64, work / MAX(length, 1) / 64 * 64);
-        if (k->size[cut] <= piece) return;
-        k->chunk = piece;
+        cut_across(graph, k, work, units);
+        if (!k->chunk) return;
     } else if (!reduces || (units < few_rows && length > 2 * chunk && k->nloops - k->nouter == 1 &&
                             may_split(graph, k))) {
         if (k->size[cut] <= chunk) return;
@@ -247,6 +259,7 @@ static void choose_blocks(const Graph *graph, Kernel *k) {
     }
     k->rows_per_block = 1;
     k->blocks = units * ceil_div(k->size[cut], k->chunk);
+    if (k->part) k->blocks *= ceil_div(k->size[k->nouter], k->part);
 }
 
 /* Of one part of a partial spectrum: bins, or of a pair of rows as many as there are points. */
@@ -346,10 +359,16 @@ bool kernel_schedule(const Graph *graph, Kernel *k) {
     choose_blocks(graph, k);
     if (k->nsummed)
         choose_summed_blocks(graph, k);
-    else if (k->chunk && k->lane_loop >= k->nouter)
+    else if (kernel_parts(k) > 1)
         for (size_t i = 0; i < k->nitems; i++)
-            if (k->items[i].kind == ITEM_REDUCE) k->workspace += (size_t)k->blocks * sizeof(double);
+            if (k->items[i].kind == ITEM_REDUCE)
+                k->workspace += (size_t)(kernel_parts(k) * kernel_outer_size(k)) * sizeof(double);
     return true;
+}
+
+int64_t kernel_parts(const Kernel *k) {
+    if (k->part) return ceil_div(k->size[k->nouter], k->part);
+    return k->chunk && k->lane_loop >= k->nouter ? ceil_div(k->size[k->lane_loop], k->chunk) : 1;
 }
 
 int64_t kernel_finish_blocks(const Kernel *k) {

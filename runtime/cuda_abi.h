@@ -81,7 +81,11 @@ enum {
       (CudaGraphExec * exec, CudaGraph graph, unsigned long long flags))                                     \
     X(graph_launch, cuGraphLaunch, (CudaGraphExec exec, CudaStream stream))                                  \
     X(graph_exec_destroy, cuGraphExecDestroy, (CudaGraphExec exec))                                          \
-    X(graph_destroy, cuGraphDestroy, (CudaGraph graph))
+    X(graph_destroy, cuGraphDestroy, (CudaGraph graph))                                                      \
+    X(event_create, cuEventCreate, (CudaEvent * event, unsigned flags))                                      \
+    X(event_destroy, cuEventDestroy_v2, (CudaEvent event))                                                   \
+    X(event_record, cuEventRecord, (CudaEvent event, CudaStream stream))                                     \
+    X(event_elapsed, cuEventElapsedTime, (float *milliseconds, CudaEvent start, CudaEvent end))
 
 typedef struct CudaDriver {
 #define X(field, symbol, parameters) int(*field) parameters;

@@ -30,5 +30,6 @@ FraxStatus cuda_executable_upload(CudaExecutable *exe, size_t input, const void 
 FraxStatus cuda_executable_download(CudaExecutable *exe, size_t input, void *data, FraxError *err);
 FraxStatus cuda_executable_save(CudaExecutable *exe, int slot, FraxError *err);
 FraxStatus cuda_executable_restore(CudaExecutable *exe, int slot, FraxError *err);
+FraxStatus cuda_executable_time(CudaExecutable *exe, size_t runs, RunTimes *times, FraxError *err);
 
 #endif

@@ -56,10 +56,11 @@ static FraxStatus fail_fft(const CudaExecutable *exe, const CudaLaunch *l, int r
     if (result == FFT_ALLOC_FAILED)
         snprintf(left, sizeof left, "; %zu of %zu bytes are free", cuda_device_free_memory(&exe->device),
                  exe->device.memory);
-    FraxStatus status =
-        fail(err, status_of(result), "CUDA: kernel %s of %s: cuFFT %d.%d.%d %s of %s: %s (its error %d)%s",
-             l->name, exe->graph->name, version / 1000, version % 1000 / 100, version % 100, what,
-             shape.failed ? "rows" : shape.data, words_of(result), result, left);
+    FraxStatus status = fail(err, status_of(result),
+                             "CUDA: kernel %s of %s: cuFFT %d.%d.%d %s of %s: %s (its error %d)%s; "
+                             "FRAX_CUFFT=none does without",
+                             l->name, exe->graph->name, version / 1000, version % 1000 / 100, version % 100,
+                             what, shape.failed ? "rows" : shape.data, words_of(result), result, left);
     text_free(&shape);
     return status;
 }

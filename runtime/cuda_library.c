@@ -67,12 +67,40 @@ static void *open_below(const struct Place *place, const Search *s) {
     return library;
 }
 
-static void *find_library(const Search *s) {
+/* The file that the environment names; NULL: none. */
+static const char *chosen_file(const Search *s) {
     const char *chosen = s->variable ? getenv(s->variable) : NULL;
-    if (chosen && *chosen) return open_library(chosen, s);
+    return chosen && *chosen ? chosen : NULL;
+}
+
+static void *find_library(const Search *s) {
+    const char *chosen = chosen_file(s);
+    if (chosen) return open_library(chosen, s);
     void *library = NULL;
     for (size_t i = 0; i < COUNT(places) && !library; i++) library = open_below(&places[i], s);
     return library;
+}
+
+/* What the named file should be: "NVRTC", as "libnvrtc.so of NVIDIA's CUDA toolkit". */
+typedef struct Wanted {
+    const char *what, *file;
+} Wanted;
+
+/* Says what is wrong with the file that the environment names, if it names one. */
+static bool chosen_fails(const Search *s, Wanted wanted, FraxError *err) {
+    const char *chosen = chosen_file(s), *reason = "";
+    if (!chosen) return false;
+    void *library = dlopen(chosen, RTLD_NOW | RTLD_LOCAL);
+    if (!library) reason = dlerror();
+    size_t n = strlen(chosen);
+    if (!strncmp(reason, chosen, n) && !strncmp(reason + n, ": ", 2)) reason += n + 2;
+    fail(err, FRAX_UNSUPPORTED,
+         "CUDA: the environment variable %s names %s, which %s%s%s; let it name %s, or unset it to have that "
+         "looked for",
+         s->variable, chosen, library ? "is not " : "cannot be opened: ", library ? wanted.what : "", reason,
+         wanted.file);
+    if (library) dlclose(library);
+    return true;
 }
 
 static bool load_symbol(void *library, const char *name, void *function) {
@@ -118,9 +146,11 @@ static void init_driver(void) {
 
 static void open_driver(void) {
     static const char *const names[] = {"libcuda.so.1", NULL};
-    if (find_library(&(Search){"FRAX_CUDA_DRIVER", names, accept_driver, NULL}))
+    const Wanted wanted = {"an NVIDIA driver for CUDA 11.4 or newer", "the libcuda.so.1 of NVIDIA's driver"};
+    const Search search = {"FRAX_CUDA_DRIVER", names, accept_driver, NULL};
+    if (find_library(&search))
         init_driver();
-    else
+    else if (!chosen_fails(&search, wanted, &driver_fault))
         fail(&driver_fault, FRAX_UNSUPPORTED,
              "CUDA: no NVIDIA driver: libcuda.so.1 is not found, or older than CUDA 11.4; install NVIDIA's "
              "driver "
@@ -190,6 +220,8 @@ static void open_nvrtc(void) {
     if (find_library(&search)) return;
     state.any_minor = true;
     if (find_library(&search)) return;
+    const Wanted wanted = {"NVRTC", "the libnvrtc.so of NVIDIA's CUDA toolkit"};
+    if (!state.major && chosen_fails(&search, wanted, &nvrtc_fault)) return;
     if (!state.major)
         fail(&nvrtc_fault, FRAX_UNSUPPORTED,
              "CUDA: NVRTC is not found (libnvrtc.so); install NVIDIA's CUDA toolkit and set CUDA_HOME, or "

@@ -6,6 +6,7 @@
 #include "cuda_blas.h"
 #include "cuda_fft.h"
 #include <string.h>
+#include <time.h>
 
 /* ---- Launches ---- */
 
@@ -76,6 +77,8 @@ static FraxStatus copy_outputs(CudaExecutable *exe, FraxError *err) {
     return result ? cuda_fail(exe->device.cu, result, err, "CUDA: copying outputs of %s", g->name) : FRAX_OK;
 }
 
+typedef FraxStatus Enqueue(CudaExecutable *exe, FraxError *err);
+
 /* All that a run does on the device. */
 static FraxStatus enqueue(CudaExecutable *exe, FraxError *err) {
     FraxStatus status = cuda_copy_transfers(exe, &exe->to_device, true, err);
@@ -87,23 +90,23 @@ static FraxStatus enqueue(CudaExecutable *exe, FraxError *err) {
     return status;
 }
 
-static FraxStatus capture(CudaExecutable *exe, FraxError *err) {
+static FraxStatus capture(CudaExecutable *exe, Enqueue *work, CudaGraphExec *run, FraxError *err) {
     const CudaDriver *cu = exe->device.cu;
     CudaGraph graph = NULL;
     int result = cu->capture_begin(exe->stream, CUDA_CAPTURE_THREAD_LOCAL);
     if (result) return cuda_fail(cu, result, err, "CUDA: capturing a run of %s", exe->graph->name);
-    FraxStatus status = enqueue(exe, err);
+    FraxStatus status = work(exe, err);
     result = cu->capture_end(exe->stream, &graph); /* after a failure, too */
-    if (!status && !result) result = cu->graph_instantiate(&exe->run, graph, 0);
+    if (!status && !result) result = cu->graph_instantiate(run, graph, 0);
     if (graph) cu->graph_destroy(graph);
     if (status || !result) return status;
-    exe->run = NULL;
+    *run = NULL;
     return cuda_fail(cu, result, err, "CUDA: capturing a run of %s", exe->graph->name);
 }
 
 static FraxStatus start(CudaExecutable *exe, FraxError *err) {
     if (exe->one_by_one) return enqueue(exe, err);
-    FraxStatus status = exe->run ? FRAX_OK : capture(exe, err);
+    FraxStatus status = exe->run ? FRAX_OK : capture(exe, enqueue, &exe->run, err);
     if (status) return status;
     int result = exe->device.cu->graph_launch(exe->run, exe->stream);
     return result ? cuda_fail(exe->device.cu, result, err, "CUDA: launching %s", exe->graph->name) : FRAX_OK;
@@ -247,4 +250,54 @@ FraxStatus cuda_executable_save(CudaExecutable *exe, int slot, FraxError *err) {
 
 FraxStatus cuda_executable_restore(CudaExecutable *exe, int slot, FraxError *err) {
     return copy_slot(exe, slot, false, err);
+}
+
+/* ---- Time ---- */
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* What a run does between its copies from and to the host. */
+static FraxStatus enqueue_kernels(CudaExecutable *exe, FraxError *err) {
+    FraxStatus status = cuda_launch_all(exe, CUDA_RUN, false, err);
+    return status ? status : copy_outputs(exe, err);
+}
+
+/* Launches between two events; the result of the driver. */
+static int time_launches(const CudaExecutable *exe, CudaGraphExec run, size_t runs, const CudaEvent *events,
+                         RunTimes *times) {
+    const CudaDriver *cu = exe->device.cu;
+    float milliseconds = 0;
+    int result = cu->event_record(events[0], exe->stream);
+    double start = seconds();
+    for (size_t i = 0; i < runs && !result; i++) result = cu->graph_launch(run, exe->stream);
+    times->launch = (seconds() - start) / (double)runs;
+    if (!result) result = cu->event_record(events[1], exe->stream);
+    if (!result) result = cu->stream_wait(exe->stream);
+    if (!result) result = cu->event_elapsed(&milliseconds, events[0], events[1]);
+    times->device = 1e-3 * (double)milliseconds / (double)runs;
+    return result;
+}
+
+static FraxStatus time_runs(CudaExecutable *exe, size_t runs, RunTimes *times, FraxError *err) {
+    const CudaDriver *cu = exe->device.cu;
+    CudaEvent events[2] = {NULL, NULL};
+    CudaGraphExec run = NULL;
+    FraxStatus status = capture(exe, enqueue_kernels, &run, err);
+    if (status) return status;
+    int result = cu->event_create(&events[0], 0);
+    if (!result) result = cu->event_create(&events[1], 0);
+    if (!result) result = time_launches(exe, run, runs, events, times);
+    for (int i = 0; i < 2; i++)
+        if (events[i]) cu->event_destroy(events[i]);
+    cu->graph_exec_destroy(run);
+    return result ? cuda_fail(cu, result, err, "CUDA: timing %s", exe->graph->name) : FRAX_OK;
+}
+
+FraxStatus cuda_executable_time(CudaExecutable *exe, size_t runs, RunTimes *times, FraxError *err) {
+    FraxStatus status = enter(exe, err);
+    return status ? status : leave(exe, time_runs(exe, runs, times, err));
 }

@@ -635,6 +635,10 @@ FraxStatus executable_restore(Executable *exe, int slot, FraxError *err) {
     return cuda_executable_restore(exe->cuda, slot, err);
 }
 
+FraxStatus executable_time(const Executable *exe, size_t runs, RunTimes *times, FraxError *err) {
+    return cuda_executable_time(exe->cuda, runs, times, err);
+}
+
 const Graph *executable_graph(const Executable *exe) {
     return exe->graph;
 }

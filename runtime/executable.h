@@ -52,6 +52,16 @@ FraxStatus executable_download(const Executable *exe, size_t input, void *data, 
 FraxStatus executable_save(Executable *exe, int slot, FraxError *err);
 FraxStatus executable_restore(Executable *exe, int slot, FraxError *err);
 
+/* Of one run's work on the device, without copies from and to the host. */
+typedef struct RunTimes {
+    double device; /* seconds, by the device's clock */
+    double launch; /* seconds of the host, to hand the captured run over */
+} RunTimes;
+
+/* Means over `runs` in a row, on what the device holds since the last run or upload. Kept values go on as by
+   so many runs; no output is fetched, and nothing guarded is looked at. */
+FraxStatus executable_time(const Executable *exe, size_t runs, RunTimes *times, FraxError *err);
+
 struct HostTarget;
 
 /* The tables of a program that calls no library, as code for `target` arranges them; this machine must be

@@ -1,21 +1,40 @@
 /* cuda_fakes.h — the stand-ins of fake_cuda/ in place of NVIDIA's driver and libraries, and what they have
- * seen. */
+ * seen.
+ *
+ * With FRAX_TEST_GPU=1 in the environment tests run on the GPU of this machine, through the driver and libraries
+ * that frax finds there. Cases that set the stand-ins to fail, or rest on what only they find, are skipped
+ * then and say so (needs_fakes); what the stand-ins count is not looked at.
+ */
 #ifndef FRAX_TESTS_CUDA_FAKES_H
 #define FRAX_TESTS_CUDA_FAKES_H
 
 #include <dlfcn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
+static inline bool on_gpu(void) {
+    const char *value = getenv("FRAX_TEST_GPU");
+    return value && *value && strcmp(value, "0") != 0;
+}
+
 /* Before anything is compiled, in this process and those that it starts. */
 static inline void use_fakes(void) {
+    if (on_gpu()) return;
     setenv("FRAX_CUDA_DRIVER", FAKE_CUDA "/libcuda.so.1", 1);
     setenv("FRAX_NVRTC", FAKE_CUDA "/libnvrtc.so.13", 1);
     setenv("FRAX_CUBLASLT", FAKE_CUDA "/libcublasLt.so.13", 1);
     setenv("FRAX_CUFFT", FAKE_CUDA "/libcufft.so.12", 1);
+}
+
+/* At the start of a case that is nothing without them. */
+static inline void needs_fakes(const char *why) {
+    if (!on_gpu()) return;
+    print_message("not on a GPU: %s\n", why);
+    skip();
 }
 
 /* A function of the driver that frax has opened. */
@@ -28,9 +47,10 @@ static inline void *fake_function(const char *name) {
     return function;
 }
 
-/* Objects of the driver that were made and not given back. */
+/* Objects of the driver that were made and not given back; a GPU's driver does not tell. */
 static inline long live_objects(void) {
     long (*live)(void);
+    if (on_gpu()) return 0;
     void *function = fake_function("fake_cuda_live");
     memcpy(&live, &function, sizeof live);
     return live();
@@ -40,17 +60,19 @@ typedef struct Counts {
     long kernels, copies, graphs;
 } Counts;
 
-/* What was done since `before`. */
+/* What was done since `before`; nothing is known of a GPU. */
 static inline Counts counts_since(Counts before) {
     void (*counts)(long *kernels, long *copies, long *graphs);
     Counts now;
+    if (on_gpu()) return (Counts){0};
     void *function = fake_function("fake_cuda_counts");
     memcpy(&counts, &function, sizeof counts);
     counts(&now.kernels, &now.copies, &now.graphs);
     return (Counts){now.kernels - before.kernels, now.copies - before.copies, now.graphs - before.graphs};
 }
 
-/* Orders of the threads between barriers: a kernel that misses a barrier gives other results under one. */
+/* Orders of the threads between barriers: a kernel that misses a barrier gives other results under one. On a
+   GPU they only repeat the run. */
 static const char *const thread_orders[] = {"forwards", "backwards", "12345"};
 enum { THREAD_ORDERS = 3 };
 

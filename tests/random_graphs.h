@@ -352,4 +352,41 @@ static inline void for_each_graph(long graphs, void (*check)(const Function *f, 
     }
 }
 
+/* ---- The same graph in f32 ---- */
+
+static inline Type narrowed(Type type) {
+    if (type.dtype == FRAX_F64) type.dtype = FRAX_F32;
+    return type;
+}
+
+/* Orders, weights and modes stay f64, between casts. */
+static inline Value narrow(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
+    (void)context;
+    const Node *node = graph_node(from, v);
+    Type type = narrowed(node->type);
+    if (node->op == OP_grunwald_weights)
+        return g_cast(to, g_grunwald_weights(to, g_cast(to, args[0], FRAX_F64), node->attrs->n), FRAX_F32);
+    if (node->op == OP_exponential_conv || node->op == OP_exponential_correlation) {
+        Value y = node->op == OP_exponential_conv ? g_cast(to, args[1], FRAX_F64) : args[1];
+        Value all[] = {args[0], y, g_cast(to, args[2], FRAX_F64)};
+        return g_cast(to, graph_emit(to, node->op, all, 3, node->attrs, NULL), FRAX_F32);
+    }
+    if (node->op == OP_input) return g_input(to, node->attrs->name, type);
+    return graph_emit(to, node->op, args, node->nargs, node->attrs, &type);
+}
+
+static inline Graph *narrowed_graph(const Graph *g, const char *name) {
+    FraxError err = {0};
+    Graph *single = graph_rewrite(g, narrow, NULL, &err);
+    if (!single) fail_msg("%s: %s", name, err.message);
+    return single;
+}
+
+/* Some of the f64 graphs compute in f32 here and there, which the reference does not round. */
+static inline bool holds_f32(const Graph *g) {
+    for (size_t v = 0; v < g->count; v++)
+        if (g->nodes[v].type.dtype == FRAX_F32) return true;
+    return false;
+}
+
 #endif

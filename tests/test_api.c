@@ -130,6 +130,33 @@ static void test_reverse(void **state) {
     frax_model_destroy(model);
 }
 
+static void test_find(void **state) {
+    (void)state;
+    FraxModel *model = parse(cubic);
+    FraxOptions options = three();
+    FraxError err;
+    options.mode = FRAX_REVERSE;
+    FraxExecutable *exe = compile(model, &options);
+    for (FraxRole role = FRAX_INPUT; role <= FRAX_OUTPUT; role++)
+        for (size_t i = 0; i < frax_executable_count(exe, role); i++) {
+            size_t found = 99;
+            const char *name = frax_executable_name(exe, role, i);
+            assert_int_equal(frax_executable_find(exe, role, name, &found, &err), FRAX_OK);
+            assert_int_equal(found, i);
+        }
+    size_t index = 99;
+    assert_int_equal(frax_executable_find(exe, FRAX_OUTPUT, "grad.aa", &index, &err), FRAX_NAME);
+    assert_non_null(strstr(err.message, "has no output grad.aa; did you mean grad.a?"));
+    assert_int_equal(frax_executable_find(exe, FRAX_PARAM, "x", &index, &err), FRAX_NAME);
+    assert_int_equal(frax_executable_find(exe, FRAX_PARAM, NULL, &index, &err), FRAX_USAGE);
+    assert_int_equal(frax_executable_find(exe, FRAX_PARAM, "a", NULL, &err), FRAX_USAGE);
+    assert_int_equal(frax_executable_find(exe, (FraxRole)3, "a", &index, &err), FRAX_USAGE);
+    assert_int_equal(frax_executable_find(NULL, FRAX_PARAM, "a", &index, NULL), FRAX_USAGE);
+    assert_int_equal(index, 99);
+    frax_executable_destroy(exe);
+    frax_model_destroy(model);
+}
+
 /* d loss = a²Σx³ da + a³ Σ x² dx; dy = x da + a dx. */
 static void test_forward_mode(void **state) {
     (void)state;
@@ -499,6 +526,7 @@ int main(void) {
         cmocka_unit_test(test_model_signature),
         cmocka_unit_test(test_forward),
         cmocka_unit_test(test_reverse),
+        cmocka_unit_test(test_find),
         cmocka_unit_test(test_forward_mode),
         cmocka_unit_test(test_hessian_vector_product),
         cmocka_unit_test(test_cotangents),

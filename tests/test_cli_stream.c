@@ -198,7 +198,7 @@ static void test_summaries(void **state) {
 static void test_faults(void **state) {
     (void)state;
     size_t files = count_files();
-    fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream S", 1, "model filter has no size 'S'");
+    fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream S", 2, "model filter has no size 'S'");
     fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T:0", 2, "expected SIZE or SIZE:CHUNK");
     fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T:x", 2, "expected SIZE or SIZE:CHUNK");
     fails("run @/m.frax --in w=@/w.npy --stream T", 2, "input x f64[T] is missing");
@@ -207,7 +207,7 @@ static void test_faults(void **state) {
     fails("run @/m.frax --in x=@/m.frax.npy --in w=@/w.npy --stream T", 1, "m.frax.npy");
     fails("run @/m.frax --in x=@/channels.npy --in w=@/w.npy --stream T", 1, "expected f64[T]");
     fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T --out y=@/y.npz", 2, "goes to an NPY file");
-    fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T --out q=@/q.npy", 1,
+    fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T --out q=@/q.npy", 2,
           "no result of this name");
     fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T --out y=@/a.npy --out d=@/a.npy", 2,
           "cannot hold y and d");

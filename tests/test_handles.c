@@ -53,6 +53,7 @@ static void test_destroyed_handles(void **state) {
     is_refused(frax_trainer_get_param(trainer, 0, &p, &err), &err, destroyed);
     is_refused(frax_trainer_create(model, &options, &how, &trainer, &err), &err, destroyed);
     is_refused(frax_builder_finish(builder, &other, &err), &err, destroyed);
+    is_refused(frax_executable_find(exe, FRAX_PARAM, "p", &(size_t){0}, &err), &err, destroyed);
     assert_null(frax_model_name(model));
     assert_int_equal(frax_model_count(model, FRAX_INPUT), 0);
     assert_int_equal(frax_executable_count(exe, FRAX_INPUT), 0);

@@ -204,6 +204,11 @@ static const struct Case {
      {{"B", 4}, {"N", 50}},
      2,
      false},
+    {"model m(x: f16[B, N]) {\n param d: f16 = 0.4\n y = cast(2 * x, f32)\n h = guard(x, 0, 1) * d\n"
+     " return y, h\n}\n",
+     {{"B", 3}, {"N", 37}},
+     2,
+     false},
     {"model m(x: f64[2]) {\n return x\n}\n", {{0}}, 0, false},
 };
 
@@ -388,20 +393,41 @@ static void test_header(void **state) {
 }
 
 /* Nothing is left undefined but names of libc and libm, and nothing is writable. */
-static void test_stands_alone(void **state) {
-    (void)state;
+static void expect_stands_alone(const char *arguments) {
     char command[2 * PATH_MAX];
-    succeeds("compile frontend/examples/classifier.frax:deep --size B=16 --size N=128 --grad -o @/deep");
+    succeeds(arguments);
     snprintf(command, sizeof command,
-             "cd %s && nm -u deep.o | awk '{print $2}' | grep -vE "
+             "cd %s && nm -u alone.o | awk '{print $2}' | grep -vE "
              "'^(_ZGV[a-z]N[0-9]+vv?_)?(exp|log|sin|cos|pow|tanh|erf|expm1|log1p|atan2)f?$|^mem(cpy|set|move)"
              "$' >left; "
-             "nm deep.o | awk '$2 ~ /^[BbDd]$/' >>left; test ! -s left",
+             "nm alone.o | awk '$2 ~ /^[BbDd]$/' >>left; test ! -s left",
              folder);
     if (system(command)) {
         char *left = read_all("left");
-        fail_msg("the object needs: %s", left);
+        fail_msg("frax %s: the object needs: %s", arguments, left);
     }
+}
+
+static void test_stands_alone(void **state) {
+    (void)state;
+    static const char *const options[] = {"--cpu native",    "--cpu generic",   "--cpu x86-64",
+                                          "--cpu x86-64-v2", "--cpu x86-64-v3", "--cpu x86-64-v4",
+                                          "--cpu aarch64",   "--multi-version"};
+    write_model("halves.frax",
+                "model m(x: f16[N], z: bf16[N]) {\n param d: f16 = 0.4\n param e: bf16 = 0.3\n"
+                " y = frac(x, d, kind=grunwald)\n v = frac(z, e, kind=weyl)\n"
+                " h = cast(cast(guard(x, 0, 9), f64) * 2, f16)\n"
+                " k = cast(cast(guard(z, 0, 9), f64) * 2, bf16)\n"
+                " loss = mean(cast(y, f32)) + mean(cast(v, f32)) + mean(cast(h * cast(k, f16), f32))\n"
+                " return loss, y, v, h, k\n}\n");
+    for (size_t i = 0; i < COUNT(options); i++) {
+        char arguments[256];
+        snprintf(arguments, sizeof arguments, "compile @/halves.frax --size N=37 --grad %s -o @/alone",
+                 options[i]);
+        expect_stands_alone(arguments);
+    }
+    expect_stands_alone(
+        "compile frontend/examples/classifier.frax:deep --size B=16 --size N=128 --grad -o @/alone");
 }
 
 static void test_cross(void **state) {
@@ -428,9 +454,13 @@ static void test_bad_usage(void **state) {
           "--of and --wrt need --grad");
     fails("compile frontend/examples/nile.frax --size T=100 --set d=1 -o @/nile", 2,
           "need --params or --save");
+    fails("compile frontend/examples/nile.frax --size T=100 --seed 0 -o @/nile", 2,
+          "need --params or --save");
     fails("compile frontend/examples/nile.frax --size T=100 --save @/nile.o -o @/nile", 2,
           "another file there");
-    fails("compile frontend/examples/nile.frax --size T=100 --cpu z80 -o @/nile", 1, "unknown cpu z80");
+    fails("compile frontend/examples/nile.frax --size T=100 --cpu z80 -o @/nile", 2, "unknown cpu z80");
+    fails("compile frontend/examples/nile.frax --size T=100 --cpu haswell --target cuda -o @/nile", 2,
+          "expected one of: native, generic, x86-64, x86-64-v2, x86-64-v3, x86-64-v4, aarch64");
     fails("compile frontend/examples/nile.frax --size T=100 --cpu native --multi-version -o @/nile", 2,
           "exclude each other");
     fails("compile frontend/examples/nile.frax --size T=100 -o @/no/such/nile", 1, "cannot write");
@@ -457,14 +487,25 @@ static void test_failure_leaves_files(void **state) {
     struct stat before, after;
     assert_int_equal(stat(in_folder("kept.o"), &before), 0);
     size_t files = count_files();
+    char command[4 * PATH_MAX];
     setenv("CC", "false", 1);
-    assert_int_equal(frax("compile frontend/examples/nile.frax --size T=50 --shared -o @/kept"), 1);
+    fails("compile frontend/examples/nile.frax --size T=50 --shared -o @/kept", 1,
+          "--shared: the linker failed with exit status 1: false -shared -o ");
     unsetenv("CC");
     fails("compile frontend/examples/nile.frax --size T=50 --save @/no/such.safetensors -o @/kept", 1,
           "no/such");
     assert_int_equal(mkdir(in_folder("kept.s"), 0700), 0); /* .o comes before it, .h after it */
-    fails("compile frontend/examples/nile.frax --size T=50 --asm -o @/kept", 1, "kept.s': Is a directory");
+    fails("compile frontend/examples/nile.frax --size T=50 --asm --save @/kept.safetensors -o @/kept", 1,
+          "kept.s': Is a directory");
     assert_int_equal(rmdir(in_folder("kept.s")), 0);
+    snprintf(command, sizeof command,
+             "'%s' compile frontend/examples/nile.frax --size T=50 --save %s/kept.safetensors -o %s/kept "
+             ">/dev/full 2>%s/stderr",
+             getenv("FRAX_PROGRAM"), folder, folder, folder);
+    assert_int_equal(WEXITSTATUS(system(command)), 1);
+    free(messages);
+    messages = read_all("stderr");
+    assert_string_equal(messages, "frax: standard output: No space left on device\n");
     char *again = read_all("kept.h");
     assert_string_equal(header, again);
     assert_int_equal(stat(in_folder("kept.o"), &after), 0);
@@ -472,6 +513,24 @@ static void test_failure_leaves_files(void **state) {
     assert_int_equal(count_files(), files);
     free(header);
     free(again);
+}
+
+/* Every file that was written is listed. */
+static void test_listed(void **state) {
+    (void)state;
+    char expected[5 * PATH_MAX];
+    succeeds(
+        "compile frontend/examples/nile.frax --size T=100 --llvm --asm --shared --save @/listed.safetensors "
+        "-o @/listed");
+    snprintf(expected, sizeof expected,
+             "%1$s/listed.o\n%1$s/listed.ll\n%1$s/listed.s\n%1$s/listed.h\n"
+             "%1$s/listed.so\n%1$s/listed.safetensors\n",
+             folder);
+    assert_string_equal(out, expected);
+    TensorSet set = {0};
+    assert_int_equal(safetensors_read(in_folder("listed.safetensors"), &set, NULL), FRAX_OK);
+    assert_non_null(tensor_set_find(&set, "d"));
+    tensor_set_free(&set);
 }
 
 /* Sizes and arguments called as C, C++, their headers or this one call other things. */
@@ -536,12 +595,12 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_usage), cmocka_unit_test(test_failure_leaves_files),
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_native),
-        cmocka_unit_test(test_levels),    cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_stream),    cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_header),    cmocka_unit_test(test_stands_alone),
-        cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_bad_usage),    cmocka_unit_test(test_failure_leaves_files),
+        cmocka_unit_test(test_listed),       cmocka_unit_test(test_names),
+        cmocka_unit_test(test_native),       cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_statuses),     cmocka_unit_test(test_header),
+        cmocka_unit_test(test_stands_alone), cmocka_unit_test(test_cross),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,5 @@
 /* test_precision.c — single precision against double on the same numbers, for every operator and engine, up
- * to 65536 samples; and results stored in 16 bits.
+ * to 65536 samples; long sums; and results stored in 16 bits.
  *
  * Weights and symbols are f64 tables, rounded once: what is left is the rounding of transforms and sums.
  * Errors are relative to the largest result, of noise or of a smooth signal of the same size, whichever is
@@ -86,6 +86,45 @@ static void test_single_precision_of_engines(void **state) {
     }
 }
 
+/* ---- Long sums ---- */
+
+/* `sum` is of v. The numbers are of one sign, so that an error of each addition shows. */
+static void check_sum(int64_t rows, int64_t columns, const char *sum, double limit) {
+    char text[512], exact[128];
+    uint64_t seed = 3;
+    int64_t n = rows * columns;
+    double *x = malloc((size_t)n * sizeof *x);
+    assert_non_null(x);
+    for (int64_t i = 0; i < n; i++) x[i] = (float)next_uniform(&seed, 0, 1);
+    snprintf(exact, sizeof exact, "%s", sum);
+    for (char *c = exact; *c; c++)
+        if (*c == 'v') *c = 'w';
+    snprintf(text, sizeof text,
+             "model m(v: f32[%lld,%lld]) {\n w = cast(v, f64)\n y = %s\n exact = %s\n"
+             " return y, exact\n}\n",
+             (long long)rows, (long long)columns, sum, exact);
+    Results r = run_model(text, &(RunOptions){.target = FRAX_CPU}, (const double *[]){x});
+    for (int64_t i = 0; i < r.size[0]; i++)
+        if (!(fabs(r.data[0][i] - r.data[1][i]) <= limit * fabs(r.data[1][i])))
+            fail_msg("%s of %lld x %lld, element %lld: %.9g, expected %.9g", sum, (long long)rows,
+                     (long long)columns, (long long)i, r.data[0][i], r.data[1][i]);
+    free_results(&r);
+    free(x);
+}
+
+/* To the rounding of the result, and of what is summed up. */
+static void test_long_sums(void **state) {
+    (void)state;
+    check_sum(1 << 20, 4, "mean(v^2, axis=0)", 1.2e-7);
+    check_sum((1 << 18) + 3, 37, "mean(v^2, axis=0)", 1.2e-7);
+    check_sum((1 << 15) + 1, 67, "sum(v^2, axis=0) + max(v, axis=0) / min(v + 1, axis=0)", 1.2e-7);
+    check_sum(2, (1 << 21) + 5, "mean(v^2, axis=1)", 1.2e-7);
+    check_sum(1, 1 << 22, "mean(v^2)", 1.2e-7);
+    check_sum(1 << 19, 8, "mean(softmax(v) * v)", 2e-7);
+    check_sum(2, 1 << 17, "mean(frac(v, 0.2, kind=riesz)^2 + v, axis=1)", 4e-7); /* within the transform */
+    check_sum(2, 1 << 20, "mean(frac(v, 0.2, kind=riesz)^2 + v, axis=1)", 4e-7);
+}
+
 /* ---- Half precision ---- */
 
 /* Computed in f32 and rounded once more, when stored. */
@@ -132,6 +171,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single_precision),
         cmocka_unit_test(test_single_precision_of_engines),
+        cmocka_unit_test(test_long_sums),
         cmocka_unit_test(test_half_precision),
     };
     return cmocka_run_group_tests(tests, NULL, print_errors);

@@ -224,6 +224,16 @@ static void test_products(void **state) {
         }
 }
 
+/* Sums over half a million: columns side by side, and dots. The numbers have one sign, so that an error of each
+   addition shows: one by one in f32 they are off by 1e-4. */
+static void test_long_products(void **state) {
+    (void)state;
+    const int64_t sizes[3] = {3, (1 << 19) + 5, 5};
+    compare("model m(x: f32[A, B], w: f32[B, C]) {\n y = x @ w\n return y\n}\n", sizes, FRAX_FORWARD, 2);
+    compare("model m(x: f32[A, B], w: f32[C, B]) {\n y = x @ transpose(w)\n return y\n}\n", sizes, FRAX_FORWARD,
+            2);
+}
+
 /* Tables grow as the root of the length, code does not grow: an object of 2^20 samples has a third of a
  * megabyte. */
 static void test_small_objects(void **state) {
@@ -269,6 +279,7 @@ int main(void) {
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_long_gradients),
         cmocka_unit_test(test_products),
+        cmocka_unit_test(test_long_products),
         cmocka_unit_test(test_small_objects),
         cmocka_unit_test(test_too_long),
     };

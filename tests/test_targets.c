@@ -10,29 +10,6 @@
 
 enum { COMPILED_GRAPHS = 30 };
 
-/* ---- The same graph in f32 ---- */
-
-static Type narrowed(Type type) {
-    if (type.dtype == FRAX_F64) type.dtype = FRAX_F32;
-    return type;
-}
-
-/* Orders, weights and modes stay f64, between casts. */
-static Value narrow(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
-    (void)context;
-    const Node *node = graph_node(from, v);
-    Type type = narrowed(node->type);
-    if (node->op == OP_grunwald_weights)
-        return g_cast(to, g_grunwald_weights(to, g_cast(to, args[0], FRAX_F64), node->attrs->n), FRAX_F32);
-    if (node->op == OP_exponential_conv || node->op == OP_exponential_correlation) {
-        Value y = node->op == OP_exponential_conv ? g_cast(to, args[1], FRAX_F64) : args[1];
-        Value all[] = {args[0], y, g_cast(to, args[2], FRAX_F64)};
-        return g_cast(to, graph_emit(to, node->op, all, 3, node->attrs, NULL), FRAX_F32);
-    }
-    if (node->op == OP_input) return g_input(to, node->attrs->name, type);
-    return graph_emit(to, node->op, args, node->nargs, node->attrs, &type);
-}
-
 /* ---- Tests ---- */
 
 static void test_every_op(void **state) {
@@ -43,19 +20,11 @@ static void test_every_op(void **state) {
     graph_destroy(g);
 }
 
-static bool holds_f32(const Graph *g) {
-    for (size_t v = 0; v < g->count; v++)
-        if (g->nodes[v].type.dtype == FRAX_F32) return true;
-    return false;
-}
-
 /* Rounding of a dozen ops and their derivatives, relative to the largest element. Some of the f64 graphs
    compute in f32 here and there, which the reference does not round. */
 static void check_targets(const Function *f, uint64_t seed) {
-    FraxError err;
     char name[96];
-    Graph *g = derivative_graph(f), *single = graph_rewrite(g, narrow, NULL, &err);
-    if (!single) fail_msg("%s: %s", f->name, err.message);
+    Graph *g = derivative_graph(f), *single = narrowed_graph(g, f->name);
     snprintf(name, sizeof name, "%s%s f64", f->name, f->kinks ? " kinks" : "");
     compare_targets(g, (Fill){seed, -1, 1}, (Bound){0, holds_f32(g) ? 2e-4 : 1e-11}, name);
     snprintf(name, sizeof name, "%s%s f32", f->name, f->kinks ? " kinks" : "");

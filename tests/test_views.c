@@ -175,7 +175,13 @@ static void test_refusals(void **state) {
     REFUSED(2, rank = 1, FRAX_SHAPE, "param w: got f32[5]");
     REFUSED(2, rank = 99, FRAX_USAGE, "rank 99");
     REFUSED(3, read_only = 1, FRAX_VALUE, "output y: the memory is read-only");
-    REFUSED(4, strides[0] = 0, FRAX_VALUE, "output z: stride 0 along axis 0");
+    REFUSED(4, strides[0] = 0, FRAX_VALUE, "output z: its elements may lie over each other");
+    REFUSED(3, strides[0] = views[3].strides[1], FRAX_VALUE,
+            "output y: its elements may lie over each other");
+    REFUSED(3, strides[1] = views[3].strides[0], FRAX_VALUE,
+            "output y: its elements may lie over each other");
+    REFUSED(3, strides[0] = -4, FRAX_VALUE, "output y: its elements may lie over each other");
+    REFUSED(3, strides[1] = 3, FRAX_VALUE, "output y: its elements may lie over each other");
     REFUSED(0, strides[0] = INT64_MAX, FRAX_VALUE, "beyond the address space");
 #undef REFUSED
     FraxError err;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define API __attribute__((visibility("default")))
@@ -27,6 +28,7 @@ enum {
     INVALID_CONTEXT = 201,
     NO_BINARY = 209,
     UNSUPPORTED_PTX = 222,
+    INVALID_HANDLE = 400,
     NOT_FOUND = 500,
     LAUNCH_FAILED = 719,
     CAPTURE_UNSUPPORTED = 900
@@ -59,11 +61,16 @@ typedef struct Function {
     size_t shared_most;
 } Function;
 
+typedef struct Event {
+    double milliseconds; /* of the host's clock when the stream came to it; 0: it has not */
+} Event;
+
 typedef struct Work {
     FakeCall *call; /* of a library, with `data` */
     const char *name;
     char data[FAKE_CALL_BYTES];
-    Function *function; /* NULL too: a copy */
+    Event *event;
+    Function *function; /* all three NULL: a copy */
     FakeLaunch launch;
     char *to;
     const char *from;
@@ -329,7 +336,17 @@ static bool all_intact(void) {
     return ok;
 }
 
+static double milliseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
 static int do_work(const Work *w) {
+    if (w->event) {
+        w->event->milliseconds = milliseconds();
+        return SUCCESS;
+    }
     if (!w->function && !w->call) {
         memcpy(w->to, w->from, w->bytes);
         copies += !w->on_device;
@@ -405,6 +422,37 @@ API int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream *s
     if (!holder(target, bytes, own_device()) || !holder(source, bytes, own_device()))
         return answer(INVALID_VALUE);
     return answer(add_work(stream, (Work){.to = target, .from = source, .bytes = bytes, .on_device = true}));
+}
+
+/* ---- Events ---- */
+
+API int cuEventCreate(Event **event, unsigned flags) {
+    if (!enter()) return answer(INVALID_CONTEXT);
+    if (flags) return answer(INVALID_VALUE);
+    *event = calloc(1, sizeof **event);
+    live++;
+    return answer(SUCCESS);
+}
+
+API int cuEventDestroy_v2(Event *event) {
+    if (!enter()) return answer(INVALID_CONTEXT);
+    free(event);
+    live--;
+    return answer(SUCCESS);
+}
+
+API int cuEventRecord(Event *event, Stream *stream) {
+    if (!enter()) return answer(INVALID_CONTEXT);
+    if (stream->capture) return answer(CAPTURE_UNSUPPORTED);
+    event->milliseconds = 0;
+    return answer(add_work(stream, (Work){.event = event}));
+}
+
+API int cuEventElapsedTime(float *elapsed, const Event *start, const Event *end) {
+    if (!enter()) return answer(INVALID_CONTEXT);
+    if (!(start->milliseconds > 0) || !(end->milliseconds > 0)) return answer(INVALID_HANDLE);
+    *elapsed = (float)(end->milliseconds - start->milliseconds);
+    return answer(SUCCESS);
 }
 
 /* ---- Modules ---- */
