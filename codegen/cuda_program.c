@@ -3,6 +3,7 @@
 #include "cuda_program.h"
 #include "cuda_emitter.h"
 #include "cuda_special.h"
+#include "cuda_transform.h"
 
 enum {
     WARPS = 4,              /* of a block of threads */
@@ -32,7 +33,7 @@ static const char prelude[] = "#ifdef __cplusplus\n"
                               "    char *arena, *statics, *workspace;\n"
                               "    const void *const *inputs;\n"
                               "    void *const *outputs;\n"
-                              "    const void *const *plans;\n"
+                              "    long long first;\n" /* in the place of plans, which are the CPU's */
                               "} KernelContext;\n"
                               "\n"
                               "INLINE int f32_to_i32(float x) {\n"
@@ -93,7 +94,7 @@ static unsigned team_of(const ProgramKernel *pk) {
     return (unsigned)MAX(pk->team, WARP);
 }
 
-static CudaLaunch *add_launch(CudaProgram *p, int kernel, const char *suffix, CudaMoment moment) {
+CudaLaunch *cuda_add_launch(CudaProgram *p, int kernel, const char *suffix, CudaMoment moment) {
     if (!mem_grow(&p->launches, &p->launches_capacity, p->nlaunches + 1, sizeof *p->launches)) return NULL;
     CudaLaunch *l = &p->launches[p->nlaunches++];
     *l = (CudaLaunch){.kernel = kernel, .moment = moment, .grid = 1, .threads = WARP};
@@ -151,7 +152,7 @@ static bool launch(CudaProgram *p, int kernel, const char *suffix, CudaMoment mo
     int64_t teams = team_of(pk) > WARP ? 1 : MIN(blocks, WARPS);
     size_t scratch;
     if (!blocks) return true;
-    CudaLaunch *l = add_launch(p, kernel, suffix, moment);
+    CudaLaunch *l = cuda_add_launch(p, kernel, suffix, moment);
     if (!l) return false;
     l->threads = (unsigned)teams * team_of(pk);
     l->grid = (unsigned)MIN((blocks + teams - 1) / teams, MOST_BLOCKS);
@@ -183,7 +184,7 @@ static void print_product(CudaProgram *p, const CudaLaunch *l) {
 
 /* A product that a library computes is a launch without a function. */
 static bool leave_to_library(CudaProgram *p, int kernel, CudaMoment moment) {
-    CudaLaunch *l = add_launch(p, kernel, "", moment);
+    CudaLaunch *l = cuda_add_launch(p, kernel, "", moment);
     if (!l) return false;
     l->kind = CUDA_PRODUCT;
     l->grid = l->threads = 0;
@@ -200,6 +201,10 @@ static bool list_launches(CudaProgram *p) {
         if (!pk->kernel.blocks) continue;
         if (pk->kernel.kind == KERNEL_GEMM) {
             ok = leave_to_library(p, i, moment);
+            continue;
+        }
+        if (pk->kernel.kind == KERNEL_TRANSFORM) {
+            ok = cuda_transform(p, i);
             continue;
         }
         ok = launch(p, i, "_prepare", CUDA_RUN, pk->prepared_blocks) &&

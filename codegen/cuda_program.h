@@ -20,9 +20,22 @@ typedef enum CudaMoment {
 
 /* Who does its work. */
 typedef enum CudaLaunchKind {
-    CUDA_KERNEL, /* a kernel of the text */
-    CUDA_PRODUCT /* cuBLASLt: the product that is `kernel`, KERNEL_GEMM; the text has nothing of it */
+    CUDA_KERNEL,   /* a kernel of the text */
+    CUDA_PRODUCT,  /* cuBLASLt: the product that is `kernel`, KERNEL_GEMM; the text has nothing of it */
+    CUDA_TRANSFORM /* cuFFT: a step of `kernel`, KERNEL_TRANSFORM */
 } CudaLaunchKind;
+
+/* Real transforms of rows that lie one after the other, to spectra that do, or back; unnormalised. */
+typedef struct CudaTransform {
+    FraxDType dtype; /* f32 or f64 */
+    int rank;
+    int64_t dims[3]; /* the last one is halved in the spectrum */
+    int64_t rows;
+    bool inverse;
+    Value signal;   /* the stored value that the rows are of, */
+    size_t offset;  /* from this byte on */
+    size_t spectra; /* their place in the workspace */
+} CudaTransform;
 
 /* extern "C" __global__ void name(KernelContext context, char *scratch): context holds device addresses;
    scratch: CudaProgram.scratch_bytes, 256-byte aligned. Launches of one moment go in the order of the list.
@@ -36,6 +49,8 @@ typedef struct CudaLaunch {
     unsigned grid, threads; /* blocks in x; threads of a block in x */
     size_t shared;          /* bytes of dynamic shared memory; above 48 KiB the kernel must opt in */
     size_t scratch;         /* bytes that it uses of the run's scratch */
+    int64_t first;          /* what the text finds as context.first: the row that a piece begins with */
+    CudaTransform transform;
 } CudaLaunch;
 
 typedef struct CudaProgram {
@@ -50,5 +65,9 @@ typedef struct CudaProgram {
    (Graph.gpu). watch may be NULL. */
 FraxStatus cuda_program_create(const Graph *graph, const Watch *watch, CudaProgram *out, FraxError *err);
 void cuda_program_destroy(CudaProgram *program);
+
+/* For the parts of a program: another launch, of one warp until it is told otherwise, named kN`suffix`. NULL
+   when out of memory. */
+CudaLaunch *cuda_add_launch(CudaProgram *program, int kernel, const char *suffix, CudaMoment moment);
 
 #endif

@@ -124,7 +124,6 @@ PairPlan pair_fft_plan_wide(FraxDType dtype, int64_t n, int vector_bytes) {
 
 enum {
     BANKS = 32,           /* of shared memory, 4 bytes wide */
-    TEAM_LANES = 1024,    /* threads of a block, at most */
     BOTH_PARTS = 36 << 10 /* bytes up to which real and imaginary parts are exchanged together */
 };
 

@@ -21,7 +21,7 @@ static double conv_taps(const Graph *g, Value v) {
 }
 
 static double element_visits(const Graph *g, const Kernel *k) {
-    if (k->kind != KERNEL_ROWS) {
+    if (k->kind == KERNEL_MATMUL || k->kind == KERNEL_GEMM) {
         double batch = (double)shape_size(&graph_type(g, k->product)->shape) / (double)MAX(k->m * k->n, 1);
         return batch * (double)k->m * (double)k->n * (double)k->k / 8;
     }
@@ -179,7 +179,7 @@ FraxStatus program_emit_kernels(Program *p, Emitter *e, FraxError *err) {
     for (int i = 0; ok && !status && i < p->nkernels; i++) {
         const Kernel *k = &p->kernels[i].kernel;
         status = watch_stage(p->watch, "emitting code", i, p->nkernels, err);
-        if (status || !k->blocks || k->kind == KERNEL_GEMM) continue;
+        if (status || !k->blocks || k->kind == KERNEL_GEMM || k->kind == KERNEL_TRANSFORM) continue;
         ok = k->kind == KERNEL_ROWS ? emit_rows(e, p, i) : emit_matmul(e, p, i);
     }
     if (ok && !status) status = check_transforms(p, err);

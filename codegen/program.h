@@ -13,7 +13,7 @@ typedef struct KernelContext {
     char *arena, *statics, *workspace;
     const void *const *inputs;
     void *const *outputs;
-    const void *const *plans; /* FftPlan, in the order of Program.ffts */
+    const void *const *plans; /* FftPlan, in the order of Program.ffts; on a GPU CudaLaunch.first */
 } KernelContext;
 
 /* Blocks [begin, end); scratch is the calling thread's own. `finish` (kernels with a workspace)
@@ -55,7 +55,7 @@ void program_prepare(Program *program, int kernel, size_t bytes);
 /* GPU: gives it part of the workspace for filters that every run prepares anew, in so many blocks. */
 void program_prepare_in_run(Program *program, int kernel, size_t bytes, int64_t blocks);
 
-/* Emits all kernels but library products: functions frax_k0, frax_k0_finish, frax_k0_prepare, … */
+/* Emits all kernels but those of libraries: functions frax_k0, frax_k0_finish, frax_k0_prepare, … */
 FraxStatus program_emit_kernels(Program *program, Emitter *emitter, FraxError *err);
 /* The same as a module for the CPU. */
 FraxStatus program_emit(Program *program, const HostTarget *target, LLVMContextRef *context,

@@ -86,7 +86,10 @@ static void describe_cuda(Target *target) {
     const Nvrtc *nvrtc = cuda_nvrtc(&fault);
     if (nvrtc) snprintf(text, sizeof text, "%d.%d", nvrtc->major, nvrtc->minor);
     add_version(target, "NVRTC", "nvrtc", nvrtc ? text : NULL, &fault);
-    add_version(target, "cuFFT", "cufft", cuda_fft_version(text, &fault), &fault);
+    const char *fft = cuda_fft_version(text, &fault);
+    add_version(target, "cuFFT", "cufft", fft, &fault);
+    text_printf(&target->detail, fft ? ", for transforms that registers do not hold"
+                                     : "; without it long and odd transforms are frax's own, far slower");
     const char *blas = cuda_blas_version(text, &fault);
     add_version(target, "cuBLASLt", "cublaslt", blas, &fault);
     text_printf(&target->detail, blas ? ", for large matrix products"

@@ -192,7 +192,8 @@ typedef struct Note {
 
 /* Bits of Graph.gpu_libraries. */
 enum {
-    GPU_PRODUCTS = 1 /* matrix products, to cuBLASLt */
+    GPU_PRODUCTS = 1,  /* matrix products, to cuBLASLt */
+    GPU_TRANSFORMS = 2 /* Fourier transforms, to cuFFT */
 };
 
 typedef struct Graph {

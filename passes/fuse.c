@@ -7,7 +7,7 @@
  *   2. kernels that share operands, or feed each other, become one kernel with several stores.
  * kernel_build decides what a kernel can hold, so there is one definition of legality.
  */
-#include "kernel.h"
+#include "library_transform.h"
 #include "passes.h"
 #include "rewrite.h"
 #include <string.h>
@@ -92,8 +92,8 @@ static Value split_reduction(Graph *to, const Graph *from, const Node *node, Val
     return g_reduce(to, node->op, g_reduce(to, node->op, x, along), across);
 }
 
-/* Recurrences; pads between elements; sums over rows of transforms; and sums of no rows at all, which no row
-   operation would come to write. */
+/* Recurrences; transforms that are left to a library; pads between elements; sums over rows of transforms;
+   and sums of no rows at all, which no row operation would come to write. */
 static Value lower_node(Graph *to, const Graph *from, Value v, const Value *args, void *context) {
     (void)context;
     const Node *node = graph_node(from, v);
@@ -105,6 +105,7 @@ static Value lower_node(Graph *to, const Graph *from, Value v, const Value *args
         return guard_to_check(to, &guard);
     }
     if (op_is_recurrence(node->op)) return lower_recurrence(to, node, args);
+    if (is_library_transform(from, node)) return transform_last_axes(to, from, node, args);
     if (op_is_reduction(node->op)) return split_reduction(to, from, node, args[0]);
     if (node->op != OP_pad) return NO_VALUE;
     Value x = args[0];
@@ -149,6 +150,10 @@ static Value behind_signs(const Graph *g, Value v) {
 }
 
 static void pin_operands(Fuse *f, const Node *node) {
+    if (is_library_transform(f->g, node)) {
+        pin(f, node->args[0]);
+        if (node->op == OP_cross_spectrum) pin(f, node->args[1]);
+    }
     switch (node->op) {
     case OP_matmul:
         pin(f, node->args[0]);
@@ -387,7 +392,8 @@ static bool same_size(const Kernel *a, const Kernel *b) {
 }
 
 static bool worth_joining(const Graph *g, const Kernel *a, const Kernel *b, bool large) {
-    if (a->kind != KERNEL_ROWS || b->kind != KERNEL_ROWS || a->is_static != b->is_static) return false;
+    bool rows = a->kind == KERNEL_ROWS || a->kind == KERNEL_TRANSFORM;
+    if (!rows || a->kind != b->kind || a->is_static != b->is_static) return false;
     if (!same_size(a, b)) return false;
     bool tiny = kernel_outer_size(a) * kernel_inner_size(a) <= TINY && !a->nrows && !b->nrows;
     int64_t least = large ? kernel_outer_size(a) * kernel_inner_size(a) / 4 : 0;

@@ -9,6 +9,7 @@
  * blocks.
  */
 #include "kernel_internal.h"
+#include "library_transform.h"
 #include <string.h>
 
 int unfit(Build *b, const char *why) {
@@ -368,6 +369,51 @@ int kernel_row_stage(Kernel *k, int r) {
     return row->stage;
 }
 
+/* Rows of another operation are not the same transforms. */
+static bool same_rows(const Build *b, const RowOp *a, const RowOp *c) {
+    const Node *x = graph_node(b->graph, a->node), *y = graph_node(b->graph, c->node);
+    int64_t of_x[MAX_RANK] = {0}, of_y[MAX_RANK] = {0};
+    return transform_dims(b->graph, x, of_x) == transform_dims(b->graph, y, of_y) &&
+           !memcmp(of_x, of_y, sizeof of_x) && x->type.dtype == y->type.dtype;
+}
+
+/* Do transforms read rows as they are stored, one after the other, and write theirs so, once? */
+static bool rows_are_dense(const Build *b) {
+    const Kernel *k = b->kernel;
+    Affine dense = affine_offset(b->place, &b->shape);
+    bool ok = true;
+    for (size_t r = 0; r < k->nrows; r++)
+        for (int n = 0; n < k->rows[r].ninputs; n++) {
+            const Item *item = &k->items[k->rows[r].inputs[n]];
+            ok = ok && item->kind == ITEM_LOAD && item->guard == NO_GUARD && affine_equal(&item->at, &dense);
+        }
+    bool stored[MAX_ROW_OPS] = {false};
+    for (size_t i = 0; i < k->nstores; i++) {
+        const Store *store = &k->stores[i];
+        const Item *item = store->item == NO_ITEM ? NULL : &k->items[store->item];
+        if (!item) continue;
+        ok = ok && item->kind == ITEM_ROW && affine_equal(&store->at, &dense) && !stored[item->row];
+        if (ok) stored[item->row] = true;
+    }
+    return ok;
+}
+
+/* Transforms that are left to the library have a kernel of their own. */
+static void settle_transforms(Build *b) {
+    Kernel *k = b->kernel;
+    size_t left = 0;
+    bool same = true;
+    for (size_t r = 0; r < k->nrows; r++) {
+        left += is_library_transform(b->graph, graph_node(b->graph, k->rows[r].node));
+        same = same && same_rows(b, &k->rows[0], &k->rows[r]);
+    }
+    if (!left) return;
+    if (left < k->nrows || !same || !rows_are_dense(b))
+        unfit(b, "a transform left to the library");
+    else
+        k->kind = KERNEL_TRANSFORM;
+}
+
 static void build_rows(Build *b) {
     const Graph *g = b->graph;
     Value first = NO_VALUE;
@@ -380,6 +426,7 @@ static void build_rows(Build *b) {
     for (size_t v = 0; v < g->count && !b->why; v++)
         if (g->nodes[v].kernel == b->kernel->id) add_store(b, (Value)v);
     if (!b->why) assign_stages(b);
+    if (!b->why) settle_transforms(b);
 }
 
 static void build_product(Build *b) {

@@ -91,9 +91,10 @@ typedef struct Store {
 } Store;
 
 typedef enum KernelKind {
-    KERNEL_ROWS,   /* the loop nest above */
-    KERNEL_MATMUL, /* a matrix product in registers with an epilogue */
-    KERNEL_GEMM,   /* a matrix product by the library: CBLAS, on a GPU cuBLASLt */
+    KERNEL_ROWS,     /* the loop nest above */
+    KERNEL_MATMUL,   /* a matrix product in registers with an epilogue */
+    KERNEL_GEMM,     /* a matrix product by the library: CBLAS, on a GPU cuBLASLt */
+    KERNEL_TRANSFORM /* transforms by a GPU's library: see library_transform.h */
 } KernelKind;
 
 typedef struct Kernel {
@@ -149,6 +150,8 @@ bool kernel_in_place(const Graph *graph, const Kernel *kernel, const Store *stor
 /* Whether the transform of a pair of rows of n points is generated code: n = 2^a 3^b 5^c 7^d of moderate
    size, f32 or f64. */
 bool is_generated_length(FraxDType dtype, int64_t n);
+/* Whether a team of threads of a GPU holds the transform of a pair of rows of n points in its registers. */
+bool is_team_length(FraxDType dtype, int64_t n);
 /* Is the op worth keeping a value for rather than computing it again? (elementary functions, and all that
  * couples elements) */
 bool op_is_dear(Op op);

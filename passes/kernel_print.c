@@ -1,7 +1,7 @@
 /* kernel_print.c — a kernel as text, for `show --kernels`: its loops, passes, row operations and stores. */
 #include "kernel.h"
 
-static const char *const kind_names[] = {"rows", "matmul", "gemm"};
+static const char *const kind_names[] = {"rows", "matmul", "gemm", "transform"};
 
 static void print_affine(const Affine *a, Text *out) {
     bool any = false;
@@ -65,7 +65,7 @@ void kernel_print(const Graph *g, const Kernel *k, Text *out) {
     text_printf(out, ", %lld block%s", (long long)k->blocks, k->blocks == 1 ? "" : "s");
     if (k->chunk) text_printf(out, " of %lld", (long long)k->chunk);
     if (k->part) text_printf(out, " in parts of %lld", (long long)k->part);
-    if (k->kind != KERNEL_ROWS)
+    if (k->kind == KERNEL_MATMUL || k->kind == KERNEL_GEMM)
         text_printf(out, ", %lld x %lld x %lld", (long long)k->m, (long long)k->k, (long long)k->n);
     if (k->streams) text_printf(out, ", streamed");
     if (k->sharing) text_printf(out, ", in pairs");

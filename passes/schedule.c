@@ -3,6 +3,7 @@
  * threads, so results have the same bits for any number.
  */
 #include "kernel_internal.h"
+#include "library_transform.h"
 #include <string.h>
 
 enum {
@@ -318,8 +319,22 @@ static bool has_recurrence(const Graph *graph, const Kernel *k) {
     return false;
 }
 
+/* Blocks are pieces. */
+static void schedule_transforms(const Graph *graph, Kernel *k) {
+    merge_loops(k);
+    mark_levels(k);
+    TransformPlan plan = transform_plan(graph, k);
+    k->rows_per_block = plan.piece;
+    k->blocks = plan.pieces;
+    k->workspace = plan.workspace;
+}
+
 bool kernel_schedule(const Graph *graph, Kernel *k) {
     k->lane_loop = -1;
+    if (k->kind == KERNEL_TRANSFORM) {
+        schedule_transforms(graph, k);
+        return true;
+    }
     if (k->kind != KERNEL_ROWS) {
         int64_t batch = shape_size(&graph_type(graph, k->product)->shape) / MAX(k->m * k->n, 1);
         k->lane_loop = k->n > 1 ? k->nloops - 1 : -1;
@@ -391,7 +406,9 @@ bool op_is_dear(Op op) {
 
 /* The element overwritten is read at the same place of the same loop iteration, never in a later pass. */
 bool kernel_in_place(const Graph *graph, const Kernel *k, const Store *store, Value source) {
-    if (k->kind != KERNEL_ROWS || store->item == NO_ITEM || k->nsummed || k->workspace) return false;
+    bool by_elements = k->kind == KERNEL_ROWS && !k->nsummed && !k->workspace;
+    /* A transform reads a piece of its rows before it writes any of it. */
+    if ((!by_elements && k->kind != KERNEL_TRANSFORM) || store->item == NO_ITEM) return false;
     if (frax_dtype_size(graph_type(graph, store->node)->dtype) !=
         frax_dtype_size(graph_type(graph, source)->dtype))
         return false;
@@ -415,7 +432,7 @@ bool kernel_reads(const Kernel *k, Value v) {
     for (size_t r = 0; r < k->nrows; r++)
         for (int t = 0; t < 2; t++)
             if (!k->rows[r].tables[t].is_constant && k->rows[r].tables[t].node == v) return true;
-    if (k->kind == KERNEL_ROWS) return false;
+    if (k->kind != KERNEL_MATMUL && k->kind != KERNEL_GEMM) return false;
     return (!k->left.is_constant && k->left.node == v) || (!k->right.is_constant && k->right.node == v);
 }
 

@@ -124,6 +124,43 @@ typedef struct Nvrtc {
     int narchs, archs[MOST_ARCHS]; /* ascending: 75, 80, 90 … */
 } Nvrtc;
 
+/* ---- cuFFT, of CUDA 11 and newer; what the names mean stands in cufft.h of the toolkit ---- */
+
+typedef int FftHandle;
+
+/* cufftResult, cufftType */
+enum {
+    FFT_SUCCESS = 0,
+    FFT_ALLOC_FAILED = 2,
+    FFT_INVALID_SIZE = 8,
+    FFT_NOT_IMPLEMENTED = 14,
+    FFT_NOT_SUPPORTED = 16
+};
+enum { FFT_R2C = 0x2a, FFT_C2R = 0x2c, FFT_D2Z = 0x6a, FFT_Z2D = 0x6c };
+
+/* All give a cufftResult. Spectra are pairs of real and imaginary part. */
+#define CUFFT(X)                                                                                             \
+    X(create, cufftCreate, (FftHandle * plan))                                                               \
+    X(destroy, cufftDestroy, (FftHandle plan))                                                               \
+    X(set_auto_allocation, cufftSetAutoAllocation, (FftHandle plan, int allocates))                          \
+    X(make_plan, cufftMakePlanMany64,                                                                        \
+      (FftHandle plan, int rank, long long *n, long long *inembed, long long istride, long long idist,       \
+       long long *onembed, long long ostride, long long odist, int type, long long batch, size_t *work))     \
+    X(get_size, cufftGetSize, (FftHandle plan, size_t * work))                                               \
+    X(set_work_area, cufftSetWorkArea, (FftHandle plan, void *work))                                         \
+    X(set_stream, cufftSetStream, (FftHandle plan, CudaStream stream))                                       \
+    X(r2c, cufftExecR2C, (FftHandle plan, float *from, void *to))                                            \
+    X(c2r, cufftExecC2R, (FftHandle plan, void *from, float *to))                                            \
+    X(d2z, cufftExecD2Z, (FftHandle plan, double *from, void *to))                                           \
+    X(z2d, cufftExecZ2D, (FftHandle plan, void *from, double *to))
+
+typedef struct Cufft {
+#define X(field, symbol, parameters) int(*field) parameters;
+    CUFFT(X)
+#undef X
+    int version; /* 1000 major + 100 minor + patch */
+} Cufft;
+
 /* ---- cuBLASLt, of cuBLAS 11.4 and newer; what the names mean stands in cublasLt.h of the toolkit ---- */
 
 typedef struct BlasHandleObject *BlasHandle;

@@ -1,5 +1,6 @@
 /* cuda_executable.c — making a CudaExecutable: code, memory of the device, tables. */
 #include "cuda_blas.h"
+#include "cuda_fft.h"
 #include <stdint.h>
 
 enum { ALIGNMENT = 256, PLAIN_SHARED = 48 << 10 };
@@ -100,7 +101,7 @@ static FraxStatus make_memory(CudaExecutable *exe, FraxError *err) {
     const Program *p = &exe->program.program;
     size_t total = 0, statics = reserve(&total, p->static_bytes), arena = reserve(&total, p->arena_bytes),
            workspace = reserve(&total, p->workspace_bytes),
-           scratch = reserve(&total, exe->program.scratch_bytes),
+           scratch = reserve(&total, exe->program.scratch_bytes), work = reserve(&total, cuda_fft_bytes(exe)),
            tables = reserve(&total, (g->ninputs + g->noutputs) * sizeof(CudaAddress));
     exe->inputs = value_places(g, g->ninputs, true, err);
     exe->outputs = exe->inputs ? value_places(g, g->noutputs, false, err) : NULL;
@@ -121,7 +122,7 @@ static FraxStatus make_memory(CudaExecutable *exe, FraxError *err) {
     if (!pointers) return fail_memory(err, "the tables of pointers");
     status = fill_pointers(exe, exe->memory + tables, pointers, err);
     mem_free(pointers);
-    return status;
+    return status ? status : cuda_fft_place(exe, exe->memory + work, err);
 }
 
 CudaAddress cuda_value_address(const CudaExecutable *exe, Value v) {
@@ -169,7 +170,7 @@ static FraxStatus make_tables(CudaExecutable *exe, FraxError *err) {
 
 static void fill_stats(const CudaExecutable *exe, ExecutableStats *stats) {
     const Program *p = &exe->program.program;
-    size_t scratch = exe->program.scratch_bytes + cuda_blas_bytes(exe);
+    size_t scratch = exe->program.scratch_bytes + cuda_blas_bytes(exe) + cuda_fft_bytes(exe);
     stats->arena_bytes = p->arena_bytes + p->workspace_bytes + scratch;
     stats->live_bytes = p->live_bytes + scratch;
     stats->static_bytes = p->static_bytes;
@@ -186,6 +187,7 @@ static FraxStatus note_refusal(FraxStatus status, unsigned library, ExecutableSt
 static FraxStatus make(CudaExecutable *exe, const ExecutableOptions *options, ExecutableStats *stats,
                        FraxError *err) {
     FraxStatus status = note_refusal(cuda_blas_open(exe, err), GPU_PRODUCTS, stats);
+    if (!status) status = note_refusal(cuda_fft_open(exe, err), GPU_TRANSFORMS, stats);
     if (!status) status = load_code(exe, options, stats, err);
     int result = status ? 0 : exe->device.cu->stream_create(&exe->stream, CUDA_STREAM_NON_BLOCKING);
     if (result) {
@@ -193,6 +195,7 @@ static FraxStatus make(CudaExecutable *exe, const ExecutableOptions *options, Ex
         status = cuda_fail(exe->device.cu, result, err, "CUDA: a stream");
     }
     if (!status) status = checks_list(exe->graph, &exe->checks, err);
+    if (!status) status = note_refusal(cuda_fft_create(exe, err), GPU_TRANSFORMS, stats);
     if (!status) status = make_memory(exe, err);
     if (!status) status = note_refusal(cuda_blas_create(exe, err), GPU_PRODUCTS, stats);
     if (!status) status = make_tables(exe, err);
@@ -240,6 +243,7 @@ static void free_device_parts(CudaExecutable *exe) {
     if (exe->stream) cu->stream_wait(exe->stream);
     cuda_free_transfers(exe);
     cuda_blas_destroy(exe);
+    cuda_fft_destroy(exe);
     for (int i = 0; i < SAVED_SLOTS; i++)
         if (exe->saved[i]) cu->memory_free(exe->saved[i]);
     if (exe->memory) cu->memory_free(exe->memory);

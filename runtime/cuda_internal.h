@@ -31,6 +31,7 @@ typedef struct CudaValuePlace {
 } CudaValuePlace;
 
 typedef struct CudaBlas CudaBlas;
+typedef struct CudaFft CudaFft;
 
 struct CudaExecutable {
     const Graph *graph;
@@ -39,6 +40,7 @@ struct CudaExecutable {
     CudaModule module;
     CudaFunction *functions; /* of the program's launches; NULL for those of libraries */
     CudaBlas *blas;          /* NULL: no launch is cuBLASLt's */
+    CudaFft *fft;            /* NULL: no launch is cuFFT's */
     CudaStream stream;
     CudaAddress memory; /* all of it */
     size_t memory_bytes;

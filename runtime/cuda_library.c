@@ -308,25 +308,42 @@ const char *cuda_blas_version(char text[32], FraxError *err) {
     return lt ? version_text(lt->version, 10000, text) : NULL;
 }
 
-unsigned cuda_graph_libraries(void) {
-    return cuda_blaslt(NULL) ? GPU_PRODUCTS : 0;
+/* ---- cuFFT ---- */
+
+static Cufft cufft;
+static FraxError cufft_fault;
+static pthread_once_t cufft_once = PTHREAD_ONCE_INIT;
+
+/* cuFFT counts one behind CUDA: 12 is of CUDA 13. */
+static bool accept_cufft(void *library, void *state) {
+    Cufft *found = state;
+    int (*version)(int *);
+    bool complete = load_symbol(library, "cufftGetVersion", &version);
+#define X(field, symbol, parameters) complete &= load_symbol(library, #symbol, &found->field);
+    CUFFT(X)
+#undef X
+    return complete && !version(&found->version) && driver_serves(found->version + 1000);
 }
 
-/* ---- cuFFT, which is only asked for its version ---- */
+static void open_cufft(void) {
+    static const char *const names[] = {"libcufft.so.12", "libcufft.so.11", "libcufft.so.10", "libcufft.so",
+                                        NULL};
+    Search search = {"FRAX_CUFFT", names, accept_cufft, &cufft};
+    open_toolkit(&search, "cuFFT", "nvidia-cufft", &cufft_fault);
+}
 
-typedef int FftVersion(int *version);
-
-static bool accept_fft(void *library, void *state) {
-    FftVersion *version;
-    return load_symbol(library, "cufftGetVersion", &version) && !version(state);
+const Cufft *cuda_fft(FraxError *err) {
+    pthread_once(&cufft_once, open_cufft);
+    if (!cufft_fault.status) return &cufft;
+    if (err) *err = cufft_fault;
+    return NULL;
 }
 
 const char *cuda_fft_version(char text[32], FraxError *err) {
-    static const char *const names[] = {"libcufft.so.12", "libcufft.so.11", "libcufft.so.10", "libcufft.so",
-                                        NULL};
-    int version = 0;
-    FraxError fault = {0};
-    open_toolkit(&(Search){NULL, names, accept_fft, &version}, "cuFFT", "nvidia-cufft", &fault);
-    if (fault.status && err) *err = fault;
-    return fault.status ? NULL : version_text(version, 1000, text);
+    const Cufft *fft = cuda_fft(err);
+    return fft ? version_text(fft->version, 1000, text) : NULL;
+}
+
+unsigned cuda_graph_libraries(void) {
+    return (cuda_blaslt(NULL) ? GPU_PRODUCTS : 0) | (cuda_fft(NULL) ? GPU_TRANSFORMS : 0);
 }

@@ -2,8 +2,8 @@
  * and without a GPU.
  *
  * Each is looked for by the loader, then in $CUDA_HOME/lib64, $CUDA_PATH/lib64, /usr/local/cuda/lib64 and the
- * folders of NVIDIA's packages for Python. FRAX_CUDA_DRIVER, FRAX_NVRTC and FRAX_CUBLASLT name a file to take
- * instead.
+ * folders of NVIDIA's packages for Python. FRAX_CUDA_DRIVER, FRAX_NVRTC, FRAX_CUBLASLT and FRAX_CUFFT name a
+ * file to take instead.
  */
 #ifndef FRAX_CUDA_LIBRARY_H
 #define FRAX_CUDA_LIBRARY_H
@@ -18,6 +18,7 @@ const CudaDriver *cuda_driver(FraxError *err);
 const Nvrtc *cuda_nvrtc(FraxError *err);
 /* One that the driver can serve. */
 const CudaBlasLt *cuda_blaslt(FraxError *err);
+const Cufft *cuda_fft(FraxError *err);
 /* Of Graph.gpu_libraries, those that are there. */
 unsigned cuda_graph_libraries(void);
 /* May NVRTC's PTX be given to the driver? Its machine code may, where the major versions agree. */

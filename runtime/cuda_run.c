@@ -4,6 +4,7 @@
  * device, kernels, copies back); waiting; checks; staging memory into arrays of the host.
  */
 #include "cuda_blas.h"
+#include "cuda_fft.h"
 #include <string.h>
 #include <time.h>
 
@@ -11,7 +12,9 @@
 
 static FraxStatus launch_kernel(CudaExecutable *exe, size_t i, FraxError *err) {
     const CudaLaunch *l = &exe->program.launches[i];
-    void *parameters[] = {&exe->context, &exe->scratch};
+    KernelContext context = exe->context;
+    context.plans = cuda_pointer((CudaAddress)l->first); /* a number there: see the text's prelude */
+    void *parameters[] = {&context, &exe->scratch};
     int result = exe->device.cu->launch(exe->functions[i], l->grid, 1, 1, l->threads, 1, 1,
                                         (unsigned)l->shared, exe->stream, parameters, NULL);
     return result ? cuda_fail(exe->device.cu, result, err, "CUDA: launching kernel %s of %s", l->name,
@@ -22,6 +25,7 @@ static FraxStatus launch_kernel(CudaExecutable *exe, size_t i, FraxError *err) {
 static FraxStatus launch(CudaExecutable *exe, size_t i, FraxError *err) {
     switch (exe->program.launches[i].kind) {
     case CUDA_PRODUCT: return cuda_blas_launch(exe, i, err);
+    case CUDA_TRANSFORM: return cuda_fft_launch(exe, i, err);
     default: return launch_kernel(exe, i, err);
     }
 }

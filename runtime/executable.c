@@ -437,7 +437,7 @@ static FraxStatus make_cuda(Executable *exe, const ExecutableOptions *options, u
 static FraxStatus create_cuda(Executable *exe, const ExecutableOptions *options, FraxError *err) {
     CudaDevice device;
     FraxError why = {0};
-    unsigned libraries = GPU_PRODUCTS;
+    unsigned libraries = GPU_PRODUCTS | GPU_TRANSFORMS;
     FraxStatus status = cuda_device_describe(options->device, &device, &why);
     if (!status) status = make_cuda(exe, options, libraries, &why);
     while (status && exe->stats.refused & libraries) {

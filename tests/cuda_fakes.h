@@ -27,6 +27,7 @@ static inline void use_fakes(void) {
     setenv("FRAX_CUDA_DRIVER", FAKE_CUDA "/libcuda.so.1", 1);
     setenv("FRAX_NVRTC", FAKE_CUDA "/libnvrtc.so.13", 1);
     setenv("FRAX_CUBLASLT", FAKE_CUDA "/libcublasLt.so.13", 1);
+    setenv("FRAX_CUFFT", FAKE_CUDA "/libcufft.so.12", 1);
 }
 
 /* At the start of a case that is nothing without them. */

@@ -97,6 +97,38 @@ static void check_pointwise(const Nvrtc *n) {
         if (op_is_pointwise((Op)op) && !seen[op]) fail_msg("%s is not sampled", op_table[op].name);
 }
 
+/* ---- What stands between the transforms of a library ---- */
+
+typedef struct Between {
+    FraxDType dtype;
+    Shape x, k;
+    uint32_t axes;
+    int which;
+} Between;
+
+/* A filter with its gradients: of rows; of channels in several pieces; of images. */
+static const Between betweens[] = {{FRAX_F32, SHAPE(300, 20000), SHAPE(1, 10001), 2, SM_80},
+                                   {FRAX_F64, SHAPE(40, 3, 50001), SHAPE(1, 3, 25001), 4, SM_90},
+                                   {FRAX_F64, SHAPE(9, 5, 9, 30000), SHAPE(1, 5, 1, 15001), 8, SM_80},
+                                   {FRAX_F32, SHAPE(2, 60, 70), SHAPE(1, 60, 36), 6, SM_90}};
+
+static void check_between(const Between *b, const Nvrtc *n) {
+    Graph *g = start("between transforms");
+    Value x = g_input(g, "x", (Type){b->dtype, b->x}), wrt[3] = {x}, grads[3];
+    FraxError err;
+    for (int i = 1; i < 3; i++) wrt[i] = g_input(g, i == 1 ? "re" : "im", (Type){b->dtype, b->k});
+    Value y = g_spectral(g, x, wrt[1], wrt[2], b->axes);
+    Value loss = g_reduce(g, OP_sum, g_mul(g, y, y), (1u << b->x.rank) - 1);
+    if (gradient(g, g_reshape(g, loss, SCALAR), NO_VALUE, wrt, 3, grads, &err)) fail_msg("%s", err.message);
+    for (int i = 0; i < 3; i++) graph_output(g, (const char *[]){"x", "re", "im"}[i], grads[i]);
+    g->gpu_libraries = GPU_TRANSFORMS;
+    check_graph(g, n, b->which, "between transforms");
+}
+
+static void check_betweens(const Nvrtc *n) {
+    for (size_t i = 0; i < COUNT(betweens); i++) check_between(&betweens[i], n);
+}
+
 /* ---- Every op, and every operator with its derivatives ---- */
 
 static void check_every_op(const Nvrtc *n) {
@@ -281,6 +313,11 @@ static void test_pointwise(void **state) {
     check(check_pointwise);
 }
 
+static void test_between_transforms(void **state) {
+    (void)state;
+    check(check_betweens);
+}
+
 static void test_every_op(void **state) {
     (void)state;
     check(check_every_op);
@@ -298,9 +335,8 @@ static void test_registers(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pointwise),
-        cmocka_unit_test(test_every_op),
-        cmocka_unit_test(test_operators),
+        cmocka_unit_test(test_pointwise), cmocka_unit_test(test_between_transforms),
+        cmocka_unit_test(test_every_op),  cmocka_unit_test(test_operators),
         cmocka_unit_test(test_registers),
     };
     golden_arguments(argc, argv);

@@ -1,5 +1,5 @@
-/* fake_cuda.h — stand-ins for libcuda.so.1, libnvrtc.so and libcublasLt.so that run CUDA kernels and matrix
- * products on the CPU, for tests on machines without a GPU.
+/* fake_cuda.h — stand-ins for libcuda.so.1, libnvrtc.so, libcublasLt.so and libcufft.so that run CUDA
+ * kernels, matrix products and transforms on the CPU, for tests on machines without a GPU.
  *
  * The fake NVRTC has the host's C compiler make a shared object of the text, behind shim.h; the fake driver
  * loads it and runs a block at a time, each thread as a fiber between barriers. Work on a stream waits until
@@ -16,6 +16,7 @@
  *     FAKE_NVRTC_FAIL       every compilation fails    FAKE_CUDA_CFLAGS      further options for the compiler
  *     FAKE_CUBLASLT_FAIL    "cublasLtMatmul:13": the call that fails, and with which status
  *     FAKE_CUBLASLT_RUNTIME version of CUDA that it is of (13000)
+ *     FAKE_CUFFT_FAIL       "cufftExecR2C:6", as above FAKE_CUFFT_VERSION    (12000)
  */
 #ifndef FRAX_TESTS_FAKE_CUDA_H
 #define FRAX_TESTS_FAKE_CUDA_H
