@@ -22,7 +22,7 @@
 enum { PAIR_MAX_PASSES = 20, PAIR_MAX_RADIX = 8, PAIR_MAX_TAIL = 2, TEAM_MAX_RADIX = 16 };
 
 /* Threads of a multiprocessor that leave 128 registers to each. Without a bound, the two copies of a halved
-   signal take up to 160; with it some go to the nearest cache, less than 64 bytes, and a third more warps
+   signal take up to 160; with it some go to the nearest cache, at most 88 bytes, and a third more warps
    fit. */
 enum { TEAM_RESIDENT = 512 };
 

@@ -176,7 +176,7 @@ static PairPlan team_plan(FraxDType dtype, int64_t n, bool halved) {
     int most = dtype == FRAX_F32 ? TEAM_MAX_RADIX : TEAM_MAX_RADIX / 2; /* 32-bit registers are what counts */
     PairPlan p = {.dtype = dtype, .n = n, .wide = 1, .group = 1, .halved = halved};
     int64_t points = team_points(&p);
-    if ((n & (n - 1)) || points < 2 * WARP || n > (int64_t)most * TEAM_LANES) return p;
+    if (!is_team_length(dtype, n) || points < 2 * WARP) return p;
     p.registers = (int)MIN(most, points / WARP);
     choose_team_radices(&p, p.registers);
     /* A halved signal is held twice: no more of it in a thread than the passes gain by. */

@@ -293,10 +293,14 @@ bool rows_pass_has_elements(const Rows *r) {
     return false;
 }
 
+static int most_unrolled(const Rows *r) {
+    int64_t vectors = r->lane_loop >= r->k->nouter && !r->across ? r->k->size[r->lane_loop] / r->lanes : 1;
+    return vectors >= 2 * MAX_UNROLL ? MAX_UNROLL : 1;
+}
+
 /* Several accumulators hide the latency of additions; argmax keeps one. */
 static int choose_unroll(const Rows *r) {
-    int64_t vectors = r->lane_loop >= r->k->nouter && !r->across ? r->k->size[r->lane_loop] / r->lanes : 1;
-    int unroll = vectors >= 2 * MAX_UNROLL ? MAX_UNROLL : 1;
+    int unroll = most_unrolled(r);
     bool reduces = false;
     for (size_t i = 0; i < r->nreductions; i++) {
         if (r->k->items[r->reductions[i].item].stage != r->pass + 1) continue;
@@ -654,7 +658,7 @@ static EmType accumulator_type(const Rows *r, const Reduction *red) {
     const Kernel *k = r->k;
     EmType type = item_type(r->graph, &k->items[k->items[red->item].args[0]]);
     int64_t added = kernel_inner_size(k);
-    if (r->lane_loop >= k->nouter) added /= r->lanes * (r->pairs ? 1 : MAX_UNROLL);
+    if (r->lane_loop >= k->nouter) added /= r->lanes * (r->pairs || k->streams ? 1 : most_unrolled(r));
     return red->op == OP_sum && type == EM_F32 && added > MOST_ADDED ? EM_F64 : type;
 }
 

@@ -149,9 +149,9 @@ static uint64_t parameter_bit(FraxBuilder *b, const char *name, bool add) {
 FraxStatus frax_builder_create(const char *name, FraxBuilder **builder, FraxError *err) {
     if (!builder) return fail(err, FRAX_USAGE, "frax_builder_create: builder is NULL");
     *builder = NULL;
+    if (!name) return fail(err, FRAX_NAME, "frax_builder_create: name is NULL");
     if (!is_name(name) || is_reserved(name))
-        return fail(err, FRAX_NAME, "frax_builder_create: '%s' is not a name of the language",
-                    name ? name : "(null)");
+        return fail(err, FRAX_NAME, "frax_builder_create: '%s' is not a name of the language", name);
     FraxBuilder *b = mem_calloc(1, sizeof *b);
     if (b) b->kind = HANDLE_BUILDER;
     if (b) b->name = arena_strndup(&b->arena, name, strlen(name));

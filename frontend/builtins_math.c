@@ -190,6 +190,18 @@ bool has_elements(Lower *lw, Value x, uint32_t axes) {
     return !failed(lw);
 }
 
+static bool is_half(FraxDType dtype) {
+    return dtype == FRAX_F16 || dtype == FRAX_BF16;
+}
+
+Value widen_half(Lower *lw, Value x) {
+    return !failed(lw) && is_half(graph_type(lw->g, x)->dtype) ? g_cast(lw->g, x, FRAX_F32) : x;
+}
+
+Value narrow_half(Lower *lw, Value y, FraxDType dtype) {
+    return !failed(lw) && is_half(dtype) ? g_cast(lw->g, y, dtype) : y;
+}
+
 Value mean_over(Lower *lw, Value x, uint32_t axes) {
     if (!has_elements(lw, x, axes)) return NO_VALUE;
     double n = axes_size(shape_of(lw, x), axes);
@@ -216,13 +228,22 @@ static Item sum_rule(Lower *lw, const Args *args) {
     return reduce(lw, args, array_arg(lw, args, 0), plain_reduction, 1, 2);
 }
 
+/* Those whose value is no sum or element of x. */
+static Item composed(Lower *lw, const Args *args, Reduction *reduction) {
+    Value x = float_arg(lw, args, 0);
+    if (failed(lw)) return (Item){0};
+    FraxDType dtype = graph_type(lw->g, x)->dtype;
+    Item y = reduce(lw, args, widen_half(lw, x), reduction, 1, 2);
+    return failed(lw) ? (Item){0} : item_value(narrow_half(lw, y.value, dtype));
+}
+
 static Value mean_reduction(Lower *lw, const Args *args, Value x, uint32_t axes) {
     (void)args;
     return mean_over(lw, x, axes);
 }
 
 static Item mean_rule(Lower *lw, const Args *args) {
-    return reduce(lw, args, float_arg(lw, args, 0), mean_reduction, 1, 2);
+    return composed(lw, args, mean_reduction);
 }
 
 /* Two passes: the mean first, so that a large mean does not cancel. */
@@ -237,7 +258,7 @@ static Value var_reduction(Lower *lw, const Args *args, Value x, uint32_t axes) 
 }
 
 static Item var_rule(Lower *lw, const Args *args) {
-    return reduce(lw, args, float_arg(lw, args, 0), var_reduction, 1, 2);
+    return composed(lw, args, var_reduction);
 }
 
 /* max(x, axis=…) reduces, max(x, y) compares; `op` is the reduction. */
@@ -270,7 +291,7 @@ static Value logsumexp_reduction(Lower *lw, const Args *args, Value x, uint32_t 
 }
 
 static Item logsumexp_rule(Lower *lw, const Args *args) {
-    return reduce(lw, args, float_arg(lw, args, 0), logsumexp_reduction, 1, 2);
+    return composed(lw, args, logsumexp_reduction);
 }
 
 /* √Σx², with slope 0 at the origin, where it has none. */
@@ -283,7 +304,7 @@ static Value norm_reduction(Lower *lw, const Args *args, Value x, uint32_t axes)
 }
 
 static Item norm_rule(Lower *lw, const Args *args) {
-    return reduce(lw, args, float_arg(lw, args, 0), norm_reduction, 1, 2);
+    return composed(lw, args, norm_reduction);
 }
 
 /* One axis, or the position in the flattened array. */

@@ -44,8 +44,8 @@ static int64_t body_divisors(const Body *body, int64_t scale) {
     return scale;
 }
 
-static int64_t model_divisors(const FraxModel *m) {
-    int64_t scale = body_divisors(&m->decl->body, m->nsizes <= 4 ? 720 : 60);
+static int64_t model_divisors(const FraxModel *m, int64_t scale) {
+    scale = body_divisors(&m->decl->body, scale);
     for (size_t i = 0; i < m->decl->ninputs; i++)
         for (int k = 0; k < m->decl->inputs[i].type.rank; k++)
             scale = divisors(m->decl->inputs[i].type.dims[k], scale);
@@ -233,12 +233,26 @@ static FraxStatus learn_types(Check *c, FraxError *err) {
     return status;
 }
 
-static FraxStatus run_check(Check *c, FraxError *err) {
-    int64_t scale = model_divisors(c->model);
+static void run_families(Check *c, int64_t scale) {
     run_family(c, INDEPENDENT, scale);
     for (Family family = ASCENDING; family < FAMILIES && c->trials[0].status == FRAX_VALUE; family++)
         run_family(c, family, scale);
     if (c->trials[0].status == FRAX_VALUE && c->model->nsizes) run_family(c, INDEPENDENT, scale);
+}
+
+/* An array of many axes may overflow by the sizes chosen here alone. */
+static bool is_too_large(const Check *c) {
+    for (int k = 0; k < FIT_POINTS; k++)
+        if (c->trials[k].status == FRAX_SHAPE && strstr(c->trials[k].err.message, "overflows")) return true;
+    return false;
+}
+
+static FraxStatus run_check(Check *c, FraxError *err) {
+    static const int scales[] = {720, 60, 12, 2};
+    size_t first = c->model->nsizes > 4;
+    for (size_t i = first; i == first || (i < COUNT(scales) && is_too_large(c)); i++)
+        run_families(c, model_divisors(c->model, scales[i]));
+    if (is_too_large(c)) run_families(c, 2); /* the divisors were none of sizes, perhaps */
     for (int k = 0; k < FIT_POINTS; k++)
         if (c->trials[k].status == FRAX_MEMORY || c->trials[k].text.failed)
             return fail_memory(err, "checking a model");

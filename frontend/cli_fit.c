@@ -95,6 +95,8 @@ static FraxStatus fit_options(const Cli *cli, Progress *progress, FraxFitOptions
     size_t optimizer = FRAX_ADAM;
     FraxStatus status = FRAX_OK;
     if (!cli->steps) return fail(err, FRAX_USAGE, "frax fit needs --steps N");
+    if (cli->save && cli->plot && is_same_place(cli->save, cli->plot))
+        return fail(err, FRAX_USAGE, "--save and --plot name one file, '%s'", cli->plot);
     if (cli->optimizer)
         status =
             cli_choose("optimizer", cli->optimizer, optimizer_names, COUNT(optimizer_names), &optimizer, err);

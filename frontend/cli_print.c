@@ -183,7 +183,7 @@ static FraxStatus write_file(const Results *results, const Pairs *out, size_t fi
     if (!items) return fail_memory(err, "the results");
     for (size_t i = first; i < out->count; i++) {
         const FraxTensor *tensor;
-        if (strcmp(out->items[i].value, path)) continue;
+        if (!is_same_place(out->items[i].value, path)) continue;
         if (find_result(results, out->items[i].name, &tensor, err) == FRAX_OK)
             items[n++] = (NamedTensor){out->items[i].name, *tensor};
     }
@@ -209,7 +209,7 @@ FraxStatus results_write(const Results *results, const Pairs *out, FraxError *er
     }
     for (size_t i = 0; i < out->count; i++) {
         bool written = false;
-        for (size_t j = 0; j < i; j++) written |= !strcmp(out->items[j].value, out->items[i].value);
+        for (size_t j = 0; j < i; j++) written |= is_same_place(out->items[j].value, out->items[i].value);
         FraxStatus status = written ? FRAX_OK : write_file(results, out, i, err);
         if (status) return status;
     }

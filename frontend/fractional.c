@@ -412,10 +412,7 @@ Item frac_rule(Lower *lw, const Args *args) {
     if (!failed(lw)) read_values(&f);
     if (failed(lw)) return (Item){0};
     FraxDType dtype = graph_type(lw->g, f.x)->dtype;
-    if (f.kind->differences)
-        f.x = g_cast(lw->g, f.x, FRAX_F64);
-    else if (dtype == FRAX_F16 || dtype == FRAX_BF16)
-        f.x = g_cast(lw->g, f.x, FRAX_F32);
+    f.x = f.kind->differences ? g_cast(lw->g, f.x, FRAX_F64) : widen_half(lw, f.x);
     grow_x(&f);
     return failed(lw) ? (Item){0} : item_value(g_cast(lw->g, f.kind->build(&f), dtype));
 }

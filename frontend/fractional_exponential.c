@@ -36,7 +36,6 @@ Item exponential_conv_rule(Lower *lw, const Args *args) {
     if (lag < 0)
         return item_value(arg_fail(lw, args, LAG, FRAX_VALUE, "is %lld, expected 0 or more", (long long)lag));
     FraxDType dtype = graph_type(lw->g, x)->dtype;
-    if (dtype == FRAX_F16 || dtype == FRAX_BF16) x = g_cast(lw->g, x, FRAX_F32);
-    Value y = g_exponential_conv(lw->g, x, c, r, (Exponential){.axis = axis, .lag = lag});
+    Value y = g_exponential_conv(lw->g, widen_half(lw, x), c, r, (Exponential){.axis = axis, .lag = lag});
     return item_value(g_cast(lw->g, y, dtype));
 }

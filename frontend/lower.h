@@ -186,6 +186,10 @@ int whole_item(Lower *lw, const Item *item, const char *what, int64_t *result); 
 
 /* A fault of the built-in being called if x has no elements along the axes. */
 bool has_elements(Lower *lw, Value x, uint32_t axes);
+/* Compositions of 16-bit floats are computed in f32, since sums and squares within them go beyond f16: the
+   operand as f32, and the result as the operand's dtype. Others pass. */
+Value widen_half(Lower *lw, Value x);
+Value narrow_half(Lower *lw, Value y, FraxDType dtype);
 Value mean_over(Lower *lw, Value x, uint32_t axes); /* axes stay with size 1 */
 Value logsumexp_over(Lower *lw, Value x, uint32_t axes);
 Value softplus_value(Lower *lw, Value x);

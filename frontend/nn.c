@@ -1,16 +1,20 @@
 /* nn.c — layers and losses as compositions of graph nodes.
  *
  * Losses are means over all elements. Where a formula over- or underflows, the stable form is built.
- * Compositions keep reduced axes with size 1 until the end, so that every step is one node on equal shapes.
+ * 16-bit floats are computed in f32. Compositions keep reduced axes with size 1 until the end, so that every step is one node on equal shapes.
  */
 #include "lower.h"
 #include <math.h>
 
 /* ---- Softmax ---- */
 
-static bool float_and_axes(Lower *lw, const Args *args, int axis, Value *x, uint32_t *axes) {
+/* x widened, its dtype before that, and its axes; false after a fault. */
+static bool float_and_axes(Lower *lw, const Args *args, int axis, Value *x, FraxDType *dtype, uint32_t *axes) {
     *x = float_arg(lw, args, 0);
-    *axes = failed(lw) ? 0 : axes_arg(lw, args, axis, shape_of(lw, *x)->rank);
+    if (failed(lw)) return false;
+    *dtype = graph_type(lw->g, *x)->dtype;
+    *axes = axes_arg(lw, args, axis, shape_of(lw, *x)->rank);
+    *x = widen_half(lw, *x);
     return !failed(lw);
 }
 
@@ -18,69 +22,80 @@ static bool float_and_axes(Lower *lw, const Args *args, int axis, Value *x, uint
 static Item softmax_rule(Lower *lw, const Args *args) {
     Graph *g = lw->g;
     Value x;
+    FraxDType dtype;
     uint32_t axes;
-    if (!float_and_axes(lw, args, 1, &x, &axes) || !has_elements(lw, x, axes)) return (Item){0};
+    if (!float_and_axes(lw, args, 1, &x, &dtype, &axes) || !has_elements(lw, x, axes)) return (Item){0};
     Value m = g_unary(g, OP_stop, g_reduce(g, OP_reduce_max, x, axes));
     Value e = g_unary(g, OP_exp, op_broadcast(lw, OP_sub, x, m));
     /* One division a row instead of one an element: the sum is at least 1, so that its inverse exists. */
     Value sum = g_reduce(g, OP_sum, e, axes);
-    return item_value(op_broadcast(lw, OP_mul, e, g_div(g, g_like(g, sum, 1), sum)));
+    Value y = op_broadcast(lw, OP_mul, e, g_div(g, g_like(g, sum, 1), sum));
+    return item_value(narrow_half(lw, y, dtype));
 }
 
 static Item log_softmax_rule(Lower *lw, const Args *args) {
     Value x;
+    FraxDType dtype;
     uint32_t axes;
-    if (!float_and_axes(lw, args, 1, &x, &axes)) return (Item){0};
-    return item_value(op_broadcast(lw, OP_sub, x, logsumexp_over(lw, x, axes)));
+    if (!float_and_axes(lw, args, 1, &x, &dtype, &axes)) return (Item){0};
+    return item_value(narrow_half(lw, op_broadcast(lw, OP_sub, x, logsumexp_over(lw, x, axes)), dtype));
 }
 
 /* ---- Losses ---- */
 
-static Value mean_all(Lower *lw, Value x) {
-    if (failed(lw)) return NO_VALUE;
+static Item mean_all(Lower *lw, Value x, FraxDType dtype) {
+    if (failed(lw)) return (Item){0};
     uint32_t all = (1u << shape_of(lw, x)->rank) - 1;
-    return g_squeeze(lw->g, mean_over(lw, x, all), all);
+    return item_value(narrow_half(lw, g_squeeze(lw->g, mean_over(lw, x, all), all), dtype));
 }
 
-/* The two first arguments, floating, brought together; false after a fault. */
-static bool pair(Lower *lw, const Args *args, Value values[2]) {
+/* The two first arguments, floating, brought together and widened, and their dtype before that; false after a
+   fault. */
+static bool pair(Lower *lw, const Args *args, Value values[2], FraxDType *dtype) {
     for (int i = 0; i < 2; i++)
         if (args->items[i].kind != ITEM_NUMBER) float_arg(lw, args, i); /* reports other dtypes */
-    return unify(lw, args->builtin->name, args->items, 2, values);
+    if (!unify(lw, args->builtin->name, args->items, 2, values)) return false;
+    *dtype = graph_type(lw->g, values[0])->dtype;
+    for (int i = 0; i < 2; i++) values[i] = widen_half(lw, values[i]);
+    return true;
 }
 
 static Item mse_rule(Lower *lw, const Args *args) {
     Value v[2];
-    if (!pair(lw, args, v)) return (Item){0};
+    FraxDType dtype;
+    if (!pair(lw, args, v, &dtype)) return (Item){0};
     Value d = g_sub(lw->g, v[0], v[1]);
-    return item_value(mean_all(lw, g_mul(lw->g, d, d)));
+    return mean_all(lw, g_mul(lw->g, d, d), dtype);
 }
 
 static Item mae_rule(Lower *lw, const Args *args) {
     Value v[2];
-    if (!pair(lw, args, v)) return (Item){0};
-    return item_value(mean_all(lw, g_unary(lw->g, OP_abs, g_sub(lw->g, v[0], v[1]))));
+    FraxDType dtype;
+    if (!pair(lw, args, v, &dtype)) return (Item){0};
+    return mean_all(lw, g_unary(lw->g, OP_abs, g_sub(lw->g, v[0], v[1])), dtype);
 }
 
 /* Huber 1964: d²/2 for |d| ≤ δ, δ(|d| − δ/2) beyond. */
 static Item huber_rule(Lower *lw, const Args *args) {
     Graph *g = lw->g;
     Value v[2];
+    FraxDType dtype;
     double delta = number_arg(lw, args, 2);
     if (!failed(lw) && !(delta > 0)) arg_fail(lw, args, 2, FRAX_VALUE, "is %g, expected more than 0", delta);
-    if (!pair(lw, args, v)) return (Item){0};
+    if (!pair(lw, args, v, &dtype)) return (Item){0};
     Value d = g_sub(g, v[0], v[1]), size = g_unary(g, OP_abs, d);
     Value near = g_scale(g, g_mul(g, d, d), 0.5), far = g_scale(g, g_shift(g, size, -delta / 2), delta);
     Value loss = g_select(g, g_binary(g, OP_le, size, g_like(g, size, delta)), near, far);
-    return item_value(mean_all(lw, loss));
+    return mean_all(lw, loss, dtype);
 }
 
 /* −t log σ(z) − (1 − t) log(1 − σ(z)) = softplus(z) − z t, from logits z and targets t in [0, 1]. */
 static Item bce_rule(Lower *lw, const Args *args) {
     Value v[2];
-    if (!pair(lw, args, v)) return (Item){0};
+    FraxDType dtype;
+    if (!pair(lw, args, v, &dtype)) return (Item){0};
     Value soft = softplus_value(lw, v[0]);
-    return item_value(mean_all(lw, g_sub(lw->g, soft, g_mul(lw->g, v[0], v[1]))));
+    return mean_all(lw, g_sub(lw->g, soft, g_mul(lw->g, v[0], v[1])), dtype);
 }
 
 /* The logit of each row's label, chosen by comparison with the class index; NaN where the label names no
@@ -117,9 +132,11 @@ static Item cross_entropy_rule(Lower *lw, const Args *args) {
                                    type_text(&type, text), type_text(&(Type){FRAX_I32, expected}, other)));
     if (shape_of(lw, logits)->dims[expected.rank] > INT32_MAX)
         return item_value(arg_fail(lw, args, 0, FRAX_SHAPE, "has more classes than i32 can count"));
+    FraxDType dtype = graph_type(lw->g, logits)->dtype;
+    logits = widen_half(lw, logits);
     Value total = logsumexp_over(lw, logits, 1u << expected.rank);
     Value loss = g_sub(lw->g, total, labelled(lw, logits, label));
-    return item_value(mean_all(lw, loss));
+    return mean_all(lw, loss, dtype);
 }
 
 /* ---- Normalisation and linear maps ---- */
@@ -145,12 +162,13 @@ static Value with_optional(Lower *lw, const Args *args, Op op, Value x, int i) {
 static Item layer_norm_rule(Lower *lw, const Args *args) {
     Graph *g = lw->g;
     Value x;
+    FraxDType dtype;
     uint32_t axes;
     double eps = positive_eps(lw, args, 3);
-    if (!float_and_axes(lw, args, 4, &x, &axes)) return (Item){0};
+    if (!float_and_axes(lw, args, 4, &x, &dtype, &axes)) return (Item){0};
     Value d = op_broadcast(lw, OP_sub, x, mean_over(lw, x, axes));
     Value scale = g_unary(g, OP_rsqrt, g_shift(g, mean_over(lw, g_mul(g, d, d), axes), eps));
-    Value y = op_broadcast(lw, OP_mul, d, scale);
+    Value y = narrow_half(lw, op_broadcast(lw, OP_mul, d, scale), dtype);
     return item_value(with_optional(lw, args, OP_add, with_optional(lw, args, OP_mul, y, 1), 2));
 }
 
@@ -158,11 +176,13 @@ static Item layer_norm_rule(Lower *lw, const Args *args) {
 static Item rms_norm_rule(Lower *lw, const Args *args) {
     Graph *g = lw->g;
     Value x;
+    FraxDType dtype;
     uint32_t axes;
     double eps = positive_eps(lw, args, 2);
-    if (!float_and_axes(lw, args, 3, &x, &axes)) return (Item){0};
+    if (!float_and_axes(lw, args, 3, &x, &dtype, &axes)) return (Item){0};
     Value scale = g_unary(g, OP_rsqrt, g_shift(g, mean_over(lw, g_mul(g, x, x), axes), eps));
-    return item_value(with_optional(lw, args, OP_mul, op_broadcast(lw, OP_mul, x, scale), 1));
+    Value y = narrow_half(lw, op_broadcast(lw, OP_mul, x, scale), dtype);
+    return item_value(with_optional(lw, args, OP_mul, y, 1));
 }
 
 static Item linear_rule(Lower *lw, const Args *args) {

@@ -215,7 +215,9 @@ void object_check_constant(const ObjectHeader *h, const char *big, const Graph *
 void object_check_statuses(const Graph *g, Text *out) {
     for (size_t i = 0; i < g->nchecks; i++) {
         const Attrs *at = graph_node(g, g->checks[i])->attrs;
+        int line = graph_node(g, g->checks[i])->loc.line;
         text_printf(out, "    case %d: return \"", OBJECT_FIRST_CHECK + (int)i);
+        if (line) text_printf(out, "line %d: ", line);
         quoted(at->name, out);
         text_printf(out, " is out of its range: expected ");
         quoted(at->expected, out);

@@ -212,6 +212,7 @@ typedef struct Binding {
 
 static FraxStatus bind_given(Binding *b, const FraxSize *size) {
     const FraxModel *m = b->model;
+    if (!size->name) return fail(b->err, FRAX_USAGE, "a size is given without a name: its name is NULL");
     for (size_t i = 0; i < m->nsizes; i++) {
         if (strcmp(m->sizes[i], size->name)) continue;
         if (size->value < 0)

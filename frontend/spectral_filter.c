@@ -154,7 +154,7 @@ Item spectral_filter_rule(Lower *lw, const Args *args) {
     read_steps(&f, ARG_FILTER_STEP);
     if (failed(lw)) return (Item){0};
     FraxDType dtype = graph_type(lw->g, f.x)->dtype;
-    if (dtype == FRAX_F16 || dtype == FRAX_BF16) f.x = g_cast(lw->g, f.x, FRAX_F32);
+    f.x = widen_half(lw, f.x);
     Symbol k = build_symbol(&f, &args->items[ARG_SYMBOL], w, 0, 0);
     if (failed(lw)) return (Item){0};
     lw->g->loc = args->items[ARG_SYMBOL].loc.line ? args->items[ARG_SYMBOL].loc : args->loc;

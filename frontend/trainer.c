@@ -556,6 +556,7 @@ FraxStatus frax_trainer_step(FraxTrainer *t, const void *const *inputs, double *
 FraxStatus frax_trainer_run(FraxTrainer *t, const void *const *inputs, double *loss, FraxError *err) {
     if (!handle_is(t, HANDLE_TRAINER)) return handle_fail(t, "frax_trainer_run", "trainer", err);
     t->outcome = no_more_steps;
+    if (loss) *loss = NAN;
     FraxStatus status = t->fit.steps ? take_inputs(t, inputs, err) : FRAX_OK;
     for (int64_t i = 0; i < t->fit.steps && !status; i++) {
         status = take_step(t, inputs, loss, err);

@@ -32,6 +32,14 @@ static char *resolve(const char *path) {
     return whole;
 }
 
+bool is_same_place(const char *a, const char *b) {
+    char *first = resolve(a), *second = resolve(b);
+    bool same = !strcmp(first ? first : a, second ? second : b);
+    mem_free(first);
+    mem_free(second);
+    return same;
+}
+
 static int open_temporary(AtomicFile *file, size_t size) {
     enum { ATTEMPTS = 1000 };
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {

@@ -116,6 +116,8 @@ typedef struct AtomicFile {
     int error; /* errno of the first failed write */
 } AtomicFile;
 
+bool is_same_place(const char *a, const char *b); /* Do two paths name one file, or would they? */
+
 FraxStatus atomic_open(const char *path, AtomicFile *file, FraxError *err);
 void atomic_write(AtomicFile *file, const void *bytes, size_t n); /* atomic_commit reports the failure */
 /* At a place of the file. What is not a regular file takes bytes in their order alone. */

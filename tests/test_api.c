@@ -363,6 +363,9 @@ static void test_bad_calls(void **state) {
     options.target = (FraxTarget)17;
     assert_int_equal(frax_compile(model, &options, &other, &err), FRAX_USAGE);
     options = three();
+    options.sizes = &(FraxSize){NULL, 3};
+    assert_int_equal(frax_compile(model, &options, &other, &err), FRAX_USAGE);
+    options = three();
     options.mode = (FraxMode)17;
     assert_int_equal(frax_compile(model, &options, &other, &err), FRAX_USAGE);
     options = three();

@@ -236,6 +236,9 @@ static void test_fits_ended_by_a_guard(void **state) {
 
 static void test_check(void **state) {
     (void)state;
+    write_model("images.frax", "model images(x: f32[B, C, H, W]) {\n y = sum(x / 512, axis=(2, 3))\n return y\n}\n");
+    succeeds("check @/images.frax");
+    says("f32[B,C]");
     succeeds("check frontend/examples/nile.frax");
     says("f64[T]");
     cJSON *tree = json("check @/two.frax:second --json");
@@ -305,6 +308,7 @@ static void test_out(void **state) {
     fails("run @/two.frax --in x=@/ramp.npy --out y=@/none/y.npy", 1, "none/y.npy");
     fails("run @/two.frax --in x=@/ramp.npy --out y=@/y.txt", 2, "y.txt");
     fails("run @/two.frax --in x=@/ramp.npy --out y=@/z.npy --out loss=@/z.npy", 2, "cannot hold");
+    fails("run @/two.frax --in x=@/ramp.npy --out y=@/z.npy --out loss=@/./z.npy", 2, "cannot hold");
     assert_int_equal(count_files(), files);
     if (access("/dev/full", W_OK) == 0) {
         char command[2 * PATH_MAX];

@@ -113,7 +113,7 @@ static const Between betweens[] = {{FRAX_F32, SHAPE(300, 20000), SHAPE(1, 10001)
                                    {FRAX_F32, SHAPE(2, 60, 70), SHAPE(1, 60, 36), 6, SM_90}};
 
 static void check_between(const Between *b, const Nvrtc *n) {
-    Graph *g = start("between transforms");
+    Graph *g = start_graph("between transforms");
     Value x = g_input(g, "x", (Type){b->dtype, b->x}), wrt[3] = {x}, grads[3];
     FraxError err;
     for (int i = 1; i < 3; i++) wrt[i] = g_input(g, i == 1 ? "re" : "im", (Type){b->dtype, b->k});

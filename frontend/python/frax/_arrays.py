@@ -166,7 +166,7 @@ def shape_of(value, slot):
     """The shape of an argument for a slot of unknown shape, and the argument itself, as an array if it was numbers."""
     if not isinstance(value, np.ndarray) and (isinstance(value, np.generic) or not hasattr(value, "__dlpack__")):
         value = slot._numbers(value)
-    return tuple(value.shape), value
+    return tuple(value.shape if hasattr(value, "shape") else Dlpack(value, slot.name).shape), value
 
 
 def pointer_array(n):

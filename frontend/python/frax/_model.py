@@ -82,7 +82,7 @@ class Model:
 
     def _types(self, role):
         count = lib.model_count(self._handle, role)
-        texts = lambda get: [get(self._handle, role, i).decode() for i in range(count)]
+        texts = lambda get: [(get(self._handle, role, i) or b"?").decode() for i in range(count)] # ?: some sizes only
         return dict(zip(texts(lib.model_value_name), texts(lib.model_value_type)))
 
     def __reduce__(self):

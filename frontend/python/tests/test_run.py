@@ -29,6 +29,12 @@ class Stub:
     shape = property(lambda self: self.array.shape)
 
 
+class Bare(Stub):
+    """With nothing but what DLPack asks for."""
+
+    shape = property()
+
+
 X = np.array([1, -2, 0.5])
 LOSS = 8 * -6.875 / 3 + 0.25
 
@@ -223,6 +229,7 @@ class Arrays(unittest.TestCase):
         tensor = Stub(self.x)
         np.testing.assert_array_equal(self.model(tensor, s=3), 3 * self.x)
         self.assertEqual(tensor.exports, 1)
+        np.testing.assert_array_equal(self.model(Bare(self.x), s=3), 3 * self.x)
         with self.assertRaisesRegex(frax.UnsupportedError, "on a device"):
             self.model(Stub(self.x, device=2))
         with self.assertRaisesRegex(frax.TypeError, r"x: got f32\[3,4\], expected f64\[3,4\]"):
