@@ -53,7 +53,7 @@ chmod +x "$folder/test_threads_cuda"
 expect 1 --build "$folder" --quick --tests-only --out "$folder/table.md"
 says '- note: tests failed: test_threads_cuda.failed' '**failed**, status 1' 'ERROR: it fails'
 FRAX_CUDA_DRIVER=/nowhere/libcuda.so.1 expect 1 --build "$folder" --quick --out "$folder/table.md"
-says 'no GPU that frax can use' 'no NVIDIA driver'
+says 'no GPU that frax can use' 'names /nowhere/libcuda.so.1, which cannot be opened'
 rm "$folder/frax_gpu_bench"
 expect 1 --build "$folder" --out "$folder/table.md"
 says 'has no program frax_gpu_bench'
