@@ -99,8 +99,8 @@ static FraxStatus read_sizes(Session *s, FraxError *err) {
         if (status) return status;
         errno = 0;
         long long value = strtoll(pairs->items[i].value, &end, 10);
-        if (*end || errno)
-            return fail(err, FRAX_USAGE, "--size %s=%s: expected a whole number", pairs->items[i].name,
+        if (*end || errno || value < 0)
+            return fail(err, FRAX_USAGE, "--size %s=%s: expected a whole number, 0 or more", pairs->items[i].name,
                         pairs->items[i].value);
         s->sizes[i] = (FraxSize){pairs->items[i].name, value};
     }

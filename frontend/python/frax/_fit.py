@@ -19,11 +19,11 @@ class Trainer:
 
     optimizer: sgd, adam, adamw or lbfgs. steps, lr, momentum, beta1, beta2, epsilon, weight_decay, clip_norm,
     clip_value, batch, seed, tolerance: as FraxFitOptions in frax.h; what is not given has the default there.
-    of, wrt: what is minimised (loss), which params move (all). sizes, threads, target, cache: as Model.compile.
+    of, wrt: what is minimised (loss), which params move (all). sizes, threads, target, device, cache: as Model.compile.
     """
 
     def __init__(self, model, *inputs, optimizer="adam", params=None, progress=None, of=None, wrt=None, sizes=None,
-                 threads=0, target="cpu", cache=True, **options):
+                 threads=0, target="cpu", device=0, cache=True, **options):
         fit = lib.default_fit_options(choice("optimizer", optimizer, OPTIMIZERS))
         own = [name for name, _ in fit._fields_[1:] if name not in ("progress", "context", "_room")]
         for name in [name for name in options if name in own]:
@@ -38,7 +38,7 @@ class Trainer:
         self._values, self._progress, self._raised = values, progress, None
         self._callback = fit.progress = self._make_callback()
         self._handle = ctypes.c_void_p()
-        compile_options = model._options(shapes, sizes, of, wrt, threads, target, cache)
+        compile_options = model._options(shapes, sizes, of, wrt, threads, target, device, cache)
         _errors.call(lib.trainer_create, model._handle, compile_options, fit, self._handle)
         finalizer = weakref.finalize(self, lib.trainer_destroy, self._handle)
         finalizer.atexit = False

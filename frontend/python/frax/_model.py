@@ -96,7 +96,8 @@ class Model:
     # ---- Compiling ----
 
     def compile(self, *examples, sizes=None, mode="forward", grad=False, of=None, wrt=None, order=0, threads=0,
-                target="cpu", cache=True, debug=False, stream=None, chunk=0, seed=0, progress=None, log=None, like=None):
+                target="cpu", device=0, cache=True, debug=False, stream=None, chunk=0, seed=0, progress=None, log=None,
+                like=None):
         """Machine code for one set of sizes: an Executable.
 
         examples: arrays whose shapes the inputs will have, in order (None: not given), or shapes as tuples.
@@ -105,7 +106,8 @@ class Model:
             jvp (takes tangents, gives tangent.OUT); hvp (takes tangents, gives grad.NAME and hvp.NAME);
             vjp (takes cotangents, gives grad.NAME in place of the outputs; `order` as in frax.h).
         wrt: names of the params or inputs to differentiate by; all params unless given.
-        threads: 0 for as many as there are processors. target: cpu, eager, reference or cuda. cache: of kernels on disk.
+        threads: 0 for as many as there are processors. target: cpu, eager, reference or cuda; device: which GPU, from 0.
+        cache: of kernels on disk.
         stream, chunk: take the data along a size in chunks; see Executable.stream.
         seed: of random initial values.
         like: a dict of arrays by name (or their strides in bytes, as tuples) whose strides are compiled in, for inputs,
@@ -115,7 +117,7 @@ class Model:
         log: called with a line on what was done and why.
         """
         raised = []
-        options = self._options(examples, sizes, of, wrt, threads, target, cache)
+        options = self._options(examples, sizes, of, wrt, threads, target, device, cache)
         options.mode = choice("mode", "reverse" if grad and mode == "forward" else mode, MODES)
         options.debug, options.order, options.chunk = bool(debug), integer("order", order, 32), integer("chunk", chunk)
         options.stream = encode("stream", stream)
@@ -133,9 +135,9 @@ class Model:
                 raise raised[0]
         return Executable(handle, self.name, seed)
 
-    def _options(self, examples, sizes, of, wrt, threads, target, cache):
+    def _options(self, examples, sizes, of, wrt, threads, target, device, cache):
         options = lib.default_options()
-        options.target = choice("target", target, TARGETS)
+        options.target, options.device = choice("target", target, TARGETS), integer("device", device, 32)
         options.threads, options.no_cache = integer("threads", threads, 32), not cache
         options.of = encode("of", of)
         if isinstance(wrt, str):

@@ -285,6 +285,8 @@ class Faults(unittest.TestCase):
                 model.compile(X, **options)
         with self.assertRaisesRegex(frax.ValueError, "expected one of cpu"):
             model.compile(X, target="tpu")
+        with self.assertRaisesRegex(frax.UsageError, "options.device is -1"):
+            model.compile(X, target="cuda", device=-1)
         self.assertTrue(issubclass(frax.ShapeError, (frax.Error, ValueError)))
 
     def test_progress_of_compiling(self):
