@@ -45,8 +45,8 @@ typedef enum Verb {
       "write a result to FILE.npy, FILE.npz or FILE.safetensors")                                            \
     X(stream, WORD, "SIZE[:CHUNK]", V(show) | V(run) | V(compile),                                           \
       "take the data along a size in chunks (run: from and to NPY files of any length)")                     \
-    X(target, WORD, "TARGET", RUNS | V(compile),                                                             \
-      "cpu (default), eager, reference or cuda (bench, compile: cpu or cuda)")                               \
+    X(target, WORD, "TARGET", RUNS | V(show) | V(compile),                                                   \
+      "cpu (default), eager, reference or cuda (bench, show, compile: cpu or cuda)")                         \
     X(device, COUNT0, "N", RUNS, "the GPU of --target cuda, as frax devices counts them (default 0)")        \
     X(threads, COUNT, "N", RUNS | V(compile), "threads to use (default: one per processor; compile: one)")   \
     X(seed, COUNT0, "N", RUNS | V(compile),                                                                  \

@@ -167,6 +167,8 @@ FraxStatus session_open(Session *s, const Cli *cli, FraxError *err) {
     if (!status) status = read_objective(s, err);
     if (!status && CLI_GIVEN(cli, device) && target != FRAX_CUDA)
         status = fail(err, FRAX_USAGE, "--device chooses a GPU for --target cuda");
+    if (!status && cli->device > INT_MAX)
+        status = fail(err, FRAX_USAGE, "--device %lld: expected a small number", (long long)cli->device);
     s->options.target = (FraxTarget)target;
     s->options.device = (int)MIN(cli->device, INT_MAX);
     s->options.of = cli->of;

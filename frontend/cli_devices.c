@@ -3,7 +3,7 @@
  * A line for each target, with a yes or no, and one for each GPU.
  */
 #include "cli.h"
-#include "cuda_device.h"
+#include "cuda_compile.h"
 #include <cblas.h>
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
@@ -117,7 +117,10 @@ static void describe_gpu(Target *target, int number) {
         text_printf(&target->detail, "%s", fault.message);
         return;
     }
+    CudaArch arch;
+    const Nvrtc *nvrtc = cuda_nvrtc(NULL);
     size_t left = free_memory(number, &fault);
+    if (!fault.status && nvrtc) cuda_choose_arch(nvrtc, &d, &arch, &fault);
     target->available = !fault.status;
     text_printf(&target->detail, "%s, compute capability %d.%d, %.1f GB", d.name, d.major, d.minor,
                 1e-9 * (double)d.memory);

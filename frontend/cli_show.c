@@ -47,11 +47,14 @@ static FraxStatus print_listing(const Session *s, Graph **g, Listing listing, Fr
     return status;
 }
 
-/* What a GPU is given, from a graph that knows it is for one, and what the libraries found here do. */
+/* The graph is for a GPU, and for the libraries found here. */
+static void take_for_gpu(Graph *g) {
+    g->gpu = g->self_contained = true;
+    g->gpu_libraries = cuda_graph_libraries();
+}
+
 static FraxStatus print_cuda(Graph **g, Text *out, FraxError *err) {
     CudaProgram program = {0};
-    (*g)->gpu = (*g)->self_contained = true;
-    (*g)->gpu_libraries = cuda_graph_libraries();
     FraxStatus status = run_passes(g, NULL, err);
     if (!status) status = cuda_program_create(*g, NULL, &program, err);
     if (!status) text_append(out, program.source.data, program.source.len);
@@ -66,10 +69,24 @@ static void print_graph(Graph *g, Text *out) {
     graph_print_notes(g, out);
 }
 
+/* --cuda is of target cuda, --llvm and --asm of target cpu. */
+static FraxStatus choose_target(Session *s, const Cli *cli, FraxError *err) {
+    FraxTarget target = s->options.target;
+    if (target != FRAX_CPU && target != FRAX_CUDA)
+        return fail(err, FRAX_USAGE, "show --target %s: there is code for cpu and cuda", cli->target);
+    if (target == FRAX_CUDA && (cli->llvm || cli->asm_))
+        return fail(err, FRAX_USAGE, "--llvm and --asm show code for the CPU; --cuda is what a GPU is given");
+    if (cli->target && target == FRAX_CPU && cli->cuda)
+        return fail(err, FRAX_USAGE, "--cuda shows what a GPU is given, not --target cpu");
+    if (cli->cuda) s->options.target = FRAX_CUDA;
+    return FRAX_OK;
+}
+
 static FraxStatus show(Session *s, Cli *cli, FraxError *err) {
     Graph *g = NULL;
     FraxStatus status = model_graph(s->model, &s->options, &g, NULL, err);
     if (status) return status;
+    if (s->options.target == FRAX_CUDA) take_for_gpu(g);
     if (cli->after) {
         status = run_passes(&g, cli->after, err);
         if (!status) print_graph(g, &cli->text);
@@ -100,6 +117,7 @@ FraxStatus cli_show(Cli *cli, FraxError *err) {
     if (status) return status;
     status = session_open(&s, cli, err);
     s.options.mode = cli->grad ? FRAX_REVERSE : FRAX_FORWARD;
+    if (!status) status = choose_target(&s, cli, err);
     if (!status) status = show(&s, cli, err);
     session_close(&s);
     return status;

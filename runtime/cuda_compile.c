@@ -10,8 +10,7 @@ static const char *const fixed_options[] = {"--std=c++17", "--device-as-default-
 
 /* ---- Architectures ---- */
 
-/* The device's own, or PTX of the newest before it, which the driver finishes. */
-static FraxStatus choose_arch(const Nvrtc *n, const CudaDevice *d, CudaArch *arch, FraxError *err) {
+FraxStatus cuda_choose_arch(const Nvrtc *n, const CudaDevice *d, CudaArch *arch, FraxError *err) {
     int own = 10 * d->major + d->minor, best = 0;
     for (int i = 0; i < n->narchs; i++)
         if (n->archs[i] <= own) best = MAX(best, n->archs[i]);
@@ -142,7 +141,7 @@ FraxStatus cuda_compile(const CudaProgram *p, const CudaDevice *device, bool no_
     *image = (CudaImage){0};
     const Nvrtc *n = cuda_nvrtc(err);
     if (!n) return FRAX_UNSUPPORTED;
-    FraxStatus status = choose_arch(n, device, &arch, err);
+    FraxStatus status = cuda_choose_arch(n, device, &arch, err);
     if (status) return status;
     bool keyed = !no_cache && image_key(p, n, arch, &key);
     image->from_cache = keyed && cache_load_entry(&key, suffix_of(arch), &image->data, &image->size);

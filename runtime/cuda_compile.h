@@ -18,6 +18,8 @@ typedef struct CudaArch {
     bool is_ptx;
 } CudaArch;
 
+/* The device's own, or PTX of the newest before it, which the driver finishes. FRAX_UNSUPPORTED as below. */
+FraxStatus cuda_choose_arch(const Nvrtc *nvrtc, const CudaDevice *device, CudaArch *arch, FraxError *err);
 /* FRAX_UNSUPPORTED where NVRTC is missing or knows no architecture of the device; FRAX_INTERNAL with the log
    and the kernel's name where it takes the text for wrong. */
 FraxStatus cuda_compile(const CudaProgram *program, const CudaDevice *device, bool no_cache, CudaImage *image,

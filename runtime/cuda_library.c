@@ -245,22 +245,38 @@ const Nvrtc *cuda_nvrtc(FraxError *err) {
 
 /* ---- Libraries of the toolkit ---- */
 
-/* Of a library that is opened once: what it is called, and where it is when nothing finds it. */
-static void open_toolkit(const Search *s, const char *name, const char *package, FraxError *fault) {
-    const char *chosen = s->variable ? getenv(s->variable) : NULL;
+/* A library that is opened once: what it is called, where it is when nothing finds it, and the major version of
+   CUDA of one that was found and is too new for the driver. */
+typedef struct Toolkit {
+    const char *name, *file, *package;
+    int refused;
+} Toolkit;
+
+static void open_toolkit(const Search *s, const Toolkit *t, FraxError *fault) {
+    const char *chosen = chosen_file(s);
+    const Wanted wanted = {t->name, t->file};
     if (find_library(s)) return;
-    if (chosen && *chosen)
-        fail(fault, FRAX_UNSUPPORTED, "%s is not taken from %s=%s", name, s->variable, chosen);
-    else
+    if (t->refused) {
+        const int version = cuda_driver(NULL)->version, major = version / 1000;
         fail(fault, FRAX_UNSUPPORTED,
-             "%s is not found; it is part of NVIDIA's CUDA toolkit (set CUDA_HOME), or pip install %s", name,
-             package);
+             "%s is of CUDA %d, and the driver, for CUDA %d.%d, cannot run it; update NVIDIA's driver, or pip "
+             "install %s-cu%d",
+             t->name, t->refused, major, version % 1000 / 10, t->package, major);
+    } else if (chosen && !strcmp(chosen, "none")) {
+        fail(fault, FRAX_UNSUPPORTED, "%s is not taken from %s=none", t->name, s->variable);
+    } else if (!chosen_fails(s, wanted, fault)) {
+        fail(fault, FRAX_UNSUPPORTED,
+             "%s is not found; it is part of NVIDIA's CUDA toolkit (set CUDA_HOME), or pip install %s", t->name,
+             t->package);
+    }
 }
 
 /* A library of the toolkit needs a driver of its major version or a newer one. */
-static bool driver_serves(int runtime_version) {
+static bool driver_serves(int runtime_version, Toolkit *t) {
     const CudaDriver *cu = cuda_driver(NULL);
-    return !cu || cuda_driver_knows(cu, runtime_version / 1000, 0);
+    bool serves = !cu || cuda_driver_knows(cu, runtime_version / 1000, 0);
+    if (!serves) t->refused = runtime_version / 1000;
+    return serves;
 }
 
 /* "12.0.1" of a number that is scale · major + 100 · minor + patch. */
@@ -272,6 +288,7 @@ static const char *version_text(int version, int scale, char text[32]) {
 /* ---- cuBLASLt ---- */
 
 static CudaBlasLt blaslt;
+static Toolkit blaslt_toolkit = {"cuBLASLt", "the libcublasLt.so of NVIDIA's CUDA toolkit", "nvidia-cublas", 0};
 static FraxError blaslt_fault;
 static pthread_once_t blaslt_once = PTHREAD_ONCE_INIT;
 
@@ -283,7 +300,7 @@ static bool accept_blaslt(void *library, void *state) {
 #define X(field, symbol, parameters) complete &= load_symbol(library, #symbol, &found->field);
     CUBLASLT(X)
 #undef X
-    if (!complete || !driver_serves((int)runtime())) return false;
+    if (!complete || !driver_serves((int)runtime(), &blaslt_toolkit)) return false;
     load_symbol(library, "cublasLtGetStatusString", &found->status_string);
     found->version = (int)version();
     return true;
@@ -293,7 +310,7 @@ static void open_blaslt(void) {
     static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11",
                                         "libcublasLt.so", NULL};
     Search search = {"FRAX_CUBLASLT", names, accept_blaslt, &blaslt};
-    open_toolkit(&search, "cuBLASLt", "nvidia-cublas", &blaslt_fault);
+    open_toolkit(&search, &blaslt_toolkit, &blaslt_fault);
 }
 
 const CudaBlasLt *cuda_blaslt(FraxError *err) {
@@ -311,6 +328,7 @@ const char *cuda_blas_version(char text[32], FraxError *err) {
 /* ---- cuFFT ---- */
 
 static Cufft cufft;
+static Toolkit cufft_toolkit = {"cuFFT", "the libcufft.so of NVIDIA's CUDA toolkit", "nvidia-cufft", 0};
 static FraxError cufft_fault;
 static pthread_once_t cufft_once = PTHREAD_ONCE_INIT;
 
@@ -322,14 +340,14 @@ static bool accept_cufft(void *library, void *state) {
 #define X(field, symbol, parameters) complete &= load_symbol(library, #symbol, &found->field);
     CUFFT(X)
 #undef X
-    return complete && !version(&found->version) && driver_serves(found->version + 1000);
+    return complete && !version(&found->version) && driver_serves(found->version + 1000, &cufft_toolkit);
 }
 
 static void open_cufft(void) {
     static const char *const names[] = {"libcufft.so.12", "libcufft.so.11", "libcufft.so.10", "libcufft.so",
                                         NULL};
     Search search = {"FRAX_CUFFT", names, accept_cufft, &cufft};
-    open_toolkit(&search, "cuFFT", "nvidia-cufft", &cufft_fault);
+    open_toolkit(&search, &cufft_toolkit, &cufft_fault);
 }
 
 const Cufft *cuda_fft(FraxError *err) {

@@ -699,7 +699,7 @@ FraxStatus executable_listing(const Graph *graph, Listing listing, int threads, 
         text_printf(out,
                     "temporary %zu bytes (largest live set %zu), tables %zu bytes, moved %zu bytes a run\n",
                     p.arena_bytes + p.workspace_bytes, p.live_bytes, p.static_bytes, p.moved_bytes);
-        status = list_memory(&p, threads > 0 ? threads : omp_get_max_threads(), out, err);
+        if (!graph->gpu) status = list_memory(&p, threads > 0 ? threads : omp_get_max_threads(), out, err);
     } else if (!status) {
         status = list_code(&p, listing, out, err);
     }

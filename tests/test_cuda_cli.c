@@ -49,6 +49,18 @@ static void test_bench(void **state) {
     cJSON_Delete(tree);
 }
 
+static void test_show(void **state) {
+    (void)state;
+    write_model("columns.frax", "model columns(x: f32[M, N]) {\n s = sum(x^2, axis=0)\n return s\n}\n");
+    succeeds("show @/columns.frax --size M=4096 --size N=1024 --kernels --target cuda");
+    says("2048 blocks of 64 in parts of 32");
+    succeeds("show @/columns.frax --size M=4096 --size N=1024 --cuda --target cuda");
+    says("k0_finish");
+    fails("show @/columns.frax --size M=9 --size N=9 --llvm --target cuda", 2, "--cuda is what a GPU is given");
+    fails("show @/columns.frax --size M=9 --size N=9 --cuda --target cpu", 2, "not --target cpu");
+    fails("show @/columns.frax --size M=9 --size N=9 --target eager", 2, "there is code for cpu and cuda");
+}
+
 /* States go from chunk to chunk. */
 static void test_streams(void **state) {
     (void)state;
@@ -208,6 +220,11 @@ static void test_devices(void **state) {
     assert_true(cJSON_GetNumberValue(at(gpu, "memory_bytes", NULL, NULL)) == 4e9);
     cJSON_Delete(tree);
     undo(two, 2);
+    setenv("FAKE_CUDA_CAPABILITY", "70", 1);
+    succeeds("devices");
+    says("\ncuda:0     no   Fake GPU 0, compute capability 7.0, ");
+    says("CUDA: device 0, Fake GPU 0, has compute capability 7.0, and NVRTC 13.0 compiles for 7.5 and newer");
+    unsetenv("FAKE_CUDA_CAPABILITY");
     apply(none, 1);
     succeeds("devices");
     says("\ncuda       no   driver for CUDA 13.0; CUDA: the environment variable FRAX_NVRTC names /nowhere/");
@@ -228,7 +245,7 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verbs),          cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_verbs),          cmocka_unit_test(test_bench),          cmocka_unit_test(test_show),
         cmocka_unit_test(test_streams),        cmocka_unit_test(test_what_is_missing),
         cmocka_unit_test(test_device_numbers), cmocka_unit_test(test_what_still_works),
         cmocka_unit_test(test_devices),
