@@ -96,7 +96,7 @@ build; ./dev build installs all where there is a network; or pack a build of ano
 check_programs() {
     local program
     for program in "${programs[@]}"; do
-        [ -x "$build/$program" ] || { problem="$build has no program $program; build the targets: ${programs[*]/#frax/frax_program}"; return 1; }
+        [ -x "$build/$program" ] || { problem="$build has no program $program; build the targets: frax_program ${programs[*]:1}"; return 1; }
     done
 }
 
