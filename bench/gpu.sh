@@ -19,7 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 total_seconds=460 # of all phases; each leaves what the later ones need
 build_seconds=170 tests_seconds=150 bench_seconds=100 peers_seconds=120
 programs=(frax frax_gpu_bench test_cuda_runtime test_cuda_run test_cuda_fit test_cuda_cli test_cuda_object
-    test_threads_cuda test_cuda_values)
+    test_cuda_blas test_cuda_fft test_cuda_causal test_threads_cuda test_cuda_values)
 build='' out='' quick='' pack='' tests=1 bench=1
 
 say() { printf 'gpu.sh: %s\n' "$*" >&2; }
@@ -96,7 +96,7 @@ build; ./dev build installs all where there is a network; or pack a build of ano
 check_programs() {
     local program
     for program in "${programs[@]}"; do
-        [ -x "$build/$program" ] || { problem="$build has no program $program; build the targets: ${programs[*]/#frax/frax_program}"; return 1; }
+        [ -x "$build/$program" ] || { problem="$build has no program $program; build the targets: frax_program ${programs[*]:1}"; return 1; }
     done
 }
 
@@ -268,7 +268,7 @@ run_test() {
 }
 
 run_tests() {
-    local seconds program part parts all names=(runtime run fit cli object)
+    local seconds program part parts all names=(runtime run fit cli object blas fft causal)
     parts=$(nproc)
     parts=$((parts > 12 ? 12 : parts))
     all=$parts

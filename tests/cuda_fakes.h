@@ -1,9 +1,10 @@
 /* cuda_fakes.h — the stand-ins of fake_cuda/ in place of NVIDIA's driver and libraries, and what they have
  * seen.
  *
- * With FRAX_TEST_GPU=1 in the environment tests run on the GPU of this machine, through the driver and libraries
- * that frax finds there. Cases that set the stand-ins to fail, or rest on what only they find, are skipped
- * then and say so (needs_fakes); what the stand-ins count is not looked at.
+ * With FRAX_TEST_GPU=1 in the environment tests run on the GPU of this machine, through the driver and
+ * libraries that frax finds there. Cases that set the stand-ins to fail, or rest on what only they find, are
+ * skipped then and say so (needs_fakes); what the stand-ins count is not looked at. Cases that would keep the
+ * stand-ins too long are skipped without a GPU (needs_gpu).
  */
 #ifndef FRAX_TESTS_CUDA_FAKES_H
 #define FRAX_TESTS_CUDA_FAKES_H
@@ -34,6 +35,12 @@ static inline void use_fakes(void) {
 static inline void needs_fakes(const char *why) {
     if (!on_gpu()) return;
     print_message("not on a GPU: %s\n", why);
+    skip();
+}
+
+static inline void needs_gpu(const char *why) {
+    if (on_gpu()) return;
+    print_message("on a GPU alone: %s\n", why);
     skip();
 }
 

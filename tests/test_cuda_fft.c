@@ -2,13 +2,14 @@
  * derivatives, on the stand-ins of fake_cuda/, against the reference (long rows: against FFTW); which lengths
  * go where; what is said when cuFFT fails. The declarations of cuFFT stand against the toolkit's own.
  *
- * K is anything: a spectrum that leaves a signal not real, too, of which the real part is meant.
+ * K is anything: a spectrum that leaves a signal not real, too, of which the real part is meant. On a GPU the
+ * transforms are NVIDIA's.
  */
 #include "passes.h"
 #include "program_run.h"
 #include "public_run.h"
 #include "target_run.h"
-#include "cuda_fakes.h"
+#include "cuda_libraries.h"
 
 /* ---- Graphs ---- */
 
@@ -65,14 +66,27 @@ static Bound bound_of(FraxDType dtype) {
     return (Bound){0, dtype == FRAX_F32 ? 2e-5 : 1e-12}; /* some 100 roundings, of sums over rows */
 }
 
+/* Graphs that cuFFT was to transform, and has. */
+static int taken;
+
+/* At the end of a case: on a GPU it has compared something with the library's. */
+static void expect_taken(void) {
+    if (!taken) fail_msg("cuFFT has refused all transforms");
+    taken = 0;
+}
+
 /* The graph on the CUDA target; by_library: cuFFT has transformed some of it, or nothing. */
 static void compare(const Graph *g, FraxTarget with, Bound bound, bool by_library, const char *name) {
+    Said said;
     void **in = make_inputs(g, (Fill){11, -1, 1}), **expected = make_outputs(g), **got = make_outputs(g);
     run_on(g, with, 1, in, expected, name);
     long before = transformed();
-    run_on(g, FRAX_CUDA, 1, in, got, name);
+    Executable *exe = make_watched(g, &said, name);
+    for (int i = 0; i < 2; i++) run_poisoned(g, exe, in, got, name);
+    executable_destroy(exe);
     expect_outputs(g, expected, got, bound, name);
-    if ((transformed() > before) != by_library)
+    taken += by_library && !is_refused(&said);
+    if (!on_gpu() && (transformed() > before) != by_library)
         fail_msg("%s: cuFFT has transformed %ld rows", name, transformed() - before);
     free_tensors(in, g->ninputs);
     free_tensors(expected, g->noutputs);
@@ -101,18 +115,32 @@ static void check_length(int64_t rows, int64_t n, FraxTarget with, bool by_libra
 static void test_lengths(void **state) {
     static const int64_t lengths[] = {65, 66, 67, 100, 127, 510, 1009, 1155};
     (void)state;
+    needs_library(cuda_fft_version);
     for (size_t i = 0; i < COUNT(lengths); i++) check_length(3, lengths[i], FRAX_REFERENCE, true);
     check_length(16, 96, FRAX_REFERENCE, true);
     check_length(17, 384, FRAX_REFERENCE, true);
     check_length(1, 2187, FRAX_REFERENCE, true);
+    expect_taken();
 }
 
 static void test_long_lengths(void **state) {
     static const int64_t lengths[] = {4099, 20000, 32768, 65536};
     (void)state;
+    needs_library(cuda_fft_version);
     for (size_t i = 0; i < COUNT(lengths); i++) check_length(2, lengths[i], FRAX_EAGER, true);
     check_length(1, 4096, FRAX_EAGER, true);
     check_length(2, 6144, FRAX_EAGER, true);
+    expect_taken();
+}
+
+/* A row of so many that its samples go out and come back several times; a prime. */
+static void test_longest_lengths(void **state) {
+    static const int64_t lengths[] = {1 << 20, 3 << 18, 131101};
+    (void)state;
+    needs_gpu("the stand-ins take minutes");
+    needs_library(cuda_fft_version);
+    for (size_t i = 0; i < COUNT(lengths); i++) check_length(2, lengths[i], FRAX_EAGER, true);
+    expect_taken();
 }
 
 /* What registers hold stays there; what is short stays where it was. */
@@ -128,6 +156,7 @@ static void test_own_lengths(void **state) {
 
 static void test_forms(void **state) {
     (void)state;
+    needs_library(cuda_fft_version);
     static const FilterForm forms[] = {
         {"a filter for each channel", 3, {4, 3, 70}, 4, 2},
         {"a filter for each row", 2, {3, 74}, 2, 1},
@@ -147,19 +176,23 @@ static void test_forms(void **state) {
     for (size_t i = 0; i < COUNT(forms); i++)
         for (FraxDType dtype = FRAX_F64; dtype <= FRAX_F32; dtype++)
             check_filter(&forms[i], dtype, FRAX_REFERENCE, true);
+    expect_taken();
 }
 
 /* More spectra than are made at a time, of channels that are not summed after rows that are, and between. */
 static void test_pieces(void **state) {
     (void)state;
+    needs_library(cuda_fft_version);
     static const FilterForm forms[] = {{"pieces of channels", 3, {301, 3, 3003}, 4, 2},
                                        {"pieces between", 4, {15, 4, 15, 3000}, 8, 2}};
     for (size_t i = 0; i < COUNT(forms); i++) check_filter(&forms[i], FRAX_F64, FRAX_EAGER, true);
+    expect_taken();
 }
 
 /* The spectrum itself. */
 static void test_spectra(void **state) {
     (void)state;
+    needs_library(cuda_fft_version);
     for (int image = 0; image < 2; image++) {
         Graph *g = graph_create("spectra", "test");
         Value x = g_input(g, "x", (Type){FRAX_F64, SHAPE(3, 34, 33)});
@@ -169,12 +202,14 @@ static void test_spectra(void **state) {
         compare(g, FRAX_REFERENCE, bound_of(FRAX_F64), image, "spectra");
         graph_destroy(g);
     }
+    expect_taken();
 }
 
 /* A value is transformed where it lies, an input too; a constant is not there; nothing is transformed of
    nothing. */
 static void test_operands(void **state) {
     (void)state;
+    needs_library(cuda_fft_version);
     const Type type = {FRAX_F64, SHAPE(2, 81)}, bins = {FRAX_F64, SHAPE(1, 41)};
     Graph *g = graph_create("operands", "test");
     Value x = g_input(g, "x", type), re = g_input(g, "re", bins), none = g_constant(g, bins, 0);
@@ -190,6 +225,7 @@ static void test_operands(void **state) {
                                       g_input(g, "l", (Type){FRAX_F64, SHAPE(1, 82)}), 2),
                            SHAPE(2, 81)));
     compare(g, FRAX_REFERENCE, (Bound){0, 1e-11}, true, "operands");
+    expect_taken();
     graph_destroy(g);
     g = graph_create("nothing", "test");
     x = g_input(g, "x", (Type){FRAX_F64, SHAPE(0, 81)});
@@ -202,6 +238,7 @@ static void test_operands(void **state) {
 /* Rows of any size stand beside each other, and beside one that is no number. */
 static void test_scales(void **state) {
     (void)state;
+    needs_library(cuda_fft_version);
     enum { N = 1001, BINS = N / 2 + 1 };
     static const double scales[] = {1e25, 1, 1e-25, 1};
     static float x[4][N], y[4][N], re[BINS], im[BINS];
@@ -225,6 +262,7 @@ static void test_scales(void **state) {
 /* The threads' order changes no bit. */
 static void test_orders(void **state) {
     (void)state;
+    needs_library(cuda_fft_version);
     FilterForm f = {"orders", 2, {70, 65}, 2, 0};
     Graph *g = filter_graph(&f, FRAX_F32);
     void **in = make_inputs(g, (Fill){3, -1, 1}), **first = make_outputs(g), **again = make_outputs(g);
@@ -287,7 +325,7 @@ static void check_model(const ModelCase *m) {
     options.target = FRAX_CUDA;
     Results got = run_model(m->text, &options, inputs);
     assert_int_equal(got.count, 4);
-    if (transformed() == before) fail_msg("cuFFT is not asked for\n%s", m->text);
+    if (!on_gpu() && transformed() == before) fail_msg("cuFFT is not asked for\n%s", m->text);
     for (size_t o = 0; o < got.count; o++) {
         double largest = 1e-3;
         for (int64_t i = 0; i < got.size[o]; i++) largest = fmax(largest, fabs(expected.data[o][i]));
@@ -302,6 +340,7 @@ static void check_model(const ModelCase *m) {
 
 static void test_models(void **state) {
     (void)state;
+    needs_library(cuda_fft_version);
     for (size_t i = 0; i < COUNT(models); i++) check_model(&models[i]);
     assert_int_equal(live_objects(), 0);
 }
@@ -328,6 +367,7 @@ static FraxStatus try_filter(bool debug, FraxError *err) {
 /* What a call of cuFFT answers is said in words, with the kernel, the model and the shape. */
 static void test_failing_calls(void **state) {
     (void)state;
+    needs_fakes("its library does not fail");
     static const struct {
         const char *call, *says;
         FraxStatus status;
@@ -358,6 +398,7 @@ static void test_failing_calls(void **state) {
 static void test_refused_rows(void **state) {
     static const char *const calls[] = {"cufftMakePlanMany64:8", "cufftMakePlanMany64:16"};
     (void)state;
+    needs_fakes("its library does not fail");
     for (size_t i = 0; i < COUNT(calls); i++) {
         setenv("FAKE_CUFFT_FAIL", calls[i], 1);
         check_length(3, 100, FRAX_REFERENCE, false);
@@ -368,6 +409,7 @@ static void test_refused_rows(void **state) {
 /* A fault of the device within a transform. */
 static void test_faults_on_the_device(void **state) {
     (void)state;
+    needs_fakes("a fault ends its context");
     FraxError err = {0};
     setenv("FAKE_CUDA_FAULT", "cufftExecD2Z", 1);
     FraxStatus status = try_filter(true, &err);
@@ -379,6 +421,7 @@ static void test_faults_on_the_device(void **state) {
 /* The work area is part of a program's memory. */
 static void test_lack_of_memory(void **state) {
     (void)state;
+    needs_fakes("the device is not full");
     FilterForm f = {"large", 2, {8, 6000}, 2, 0};
     FraxError err = {0};
     Graph *g = filter_graph(&f, FRAX_F64);
@@ -400,6 +443,7 @@ static void test_lack_of_memory(void **state) {
 
 static void test_failing_allocations(void **state) {
     (void)state;
+    needs_fakes("what is left behind is not counted");
     FilterForm f = {"allocations", 2, {66, 3}, 1, 0};
     Graph *g = filter_graph(&f, FRAX_F64);
     FraxStatus status = FRAX_MEMORY;
@@ -452,12 +496,14 @@ static void write_case(void) {
 
 static void test_with_and_without(void **state) {
     (void)state;
+    needs_library(cuda_fft_version);
     write_case();
     show_names(true);
     succeeds("devices");
-    says("; cuFFT 12.0.0, for transforms that registers do not hold; ");
+    says(", for transforms that registers do not hold; ");
+    says(on_gpu() ? "; cuFFT 1" : "; cuFFT 12.0.0, ");
     double *with = output(RUN " --target cuda --out y=@/y.npy"), *on_cpu = output(RUN " --out y=@/y.npy");
-    setenv("FRAX_CUFFT", "none", 1);
+    char *kept = replace_library("FRAX_CUFFT", "none");
     show_names(false);
     succeeds("devices");
     says("; cuFFT is not taken from FRAX_CUFFT=none; without it long and odd transforms are frax's own, far "
@@ -467,13 +513,20 @@ static void test_with_and_without(void **state) {
         assert_true(fabs(with[i] - on_cpu[i]) < 1e-12);
         assert_true(fabs(without[i] - on_cpu[i]) < 1e-12);
     }
-    use_fakes();
-    setenv("FAKE_CUFFT_VERSION", "13000", 1); /* of a newer CUDA than the driver's */
-    show_names(false);
-    unsetenv("FAKE_CUFFT_VERSION");
+    restore_library("FRAX_CUFFT", kept);
     mem_free(with);
     mem_free(without);
     mem_free(on_cpu);
+}
+
+/* A library of a newer CUDA than the driver's is not taken. */
+static void test_other_versions(void **state) {
+    (void)state;
+    needs_fakes("its version cannot be set");
+    write_case();
+    setenv("FAKE_CUFFT_VERSION", "13000", 1);
+    show_names(false);
+    unsetenv("FAKE_CUFFT_VERSION");
 }
 
 /* What is compiled ahead of time finds no library where it runs. */
@@ -493,8 +546,9 @@ static void test_compile(void **state) {
 /* All symbols are there, and a version. Without a GPU it makes no plan, which is said as it says it. */
 static void test_real_library(void **state) {
     (void)state;
+    needs_fakes("all transforms are its own");
     write_case();
-    unsetenv("FRAX_CUFFT");
+    char *kept = replace_library("FRAX_CUFFT", NULL);
     cJSON *tree = json("devices --json");
     const cJSON *version = at(cJSON_GetArrayItem(at(tree, "devices", NULL, NULL), 3), "cufft", NULL, NULL);
     bool found = cJSON_IsString(version);
@@ -503,7 +557,7 @@ static void test_real_library(void **state) {
     cJSON_Delete(tree);
     if (found) fails(RUN " --target cuda", 3, "of long: cuFFT 1");
     if (found) print_message("%s", messages);
-    use_fakes();
+    restore_library("FRAX_CUFFT", kept);
     if (found) return;
     print_message("skipped: NVIDIA's cuFFT is not here\n");
     skip();
@@ -511,6 +565,7 @@ static void test_real_library(void **state) {
 
 static void test_real_header(void **state) {
     (void)state;
+    needs_fakes("its toolkit may have no compiler for C");
     static const char *const homes[] = {"CUDA_HOME", "CUDA_PATH", NULL};
     for (int i = 0; i < 3; i++) {
         char path[512], command[1024];
@@ -531,6 +586,7 @@ static void test_real_header(void **state) {
 static int set_up(void **state) {
     (void)state;
     use_fakes();
+    keep_device();
     return make_folder();
 }
 
@@ -543,6 +599,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_long_lengths),
+        cmocka_unit_test(test_longest_lengths),
         cmocka_unit_test(test_own_lengths),
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_pieces),
@@ -557,6 +614,7 @@ int main(void) {
         cmocka_unit_test(test_lack_of_memory),
         cmocka_unit_test(test_failing_allocations),
         cmocka_unit_test(test_with_and_without),
+        cmocka_unit_test(test_other_versions),
         cmocka_unit_test(test_compile),
         cmocka_unit_test(test_real_library),
         cmocka_unit_test(test_real_header),

@@ -10,10 +10,10 @@ set -euo pipefail
 build=$(dirname "$FRAX_PROGRAM")
 folder=$(mktemp -d "${TMPDIR:-/tmp}/frax-gpu-XXXXXX")
 trap 'rm -rf "$folder"' EXIT
-export FRAX_CUDA_DRIVER=$build/fake_cuda/libcuda.so.1 FRAX_NVRTC=$build/fake_cuda/libnvrtc.so.13 FRAX_CUFFT=none
-export FRAX_CUBLASLT=$build/fake_cuda/libcublasLt.so.13
+export FRAX_CUDA_DRIVER=$build/fake_cuda/libcuda.so.1 FRAX_NVRTC=$build/fake_cuda/libnvrtc.so.13
+export FRAX_CUBLASLT=$build/fake_cuda/libcublasLt.so.13 FRAX_CUFFT=$build/fake_cuda/libcufft.so.12
 for program in frax frax_gpu_bench test_cuda_runtime test_cuda_run test_cuda_fit test_cuda_cli test_cuda_object \
-    test_threads_cuda test_cuda_values; do
+    test_cuda_blas test_cuda_fft test_cuda_causal test_threads_cuda test_cuda_values; do
     ln -s "$build/$program" "$folder/$program" # logs stay out of the build
 done
 
@@ -40,7 +40,7 @@ expect() {
 
 expect 0 --build "$folder" --quick --out "$folder/table.md"
 says 'The device is the stand-in of tests/fake_cuda' 'A quick run' '| copy on the device, cuMemcpyDtoD | ' \
-    '| derivative, forward, 2x16384 f32, of the copy bandwidth | ' '128x256 f32, against cuFFT | – | ≥ 2.5 x | not measured | cuFFT is not found' \
+    '| derivative, forward, 2x16384 f32, of the copy bandwidth | ' 'cuFFT r2c, multiply, c2r: ' \
     '| compiling, from the cache | ' '| training step, deep classifier, 8x64 f32, captured | ' 'against torch.compile | ' \
     '| test_threads_cuda | 2 | 0 | 0 | ' '| test_cuda_values-0 | 6 | 0 | 0 | '
 grep -q '"stand_in":.*true' "$folder/table.json" || die 'the JSON does not say what the device is'

@@ -1,63 +1,11 @@
 /* cufft.c — a fractional derivative as a program without frax does it on a GPU: cuFFT's batched real
  * transforms with plans, and one kernel between them that multiplies by a table of the filter, 1/n included.
  * See gpu_bench.h.
- *
- * cuFFT is opened at run time: FRAX_CUFFT, or what the loader finds.
  */
 #include "cuda_compile.h"
 #include "gpu_bench.h"
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <string.h>
 
-enum { R2C = 0x2a, C2R = 0x2c, THREADS = 256 }; /* cufftType */
-
-/* ---- The library ---- */
-
-typedef int Plan;
-
-/* Field, symbol, parameters; all give a cufftResult, 0 for success. */
-#define LIBRARY(X)                                                                                           \
-    X(create, cufftCreate, (Plan * plan))                                                                    \
-    X(destroy, cufftDestroy, (Plan plan))                                                                    \
-    X(make, cufftMakePlanMany64,                                                                             \
-      (Plan plan, int rank, long long *n, long long *inembed, long long istride, long long idist,            \
-       long long *onembed, long long ostride, long long odist, int type, long long batch, size_t *work))     \
-    X(set_stream, cufftSetStream, (Plan plan, CudaStream stream))                                            \
-    X(forward, cufftExecR2C, (Plan plan, void *from, void *to))                                              \
-    X(inverse, cufftExecC2R, (Plan plan, void *from, void *to))
-
-typedef struct Library {
-    void *handle;
-#define X(field, symbol, parameters) int(*field) parameters;
-    LIBRARY(X)
-#undef X
-} Library;
-
-static bool find_symbols(Library *l) {
-    bool complete = true;
-    void *symbol;
-#define X(field, name, parameters)                                                                           \
-    symbol = dlsym(l->handle, #name);                                                                        \
-    memcpy(&l->field, &symbol, sizeof symbol);                                                               \
-    complete &= symbol != NULL;
-    LIBRARY(X)
-#undef X
-    return complete;
-}
-
-/* It stays open, as long as the process lives. */
-static FraxStatus open_library(Library *l, FraxError *err) {
-    const char *own = getenv("FRAX_CUFFT"), *names[] = {own && *own ? own : "libcufft.so.12",
-                                                        "libcufft.so.11", "libcufft.so.10", "libcufft.so"};
-    *l = (Library){0};
-    for (size_t i = 0; i < (own && *own ? 1 : COUNT(names)) && !l->handle; i++) {
-        l->handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        if (l->handle && !find_symbols(l)) l->handle = NULL;
-    }
-    return l->handle ? FRAX_OK
-                     : fail(err, FRAX_UNSUPPORTED, "cuFFT is not found (libcufft.so; set LD_LIBRARY_PATH)");
-}
+enum { THREADS = 256 };
 
 /* ---- The product: z[row][bin] *= k[bin] ---- */
 
@@ -93,14 +41,14 @@ typedef struct Run {
     const CudaDevice *device;
     const CufftCase *c;
     int64_t bins;
-    Library library;
-    Plan plans[2];
+    const Cufft *library;
+    FftHandle plans[2];
     bool has_plan[2];
     CudaStream stream;
     CudaModule module;
     CudaFunction product;
     CudaEvent events[2];
-    CudaAddress x, z, y, k;
+    CudaAddress x, z, y, k, work;
 } Run;
 
 /* (iω)^order / n; the highest frequency of an even length keeps its real part alone, whatever the imaginary
@@ -133,19 +81,36 @@ static FraxStatus compile_product(Run *r, FraxError *err) {
     return result ? cuda_fail(cu, result, err, "cuFFT: the kernel between its transforms") : status;
 }
 
+static void *pointer(CudaAddress address) {
+    return (void *)(uintptr_t)address; /* never followed on the host */
+}
+
+/* Forward or back, with a work area of ours; *work: its bytes. */
+static int make_plan(Run *r, int inverse, size_t *work) {
+    const Cufft *fft = r->library;
+    long long n = r->c->n, real = n, half = r->bins, *from = inverse ? &half : &real,
+              *to = inverse ? &real : &half;
+    FftHandle *plan = &r->plans[inverse];
+    int result = fft->create(plan);
+    r->has_plan[inverse] = !result;
+    if (!result) result = fft->set_auto_allocation(*plan, 0);
+    if (!result)
+        result = fft->make_plan(*plan, 1, &n, from, 1, *from, to, 1, *to, inverse ? FFT_C2R : FFT_R2C,
+                                r->c->rows, work);
+    return result ? result : fft->set_stream(*plan, r->stream);
+}
+
+/* The transforms follow one another: one work area is enough. */
 static FraxStatus make_plans(Run *r, FraxError *err) {
-    long long n = r->c->n, real = r->c->n, half = r->bins;
-    size_t work;
+    size_t work[2] = {0};
     int result = 0;
-    for (int i = 0; i < 2 && !result; i++) {
-        result = r->library.create(&r->plans[i]);
-        r->has_plan[i] = !result;
-        if (!result)
-            result = r->library.make(r->plans[i], 1, &n, &n, 1, i ? half : real, &n, 1, i ? real : half,
-                                     i ? C2R : R2C, r->c->rows, &work);
-        if (!result) result = r->library.set_stream(r->plans[i], r->stream);
-    }
-    return result ? fail(err, FRAX_INTERNAL, "cuFFT makes no plan (its status %d)", result) : FRAX_OK;
+    for (int i = 0; i < 2 && !result; i++) result = make_plan(r, i, &work[i]);
+    if (result) return fail(err, FRAX_INTERNAL, "cuFFT makes no plan (its status %d)", result);
+    FraxStatus status =
+        cuda_device_allocate(r->device, MAX(MAX(work[0], work[1]), 1), "cuFFT's work area", &r->work, err);
+    for (int i = 0; i < 2 && !status && !result; i++)
+        result = r->library->set_work_area(r->plans[i], pointer(r->work));
+    return result ? fail(err, FRAX_INTERNAL, "cuFFT takes no work area (its status %d)", result) : status;
 }
 
 static FraxStatus make_memory(Run *r, const float *noise, FraxError *err) {
@@ -179,20 +144,16 @@ static FraxStatus make(Run *r, const float *noise, FraxError *err) {
     return status ? status : compile_product(r, err);
 }
 
-static void *pointer(CudaAddress address) {
-    return (void *)(uintptr_t)address; /* never followed on the host */
-}
-
 /* The inverse transform may write over z. */
 static FraxStatus enqueue(const Run *r, FraxError *err) {
     void *context[6] = {pointer(r->z), pointer(r->k)}, *scratch = NULL, *parameters[] = {context, &scratch};
     int64_t blocks = (r->c->rows * r->bins + THREADS - 1) / THREADS;
-    int result = r->library.forward(r->plans[0], pointer(r->x), pointer(r->z));
+    int result = r->library->r2c(r->plans[0], pointer(r->x), pointer(r->z));
     if (result) return fail(err, FRAX_INTERNAL, "cuFFT: the transform fails (its status %d)", result);
     result = r->device->cu->launch(r->product, (unsigned)blocks, 1, 1, THREADS, 1, 1, 0, r->stream,
                                    parameters, NULL);
     if (result) return cuda_fail(r->device->cu, result, err, "cuFFT: the kernel between its transforms");
-    result = r->library.inverse(r->plans[1], pointer(r->z), pointer(r->y));
+    result = r->library->c2r(r->plans[1], pointer(r->z), pointer(r->y));
     return result ? fail(err, FRAX_INTERNAL, "cuFFT: the inverse transform fails (its status %d)", result)
                   : FRAX_OK;
 }
@@ -241,10 +202,10 @@ static FraxStatus measure(GpuBench *b, const Run *r, double *result) {
 
 static void release(const Run *r) {
     const CudaDriver *cu = r->device->cu;
-    const CudaAddress memory[] = {r->x, r->z, r->y, r->k};
+    const CudaAddress memory[] = {r->x, r->z, r->y, r->k, r->work};
     if (r->stream) cu->stream_wait(r->stream);
     for (int i = 0; i < 2; i++) {
-        if (r->has_plan[i]) r->library.destroy(r->plans[i]);
+        if (r->has_plan[i]) r->library->destroy(r->plans[i]);
         if (r->events[i]) cu->event_destroy(r->events[i]);
     }
     for (size_t i = 0; i < COUNT(memory); i++)
@@ -254,9 +215,9 @@ static void release(const Run *r) {
 }
 
 FraxStatus time_cufft(GpuBench *b, const CufftCase *c, double *result) {
-    Run r = {.device = &b->device, .c = c, .bins = c->n / 2 + 1};
-    FraxStatus status = open_library(&r.library, &b->err);
-    if (!status) status = cuda_device_enter(&b->device, &b->err);
+    Run r = {.device = &b->device, .c = c, .bins = c->n / 2 + 1, .library = cuda_fft(&b->err)};
+    if (!r.library) return FRAX_UNSUPPORTED;
+    FraxStatus status = cuda_device_enter(&b->device, &b->err);
     if (status) return status;
     status = make(&r, b->noise, &b->err);
     if (!status) status = measure(b, &r, result);
