@@ -49,6 +49,8 @@ const char *cuda_register(CudaEmitter *c, Em value, int r) {
 
 const char *cuda_lane(CudaEmitter *c, int lanes, int r) {
     int team = c->base.team;
+    if (lanes > team && c->base.packed)
+        return keep_text(c, arena_printf(&c->arena, r ? "(%d * lane + %d)" : "%d * lane", lanes / team, r));
     if (lanes == team || (lanes > team && r == 0)) return "lane";
     if (lanes > team) return keep_text(c, arena_printf(&c->arena, "(lane + %d)", r * team));
     return keep_text(c, arena_printf(&c->arena, "(lane & %d)", lanes - 1));
@@ -128,6 +130,28 @@ static Em em_index(Emitter *e, int64_t value) {
 
 /* ---- Places ---- */
 
+enum { MOST_MULTIPLE = 1 << 16 };
+
+int cuda_multiple(Em value) {
+    const CudaValue *v = value.ref;
+    int multiple = 1;
+    if (!v->is_number) return MAX(v->multiple, 1);
+    while (multiple < MOST_MULTIPLE && v->number % (2 * multiple) == 0) multiple *= 2;
+    return multiple;
+}
+
+static Em with_multiple(Em value, int multiple) {
+    ((CudaValue *)value.ref)->multiple = value.lanes == 1 ? multiple : 1;
+    return value;
+}
+
+/* Of the result of an operation. */
+static int multiple_of(IndexOp op, Em a, Em b) {
+    int x = cuda_multiple(a), y = cuda_multiple(b);
+    if (op == INDEX_MUL) return (int)MIN((int64_t)x * y, MOST_MULTIPLE);
+    return op == INDEX_DIV ? 1 : MIN(x, y);
+}
+
 /* A place known now. */
 static bool is_known(Em a, int64_t *value) {
     const CudaValue *v = a.ref;
@@ -158,18 +182,29 @@ static Em em_index_op(Emitter *e, IndexOp op, Em a, Em b) {
     if (known_b && keeps && op != INDEX_REM && op != INDEX_MIN) return a;
     if (known_b && y == 1 && op == INDEX_REM) return em_index(e, 0);
     if (known_a && x == 0 && op == INDEX_ADD) return b;
-    return cuda_define(cuda_self(e), EM_INDEX, MAX(a.lanes, b.lanes), forms[op], (Em[]){a, b});
+    Em result = cuda_define(cuda_self(e), EM_INDEX, MAX(a.lanes, b.lanes), forms[op], (Em[]){a, b});
+    return with_multiple(result, multiple_of(op, a, b));
 }
 
 static Em em_index_less(Emitter *e, Em a, Em b) {
     int64_t x, y;
     if (is_known(a, &x) && is_known(b, &y)) return em_constant(e, EM_BOOL, (uint64_t)x < (uint64_t)y);
-    return cuda_define(cuda_self(e), EM_BOOL, MAX(a.lanes, b.lanes), "(uidx)$a < (uidx)$b", (Em[]){a, b});
+    CudaEmitter *c = cuda_self(e);
+    Em less = cuda_define(c, EM_BOOL, MAX(a.lanes, b.lanes), "(uidx)$a < (uidx)$b", (Em[]){a, b});
+    bool is_whole = ((CudaValue *)a.ref)->is_whole && b.lanes == 1;
+    ((CudaValue *)less.ref)->is_whole = is_whole && cuda_multiple(b) % cuda_registers(c, a.lanes) == 0;
+    return less;
 }
 
 static Em em_index_lanes(Emitter *e, Em first, int64_t step, int lanes) {
+    CudaEmitter *c = cuda_self(e);
     if (lanes == 1) return first;
-    if (step == 1) return cuda_define(cuda_self(e), EM_INDEX, lanes, "$a + $l", &first);
+    if (step == 1) {
+        Em places = cuda_define(c, EM_INDEX, lanes, "$a + $l", &first);
+        bool is_whole = c->base.packed && cuda_multiple(first) % cuda_registers(c, lanes) == 0;
+        ((CudaValue *)places.ref)->is_whole = is_whole;
+        return places;
+    }
     return cuda_define(cuda_self(e), EM_INDEX, lanes, "$a + $b * $l", (Em[]){first, em_index(e, step)});
 }
 
@@ -247,6 +282,7 @@ static void close_block(CudaEmitter *c, const char *last) {
 static EmLoop em_loop_begin(Emitter *e, Em first, Em end, int64_t step) {
     CudaEmitter *c = cuda_self(e);
     Em index = cuda_declare(c, EM_INDEX, 1);
+    with_multiple(index, MIN(cuda_multiple(first), cuda_multiple(em_index(e, step))));
     const char *i = cuda_register(c, index, 0);
     char head[256];
     snprintf(head, sizeof head, "for (idx %s = %s; %s < %s; %s += %lld)", i, cuda_register(c, first, 0), i,
@@ -321,6 +357,7 @@ static void em_function_begin(Emitter *e, const char *name, const EmType *types,
         CudaValue *v = params[i].ref;
         v->is_context = is_kernel && i == 0;
         v->is_shared = types[i] == EM_POINTER && !v->is_context;
+        if (is_kernel && types[i] == EM_POINTER) v->multiple = CUDA_ACCESS_BYTES;
     }
     size_t length = strlen(name);
     c->is_prepare = length > 8 && !strcmp(name + length - 8, "_prepare");
@@ -391,6 +428,7 @@ CudaEmitter *cuda_emitter_create(void) {
     if (!c) return NULL;
     c->base.ops = &cuda_ops;
     c->base.vector_bytes = CUDA_VECTOR_BYTES;
+    c->base.packed_bytes = CUDA_PACKED_BYTES;
     c->base.team = WARP;
     return c;
 }

@@ -2,7 +2,8 @@
  *
  * A team of threads is the vector: a warp, or for long transforms all threads of a block (Emitter.team). A
  * value of L lanes lives in the T threads of a team: lane i in thread i mod T, in register i/T of the value;
- * where L < T the threads repeat the lanes; a uniform value is the same in all. Control flow is uniform by
+ * or in functions that are packed (Emitter.packed), with R = L/T registers, in thread i/R, register i mod R.
+ * Where L < T the threads repeat the lanes; a uniform value is the same in all. Control flow is uniform by
  * the emitter's contract, so a team stays together, and a reduction over the lanes is a tree of shuffles.
  * What one lane writes to scratch another may read: a barrier of the team stands between (see `Hazards` in
  * cuda_memory.c).
@@ -15,7 +16,11 @@
 
 #include "emitter.h"
 
-enum { CUDA_VECTOR_BYTES = 256 /* 64 lanes of f32, two registers each; 32 of f64 */ };
+enum {
+    CUDA_VECTOR_BYTES = 256, /* 64 lanes of f32, two registers each; 32 of f64 */
+    CUDA_PACKED_BYTES = 512, /* what a thread moves at once, for each of a warp */
+    CUDA_ACCESS_BYTES = 16
+};
 
 /* What Em.ref points to. */
 typedef struct CudaValue {
@@ -25,6 +30,9 @@ typedef struct CudaValue {
     bool is_context;
     bool is_number; /* places: `number`, known when the code is made */
     int64_t number;
+    int multiple;  /* places and addresses of one lane: a power of two that divides them; 0: 1 */
+    bool is_whole; /* in packed functions. Places: each thread's are R neighbours from a multiple of R on;
+                      conditions: the same in all registers of a thread */
 } CudaValue;
 
 typedef struct CudaEmitter {
@@ -77,6 +85,9 @@ const char *cuda_lane(CudaEmitter *c, int lanes, int r);
 void cuda_exchange_memory(Emitter *e, size_t bytes, size_t apart, Em exchange[2]);
 void cuda_barrier(CudaEmitter *c); /* of the team */
 void cuda_sync(CudaEmitter *c);    /* the same, if anything waits for it */
+
+/* The power of two, at most 2^16, that is known to divide a place or an address. */
+int cuda_multiple(Em value);
 
 /* cuda_memory.c */
 Em cuda_gather(Emitter *e, Em base, FraxDType dtype, Em places);

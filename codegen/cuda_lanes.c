@@ -1,8 +1,9 @@
 /* cuda_lanes.c — values that change lanes, as shuffles of a warp. Lane i of a value is in thread i mod 32,
  * register i/32 (cuda_emitter.h); moves by 32 lanes or more are between registers and cost nothing. Of teams
- * of several warps only reductions are asked for.
+ * of several warps, and of lanes that are packed, only reductions are asked for.
  */
 #include "cuda_emitter.h"
+#include <assert.h>
 
 /* The value of the thread whose number differs in the bits of `bits`; a bool goes as an int. */
 static Em exchanged(CudaEmitter *c, Em v, int bits) {
@@ -38,7 +39,8 @@ static Em reduce_warps(CudaEmitter *c, Op op, Em v) {
     return part;
 }
 
-/* Halves are combined until one lane is left, which all threads then have. */
+/* Halves are combined until one lane is left, which all threads then have: of the registers, then of the
+   threads. */
 Em cuda_reduce(Emitter *e, Op op, Em v) {
     CudaEmitter *c = cuda_self(e);
     while (v.lanes > c->base.team) {
@@ -62,6 +64,7 @@ static Em has_bit(CudaEmitter *c, int lanes, int unit) {
 /* Exchanges the odd units of a with the even units of b. */
 static void exchange_units(CudaEmitter *c, Em *a, Em *b, int unit) {
     int step = unit / WARP;
+    assert(!c->base.packed);
     if (!step) {
         Em odd = has_bit(c, a->lanes, unit);
         Em sent = cuda_define(c, a->type, a->lanes, "$a ? $b : $c", (Em[]){odd, *a, *b});
@@ -113,6 +116,7 @@ static Em moved(CudaEmitter *c, Em v, int from, const char *lane) {
 
 Em cuda_reverse(Emitter *e, Em v) {
     CudaEmitter *c = cuda_self(e);
+    assert(!c->base.packed);
     if (v.lanes == 1) return v;
     if (v.lanes <= WARP) return exchanged(c, v, v.lanes - 1);
     Em result = cuda_declare(c, v.type, v.lanes);
@@ -151,6 +155,7 @@ static void interleaved_register(CudaEmitter *c, const Em *v, int count, int uni
 
 Em cuda_interleave(Emitter *e, const Em *v, int count, int unit) {
     CudaEmitter *c = cuda_self(e);
+    assert(!c->base.packed);
     Em result = cuda_declare(c, v[0].type, count * v[0].lanes);
     for (int r = 0; r < cuda_registers(c, result.lanes); r++)
         interleaved_register(c, v, count, unit, result, r);

@@ -6,6 +6,11 @@
  * itself. But where threads repeat a lane, or a value is uniform, one thread stores, and all must have loaded
  * before. Loops and branches begin, and rounds end, with nothing pending, so that the text from one
  * barrier to the next is straight.
+ *
+ * Packed functions (cuda_emitter.h) move what a thread has of neighbouring elements at once, up to 16 bytes,
+ * where the address is known to be a multiple of that: arrays begin at multiples of 16 bytes, for launchers
+ * that `frax compile` writes refuse others. Of a masked access the mask must be the same for all that a
+ * thread has. Otherwise elements are moved one by one.
  */
 #include "cuda_emitter.h"
 #include "program.h"
@@ -49,17 +54,22 @@ static void before_store(CudaEmitter *c, Em base, bool one_of_many) {
 
 Em cuda_pointer(Emitter *e, Em base, Em bytes) {
     Em at = cuda_define(cuda_self(e), EM_POINTER, 1, "$a + $b", (Em[]){base, bytes});
-    ((CudaValue *)at.ref)->is_shared = pointer_value(base)->is_shared;
+    CudaValue *v = at.ref;
+    v->is_shared = pointer_value(base)->is_shared;
+    v->multiple = MIN(cuda_multiple(base), cuda_multiple(bytes));
     return at;
 }
 
-/* Fields of the context: the workspace holds what warps of later launches read, and this one's lanes. */
+/* Fields of the context, and addresses of arrays. The workspace holds what warps of later launches read, and
+   this one's lanes. */
 Em cuda_load_pointer(Emitter *e, Em base, int64_t bytes) {
     CudaEmitter *c = cuda_self(e);
     Em at = cuda_define(c, EM_POINTER, 1, "*(char *const *)($a + $b)", (Em[]){base, e->ops->index(e, bytes)});
     bool is_workspace = bytes == offsetof(KernelContext, workspace);
     bool is_static = bytes == offsetof(KernelContext, statics) && c->is_prepare;
-    ((CudaValue *)at.ref)->is_shared = pointer_value(base)->is_context && (is_workspace || is_static);
+    CudaValue *v = at.ref;
+    v->is_shared = pointer_value(base)->is_context && (is_workspace || is_static);
+    v->multiple = CUDA_ACCESS_BYTES;
     return at;
 }
 
@@ -145,31 +155,93 @@ static const char *to_memory(FraxDType dtype) {
     }
 }
 
-/* Element `at` of lane 0, in register r. */
-static void place_text(CudaEmitter *c, Em at, int64_t stride, int lanes, int r, char text[160]) {
-    const char *first = cuda_register(c, at, 0);
-    if (lanes == 1 || stride == 0)
+static const char *word_type(FraxDType dtype) {
+    switch (dtype) {
+    case FRAX_F64: return "double";
+    case FRAX_F32: return "float";
+    case FRAX_I32: return "int";
+    case FRAX_BOOL: return "uchar";
+    default: return "ushort";
+    }
+}
+
+static const char word_parts[] = "xyzw";
+
+/* Elements at, at + stride, … and the value that is loaded from them, or stored. */
+typedef struct Access {
+    Em base;
+    FraxDType dtype;
+    Em at;
+    int64_t stride;
+    Em value, mask;
+} Access;
+
+/* How many registers of the value are moved at once: 2 or 4, or 1. */
+static int registers_at_once(CudaEmitter *c, const Access *a) {
+    int size = (int)frax_dtype_size(a->dtype), registers = cuda_registers(c, a->value.lanes);
+    int count = MIN(MIN(registers, CUDA_ACCESS_BYTES / size), 4);
+    bool is_whole = !a->mask.ref || a->mask.lanes == 1 || ((const CudaValue *)a->mask.ref)->is_whole;
+    bool is_aligned = cuda_multiple(a->at) % count == 0 && cuda_multiple(a->base) % (count * size) == 0;
+    return c->base.packed && a->stride == 1 && is_whole && is_aligned ? count : 1;
+}
+
+/* The element of register r. */
+static void place_text(CudaEmitter *c, const Access *a, int r, char text[160]) {
+    const char *first = cuda_register(c, a->at, 0);
+    int lanes = a->value.lanes;
+    if (lanes == 1 || a->stride == 0)
         snprintf(text, 160, "%s", first);
-    else if (stride == 1)
+    else if (a->stride == 1)
         snprintf(text, 160, "%s + %s", first, cuda_lane(c, lanes, r));
     else
-        snprintf(text, 160, "%s + %lld * %s", first, (long long)stride, cuda_lane(c, lanes, r));
+        snprintf(text, 160, "%s + %lld * %s", first, (long long)a->stride, cuda_lane(c, lanes, r));
+}
+
+/* ---- Loads ---- */
+
+static void load_one(CudaEmitter *c, const Access *a, int r) {
+    char place[160];
+    place_text(c, a, r, place);
+    const char *mask = a->mask.ref ? cuda_register(c, a->mask, r) : NULL;
+    cuda_line(c, "const %s %s = %s%s%s(((const %s *)%s)[%s])%s;", cuda_type(a->value.type),
+              cuda_register(c, a->value, r), mask ? mask : "", mask ? " ? " : "", from_memory(a->dtype),
+              cuda_memory_type(a->dtype), pointer_value(a->base)->text, place, mask ? " : 0" : "");
+}
+
+/* Registers [r, r + count). */
+static void load_word(CudaEmitter *c, const Access *a, int r, int count) {
+    const char *type = word_type(a->dtype);
+    char place[160], word[240];
+    int name = c->names++;
+    place_text(c, a, r, place);
+    snprintf(word, sizeof word, "WORD(const %s%d, (const %s *)%s + (%s))", type, count,
+             cuda_memory_type(a->dtype), pointer_value(a->base)->text, place);
+    if (a->mask.ref) {
+        cuda_line(c, "%s%d w%d = {0, 0%s};", type, count, name, count == 4 ? ", 0, 0" : "");
+        cuda_line(c, "if (%s) w%d = %s;", cuda_register(c, a->mask, r), name, word);
+    } else {
+        cuda_line(c, "const %s%d w%d = %s;", type, count, name, word);
+    }
+    for (int i = 0; i < count; i++)
+        cuda_line(c, "const %s %s = %s(w%d.%c);", cuda_type(a->value.type), cuda_register(c, a->value, r + i),
+                  from_memory(a->dtype), name, word_parts[i]);
 }
 
 Em cuda_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int lanes, Em mask) {
     CudaEmitter *c = cuda_self(e);
     before_load(c, base);
     Em value = cuda_declare(c, em_type_of(dtype), lanes);
-    for (int r = 0; r < cuda_registers(c, lanes); r++) {
-        char place[160];
-        place_text(c, at, stride, lanes, r, place);
-        cuda_line(c, "const %s %s = %s%s%s(((const %s *)%s)[%s])%s;", cuda_type(value.type),
-                  cuda_register(c, value, r), mask.ref ? cuda_register(c, mask, r) : "",
-                  mask.ref ? " ? " : "", from_memory(dtype), cuda_memory_type(dtype),
-                  pointer_value(base)->text, place, mask.ref ? " : 0" : "");
-    }
+    const Access access = {base, dtype, at, stride, value, mask};
+    int count = registers_at_once(c, &access);
+    for (int r = 0; r < cuda_registers(c, lanes); r += count)
+        if (count > 1)
+            load_word(c, &access, r, count);
+        else
+            load_one(c, &access, r);
     return value;
 }
+
+/* ---- Stores ---- */
 
 /* Which threads write register r of a value: those whose mask is true, each lane once. */
 static void store_condition(CudaEmitter *c, Em value, Em mask, int r, char text[80]) {
@@ -183,16 +255,39 @@ static void store_condition(CudaEmitter *c, Em value, Em mask, int r, char text[
         snprintf(text, 80, "if (%s%s%s) ", own, *m && *own ? " && " : "", m);
 }
 
+static void store_one(CudaEmitter *c, const Access *a, int r) {
+    char place[160], condition[80];
+    place_text(c, a, r, place);
+    store_condition(c, a->value, a->mask, r, condition);
+    cuda_line(c, "%s((%s *)%s)[%s] = %s(%s);", condition, cuda_memory_type(a->dtype),
+              pointer_value(a->base)->text, place, to_memory(a->dtype), cuda_register(c, a->value, r));
+}
+
+/* Registers [r, r + count). */
+static void store_word(CudaEmitter *c, const Access *a, int r, int count) {
+    const char *type = word_type(a->dtype);
+    char place[160], condition[80], parts[4][64] = {"", "", "", ""};
+    int name = c->names++;
+    place_text(c, a, r, place);
+    store_condition(c, a->value, a->mask, r, condition);
+    for (int i = 0; i < count; i++)
+        snprintf(parts[i], sizeof parts[i], "%s%s(%s)", i ? ", " : "", to_memory(a->dtype),
+                 cuda_register(c, a->value, r + i));
+    cuda_line(c, "const %s%d w%d = {%s%s%s%s};", type, count, name, parts[0], parts[1], parts[2], parts[3]);
+    cuda_line(c, "%sWORD(%s%d, (%s *)%s + (%s)) = w%d;", condition, type, count, cuda_memory_type(a->dtype),
+              pointer_value(a->base)->text, place, name);
+}
+
 void cuda_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, Em value, Em mask) {
     CudaEmitter *c = cuda_self(e);
     before_store(c, base, value.lanes < c->base.team);
-    for (int r = 0; r < cuda_registers(c, value.lanes); r++) {
-        char place[160], condition[80];
-        place_text(c, at, stride, value.lanes, r, place);
-        store_condition(c, value, mask, r, condition);
-        cuda_line(c, "%s((%s *)%s)[%s] = %s(%s);", condition, cuda_memory_type(dtype),
-                  pointer_value(base)->text, place, to_memory(dtype), cuda_register(c, value, r));
-    }
+    const Access access = {base, dtype, at, stride, value, mask};
+    int count = registers_at_once(c, &access);
+    for (int r = 0; r < cuda_registers(c, value.lanes); r += count)
+        if (count > 1)
+            store_word(c, &access, r, count);
+        else
+            store_one(c, &access, r);
 }
 
 /* ---- Places of all lanes ---- */

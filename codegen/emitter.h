@@ -99,7 +99,11 @@ typedef struct EmitterOps {
 struct Emitter {
     const EmitterOps *ops;
     int vector_bytes; /* of the target's widest vector registers */
-    int team;         /* GPU: threads that hold the lanes of a vector, set before a function begins */
+    int packed_bytes; /* GPU: of a vector that is packed; 0: none is */
+    /* GPU, set before a function begins: */
+    int team;    /* threads that hold the lanes of a vector */
+    bool packed; /* lanes side by side are one thread's, so that it moves them at once. Nothing is asked for
+                    that gives other lanes a value, but reduce. */
 };
 
 EmType em_type_of(FraxDType dtype); /* the type that elements of dtype are computed in */

@@ -640,7 +640,7 @@ static size_t element_bytes(EmType type) {
 }
 
 /* Full vectors of the widest type that varies along the lanes, but no wider than the loop needs. */
-static int choose_lanes(const Rows *r) {
+static int choose_lanes(const Rows *r, int vector_bytes) {
     size_t widest = 4;
     if (r->lane_loop < 0) return 1;
     for (size_t i = 0; i < r->k->nitems; i++) {
@@ -648,9 +648,57 @@ static int choose_lanes(const Rows *r) {
         bool matters = item->inner || item->kind == ITEM_REDUCE || r->across;
         if (matters) widest = MAX(widest, element_bytes(item_type(r->graph, item)));
     }
-    int lanes = r->e->vector_bytes / (int)widest;
+    int lanes = vector_bytes / (int)widest;
     while (lanes > 1 && lanes / 2 >= r->k->size[r->lane_loop]) lanes /= 2;
     return lanes;
+}
+
+/* Are the neighbours along the lanes neighbours in memory, from a multiple of `unit` elements on? */
+static bool is_aligned_access(const Rows *r, const Affine *at, int unit) {
+    if (rows_lane_stride(r, at) != 1 || at->base % unit) return false;
+    for (int l = 0; l < r->k->nloops; l++)
+        if (l != r->lane_loop && at->coeff[l] % unit) return false;
+    return true;
+}
+
+/* All accesses that move with the lanes. */
+static bool accesses_are_aligned(const Rows *r, int unit) {
+    const Kernel *k = r->k;
+    for (size_t i = 0; i < k->nitems; i++) {
+        const Item *item = &k->items[i];
+        if (item->kind == ITEM_LOAD && rows_lane_stride(r, &item->at) &&
+            (item->guard != NO_GUARD || !is_aligned_access(r, &item->at, unit)))
+            return false;
+    }
+    for (size_t i = 0; i < k->nstores; i++)
+        if (rows_lane_stride(r, &k->stores[i].at) && !is_aligned_access(r, &k->stores[i].at, unit))
+            return false;
+    return true;
+}
+
+/* Functions of hundreds of instructions, which take all registers of a thread: it is not for memory that they
+   wait. */
+static bool has_long_functions(const Rows *r) {
+    for (size_t i = 0; i < r->k->nitems; i++) {
+        const Item *item = &r->k->items[i];
+        if (item->kind != ITEM_POINTWISE) continue;
+        Op op = graph_node(r->graph, item->node)->op;
+        if (op == OP_lgamma || op == OP_polygamma || op == OP_complex_lgamma || op == OP_mittag_leffler)
+            return true;
+    }
+    return false;
+}
+
+/* GPU: the lanes of a packed vector (Emitter.packed), in which a thread has 2 or more elements that it moves
+   at once; 0 where it could not, or lanes change places. Chunks must be of whole vectors. */
+static int choose_packed_lanes(const Rows *r) {
+    const Kernel *k = r->k;
+    if (r->lane_loop < 0 || !r->e->packed_bytes || r->pairs || k->nrows || k->streams) return 0;
+    if (has_long_functions(r)) return 0;
+    bool is_cut = k->chunk && k->chunk < k->size[r->lane_loop];
+    for (int lanes = choose_lanes(r, r->e->packed_bytes); lanes >= 2 * r->e->team; lanes /= 2)
+        if (!(is_cut && k->chunk % lanes) && accesses_are_aligned(r, lanes / r->e->team)) return lanes;
+    return 0;
 }
 
 /* Long sums of f32 in f64: one after the other into an f32, 10^6 of them are off by 1e-3. */
@@ -728,8 +776,11 @@ static bool prepare(Rows *r) {
         r->reductions[r->nreductions++] = (Reduction){.item = (int)i, .op = op};
     }
     r->across = k->lane_loop >= 0 && k->lane_loop < k->nouter;
-    r->lanes = choose_lanes(r);
+    r->lanes = choose_lanes(r, r->e->vector_bytes);
     if (!pairs_begin(r) || (!r->pairs && !rows_layout_row_ops(r))) return false;
+    int packed = choose_packed_lanes(r);
+    r->e->packed = packed > 0;
+    if (packed) r->lanes = packed;
     for (size_t i = 0; i < r->nreductions; i++) r->reductions[i].type = accumulator_type(r, &r->reductions[i]);
     reserve_cached(r);
     return true;
@@ -755,6 +806,7 @@ bool emit_rows(Emitter *e, Program *program, int kernel) {
         pk->scratch = r.scratch; /* which grows while the kernel is emitted */
     }
     e->team = team;
+    e->packed = false;
     pairs_end(&r);
     mem_free(r.values);
     mem_free(r.known);

@@ -343,6 +343,14 @@ static void test_barriers_that_are_not_met(void **state) {
     free(mask);
 }
 
+static void test_misaligned_accesses(void **state) {
+    (void)state;
+    needs_fakes("it stops for good");
+    char *word = changed("    sum[t] = y;\n", "    sum[t] = WORD(const float4, x + i % 4).x;\n");
+    expect_fault((Variant){.source = word}, FRAX_INTERNAL, "kernel partial makes a misaligned access", "");
+    free(word);
+}
+
 static void test_writes_out_of_bounds(void **state) {
     (void)state;
     needs_fakes("it does not see them");
@@ -404,6 +412,7 @@ int main(void) {
         cmocka_unit_test(test_cache),
         cmocka_unit_test(test_a_missing_barrier_shows),
         cmocka_unit_test(test_barriers_that_are_not_met),
+        cmocka_unit_test(test_misaligned_accesses),
         cmocka_unit_test(test_writes_out_of_bounds),
         cmocka_unit_test(test_text_that_does_not_compile),
         cmocka_unit_test(test_faults_of_kernels),

@@ -37,7 +37,7 @@ static Fiber fibers[FAKE_THREADS];
 static Fiber main_fiber;
 static int current, nthreads;
 static const FakeLaunch *launch;
-static bool partial_mask;
+static bool partial_mask, misaligned_access;
 
 /* ---- Fibers ---- */
 
@@ -136,7 +136,11 @@ static void shuffle(void *value, size_t bytes, unsigned mask, int lane, int line
         memcpy(value, &fibers[source].given[number], bytes);
 }
 
-const FakeBlock fake_block = {sync_threads, sync_warp, shuffle};
+static void misaligned(void) {
+    misaligned_access = true;
+}
+
+const FakeBlock fake_block = {sync_threads, sync_warp, shuffle, misaligned};
 
 /* ---- Blocks ---- */
 
@@ -229,7 +233,7 @@ int fake_run_launch(const FakeLaunch *l, char *fault, size_t size) {
     bool ok = true;
     launch = l;
     nthreads = (int)l->threads;
-    partial_mask = false;
+    partial_mask = misaligned_access = false;
     *m->threads = (FakeIndex){l->threads, 1, 1};
     *m->blocks = (FakeIndex){l->grid, 1, 1};
     for (size_t i = 0; i < m->nshared; i++) memset(m->shared[i], CANARY, FAKE_SHARED_BYTES);
@@ -244,6 +248,10 @@ int fake_run_launch(const FakeLaunch *l, char *fault, size_t size) {
     }
     if (ok && partial_mask) {
         snprintf(fault, size, "kernel %s has a warp meet in part", l->name);
+        ok = false;
+    }
+    if (ok && misaligned_access) {
+        snprintf(fault, size, "kernel %s makes a misaligned access", l->name);
         ok = false;
     }
     return ok;

@@ -36,6 +36,8 @@ typedef struct FakeBlock {
     void (*sync_warp)(unsigned mask, int line);
     /* *value becomes what `lane` of the warp gave; the thread's own value where there is no such lane. */
     void (*shuffle)(void *value, size_t bytes, unsigned mask, int lane, int line);
+    /* An access to several elements at once, whose address is no multiple of their size. */
+    void (*misaligned)(void);
 } FakeBlock;
 
 /* What compiled text tells the driver, by its function fake_bind. */

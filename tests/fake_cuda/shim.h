@@ -91,6 +91,9 @@ static inline void sincospi(double x, double *s, double *c) {
 
 /* ---- Vectors ---- */
 
+typedef unsigned char uchar;
+typedef unsigned short ushort;
+
 #define FAKE_VECTORS(type)                                                                                   \
     typedef struct type##2 {                                                                                 \
         type x, y;                                                                                           \
@@ -99,7 +102,7 @@ static inline void sincospi(double x, double *s, double *c) {
     typedef struct type##4 {                                                                                 \
         type x, y, z, w;                                                                                     \
     }                                                                                                        \
-    __align__(16) type##4;                                                                                   \
+    __align__(sizeof(type) < 4 ? 4 * sizeof(type) : 16) type##4;                                             \
     static inline type##2 make_##type##2(type x, type y) {                                                   \
         return (type##2){x, y};                                                                              \
     }                                                                                                        \
@@ -109,5 +112,16 @@ static inline void sincospi(double x, double *s, double *c) {
 FAKE_VECTORS(float)
 FAKE_VECTORS(int)
 FAKE_VECTORS(double)
+FAKE_VECTORS(uchar)
+FAKE_VECTORS(ushort)
+
+/* Where a GPU would fault the driver is told, and memory elsewhere is met. */
+static inline void *fake_word(const void *address, size_t alignment) {
+    static char elsewhere[32] __align__(32);
+    if ((uintptr_t)address % alignment == 0) return (void *)address;
+    fake_running->misaligned();
+    return elsewhere;
+}
+#define WORD(type, address) (*(type *)fake_word((address), _Alignof(type)))
 
 #endif
