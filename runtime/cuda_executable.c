@@ -180,7 +180,7 @@ static void fill_stats(const CudaExecutable *exe, ExecutableStats *stats) {
 
 /* FRAX_UNSUPPORTED of a library: without it the kernels can do its part. */
 static FraxStatus note_refusal(FraxStatus status, unsigned library, ExecutableStats *stats) {
-    if (status == FRAX_UNSUPPORTED) stats->refused |= library;
+    if (status == FRAX_UNSUPPORTED && !cuda_is_misnamed(library)) stats->refused |= library;
     return status;
 }
 
@@ -199,7 +199,8 @@ static FraxStatus make(CudaExecutable *exe, const ExecutableOptions *options, Ex
     if (!status) status = make_memory(exe, err);
     if (!status) status = note_refusal(cuda_blas_create(exe, err), GPU_PRODUCTS, stats);
     if (!status) status = make_tables(exe, err);
-    if (!status) status = cuda_try_libraries(exe, err);
+    if (!status) status = note_refusal(cuda_try_launches(exe, CUDA_PRODUCT, err), GPU_PRODUCTS, stats);
+    if (!status) status = note_refusal(cuda_try_launches(exe, CUDA_TRANSFORM, err), GPU_TRANSFORMS, stats);
     if (!status) status = cuda_plan_transfers(exe, err);
     return status;
 }

@@ -73,7 +73,7 @@ FraxStatus cuda_wait(const CudaExecutable *exe, const char *what, FraxError *err
 /* Each launch of a run that is a library's, once, on whatever lies in the memory: a library loads an
    operation's code at its first call, which should not fall into a capture, and its faults show before any
    run. */
-FraxStatus cuda_try_libraries(CudaExecutable *exe, FraxError *err);
+FraxStatus cuda_try_launches(CudaExecutable *exe, CudaLaunchKind kind, FraxError *err);
 
 /* Settles which values are staged, and allocates the staging memory. */
 FraxStatus cuda_plan_transfers(CudaExecutable *exe, FraxError *err);

@@ -250,9 +250,10 @@ const Nvrtc *cuda_nvrtc(FraxError *err) {
 typedef struct Toolkit {
     const char *name, *file, *package;
     int refused;
+    bool is_misnamed; /* the environment names a file that is no such library */
 } Toolkit;
 
-static void open_toolkit(const Search *s, const Toolkit *t, FraxError *fault) {
+static void open_toolkit(const Search *s, Toolkit *t, FraxError *fault) {
     const char *chosen = chosen_file(s);
     const Wanted wanted = {t->name, t->file};
     if (find_library(s)) return;
@@ -264,7 +265,9 @@ static void open_toolkit(const Search *s, const Toolkit *t, FraxError *fault) {
              t->name, t->refused, major, version % 1000 / 10, t->package, major);
     } else if (chosen && !strcmp(chosen, "none")) {
         fail(fault, FRAX_UNSUPPORTED, "%s is not taken from %s=none", t->name, s->variable);
-    } else if (!chosen_fails(s, wanted, fault)) {
+    } else if (chosen_fails(s, wanted, fault)) {
+        t->is_misnamed = true;
+    } else {
         fail(fault, FRAX_UNSUPPORTED,
              "%s is not found; it is part of NVIDIA's CUDA toolkit (set CUDA_HOME), or pip install %s", t->name,
              t->package);
@@ -288,7 +291,7 @@ static const char *version_text(int version, int scale, char text[32]) {
 /* ---- cuBLASLt ---- */
 
 static CudaBlasLt blaslt;
-static Toolkit blaslt_toolkit = {"cuBLASLt", "the libcublasLt.so of NVIDIA's CUDA toolkit", "nvidia-cublas", 0};
+static Toolkit blaslt_toolkit = {"cuBLASLt", "the libcublasLt.so of NVIDIA's CUDA toolkit", "nvidia-cublas", 0, false};
 static FraxError blaslt_fault;
 static pthread_once_t blaslt_once = PTHREAD_ONCE_INIT;
 
@@ -328,7 +331,7 @@ const char *cuda_blas_version(char text[32], FraxError *err) {
 /* ---- cuFFT ---- */
 
 static Cufft cufft;
-static Toolkit cufft_toolkit = {"cuFFT", "the libcufft.so of NVIDIA's CUDA toolkit", "nvidia-cufft", 0};
+static Toolkit cufft_toolkit = {"cuFFT", "the libcufft.so of NVIDIA's CUDA toolkit", "nvidia-cufft", 0, false};
 static FraxError cufft_fault;
 static pthread_once_t cufft_once = PTHREAD_ONCE_INIT;
 
@@ -364,4 +367,9 @@ const char *cuda_fft_version(char text[32], FraxError *err) {
 
 unsigned cuda_graph_libraries(void) {
     return (cuda_blaslt(NULL) ? GPU_PRODUCTS : 0) | (cuda_fft(NULL) ? GPU_TRANSFORMS : 0);
+}
+
+bool cuda_is_misnamed(unsigned library) {
+    return (library & GPU_PRODUCTS && blaslt_toolkit.is_misnamed) ||
+           (library & GPU_TRANSFORMS && cufft_toolkit.is_misnamed);
 }

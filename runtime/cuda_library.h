@@ -21,6 +21,8 @@ const CudaBlasLt *cuda_blaslt(FraxError *err);
 const Cufft *cuda_fft(FraxError *err);
 /* Of Graph.gpu_libraries, those that are there. */
 unsigned cuda_graph_libraries(void);
+/* Has opening it failed because the environment names another file? Then nothing takes its place. */
+bool cuda_is_misnamed(unsigned library);
 /* May NVRTC's PTX be given to the driver? Its machine code may, where the major versions agree. */
 bool cuda_driver_knows(const CudaDriver *cu, int major, int minor);
 

@@ -49,12 +49,12 @@ FraxStatus cuda_launch_all(CudaExecutable *exe, CudaMoment moment, bool wait, Fr
     return status;
 }
 
-FraxStatus cuda_try_libraries(CudaExecutable *exe, FraxError *err) {
+FraxStatus cuda_try_launches(CudaExecutable *exe, CudaLaunchKind kind, FraxError *err) {
     FraxStatus status = FRAX_OK;
     for (size_t i = 0; i < exe->program.nlaunches && !status; i++) {
         const CudaLaunch *l = &exe->program.launches[i];
         char what[64];
-        if (l->moment != CUDA_RUN || l->kind == CUDA_KERNEL) continue;
+        if (l->moment != CUDA_RUN || l->kind != kind) continue;
         snprintf(what, sizeof what, "trying kernel %s", l->name);
         status = launch(exe, i, err);
         if (!status) status = cuda_wait(exe, what, err);
@@ -139,6 +139,14 @@ static FraxStatus run_checks(const CudaExecutable *exe, Moment moment, double pa
 
 /* ---- Runs ---- */
 
+/* A captured run is one launch to the driver. */
+static void name_remedy(const CudaExecutable *exe, FraxError *err) {
+    if (exe->one_by_one || !err) return;
+    size_t n = strlen(err->message);
+    snprintf(err->message + n, sizeof err->message - n,
+             "; with --debug-jit (in programs options.debug) it names the kernel");
+}
+
 static FraxStatus run(CudaExecutable *exe, const void *const *inputs, void *const *outputs, FraxError *err) {
     bool early = exe->checks.before && !has_kept_checks(exe), late = exe->checks.before && !early;
     /* Read first: the output may be written over it. */
@@ -149,6 +157,7 @@ static FraxStatus run(CudaExecutable *exe, const void *const *inputs, void *cons
     if (!status) status = start(exe, err);
     if (!status) status = cuda_fetch_direct(exe, outputs, err);
     FraxStatus waited = cuda_wait(exe, "a run", status ? NULL : err); /* copies may be under way */
+    if (!status && waited) name_remedy(exe, err);
     if (!status) status = waited;
     if (!status && late) status = run_checks(exe, BEFORE, passed, inputs, err);
     if (!status && exe->checks.after) status = run_checks(exe, AFTER, passed, inputs, err);

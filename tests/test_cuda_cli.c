@@ -168,6 +168,19 @@ static void test_what_is_missing(void **state) {
     succeeds(RUN_CUDA);
 }
 
+/* A file that is no library is no reason to do without it in silence. */
+static void test_misnamed_libraries(void **state) {
+    (void)state;
+    needs_fakes("their files are named here");
+    write_model("odd.frax", "model odd(x: f32[20, 1000]) {\n y = frac(x, 0.5)\n return y\n}\n");
+    setenv("FRAX_CUFFT", "README.md", 1);
+    succeeds(RUN_CUDA);
+    fails("bench @/odd.frax --target cuda --repeat 1", 3, "FRAX_CUFFT names README.md, which cannot be opened: ");
+    setenv("FRAX_CUFFT", "none", 1);
+    succeeds("bench @/odd.frax --target cuda --repeat 1");
+    use_fakes();
+}
+
 static void test_device_numbers(void **state) {
     (void)state;
     const Setting two[] = {{"FAKE_CUDA_DEVICES", "2"}};
@@ -248,7 +261,7 @@ int main(void) {
         cmocka_unit_test(test_verbs),          cmocka_unit_test(test_bench),          cmocka_unit_test(test_show),
         cmocka_unit_test(test_streams),        cmocka_unit_test(test_what_is_missing),
         cmocka_unit_test(test_device_numbers), cmocka_unit_test(test_what_still_works),
-        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_misnamed_libraries), cmocka_unit_test(test_devices),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
