@@ -423,7 +423,8 @@ static Em partial_at(Rows *r, Em part, size_t i) {
     Em place = index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, part, index_of(r, (int64_t)r->nreductions)),
                         index_of(r, (int64_t)i));
     for (int l = 0; l < r->k->nouter; l++)
-        place = index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, place, index_of(r, r->k->size[l])), r->loops[l]);
+        place =
+            index_op(r, INDEX_ADD, index_op(r, INDEX_MUL, place, index_of(r, r->k->size[l])), r->loops[l]);
     return r->e->ops->pointer(r->e, workspace, index_op(r, INDEX_MUL, place, index_of(r, 8)));
 }
 
@@ -781,7 +782,8 @@ static bool prepare(Rows *r) {
     int packed = choose_packed_lanes(r);
     r->e->packed = packed > 0;
     if (packed) r->lanes = packed;
-    for (size_t i = 0; i < r->nreductions; i++) r->reductions[i].type = accumulator_type(r, &r->reductions[i]);
+    for (size_t i = 0; i < r->nreductions; i++)
+        r->reductions[i].type = accumulator_type(r, &r->reductions[i]);
     reserve_cached(r);
     return true;
 }

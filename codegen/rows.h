@@ -45,11 +45,11 @@ typedef struct Rows {
     int64_t modes[MAX_ROW_OPS];       /* of c or of the sums over time, */
     int64_t wide[MAX_ROW_OPS][2];     /* and of the input rows as f64 */
     Em block;                         /* number of the current block, */
-    Em part, part_first, part_end;    /* and of the part of its rows (Kernel.part, or a chunk along the row) */
-    struct Pairs *pairs;              /* rows are taken in pairs; NULL: one by one */
-    struct Tile *tile;                /* of rows side by side, see tile.c; NULL: elements go one by one */
-    int half;                         /* which row of the pair `values` are of; */
-    int64_t apart; /* bytes in scratch from what is kept of the first row to the second's */
+    Em part, part_first, part_end; /* and of the part of its rows (Kernel.part, or a chunk along the row) */
+    struct Pairs *pairs;           /* rows are taken in pairs; NULL: one by one */
+    struct Tile *tile;             /* of rows side by side, see tile.c; NULL: elements go one by one */
+    int half;                      /* which row of the pair `values` are of; */
+    int64_t apart;                 /* bytes in scratch from what is kept of the first row to the second's */
     size_t scratch;
 } Rows;
 
@@ -57,7 +57,7 @@ typedef struct Rows {
 typedef struct Reduction {
     int item;
     Op op;
-    EmType type; /* of the accumulators */
+    EmType type;         /* of the accumulators */
     Em best[MAX_UNROLL]; /* variables */
     Em place;            /* argmax: where the best was found */
 } Reduction;

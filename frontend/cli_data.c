@@ -100,8 +100,8 @@ static FraxStatus read_sizes(Session *s, FraxError *err) {
         errno = 0;
         long long value = strtoll(pairs->items[i].value, &end, 10);
         if (*end || errno || value < 0)
-            return fail(err, FRAX_USAGE, "--size %s=%s: expected a whole number, 0 or more", pairs->items[i].name,
-                        pairs->items[i].value);
+            return fail(err, FRAX_USAGE, "--size %s=%s: expected a whole number, 0 or more",
+                        pairs->items[i].name, pairs->items[i].value);
         s->sizes[i] = (FraxSize){pairs->items[i].name, value};
     }
     s->options.sizes = s->sizes;

@@ -52,8 +52,7 @@ static FraxStatus copy(const char *from, const char *to, AtomicFile *file, FraxE
     if (status) return status;
     FILE *source = fopen(from, "rb");
     if (!source) return fail(err, FRAX_FILE, "cannot read '%s': %s", from, strerror(errno));
-    if (is_new && fstat(fileno(source), &made) == 0)
-        (void)!fchmod(fileno(file->stream), made.st_mode & 0777);
+    if (is_new && fstat(fileno(source), &made) == 0) (void)!fchmod(fileno(file->stream), made.st_mode & 0777);
     for (size_t n; (n = fread(block, 1, sizeof block, source)) > 0;) atomic_write(file, block, n);
     bool is_read = !ferror(source);
     fclose(source);

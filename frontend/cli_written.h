@@ -1,5 +1,5 @@
-/* cli_written.h — the files that a verb writes: made in a temporary folder, and put into their places together,
- * so that all appear or none. */
+/* cli_written.h — the files that a verb writes: made in a temporary folder, and put into their places
+ * together, so that all appear or none. */
 #ifndef FRAX_CLI_WRITTEN_H
 #define FRAX_CLI_WRITTEN_H
 
@@ -16,7 +16,8 @@ typedef struct Written {
     const char *older; /* goes when these come; NULL: none */
 } Written;
 
-/* The next file, whose place is PREFIX followed by the extension. *new_path (may be NULL): where to make it. */
+/* The next file, whose place is PREFIX followed by the extension. *new_path (may be NULL): where to make it.
+ */
 FraxStatus written_add(Written *written, const char *prefix, const char *extension, const char **new_path,
                        FraxError *err);
 FraxStatus written_file(Written *written, const char *prefix, const char *extension, const char *data,

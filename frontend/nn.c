@@ -1,7 +1,8 @@
 /* nn.c — layers and losses as compositions of graph nodes.
  *
  * Losses are means over all elements. Where a formula over- or underflows, the stable form is built.
- * 16-bit floats are computed in f32. Compositions keep reduced axes with size 1 until the end, so that every step is one node on equal shapes.
+ * 16-bit floats are computed in f32. Compositions keep reduced axes with size 1 until the end, so that every
+ * step is one node on equal shapes.
  */
 #include "lower.h"
 #include <math.h>
@@ -9,7 +10,8 @@
 /* ---- Softmax ---- */
 
 /* x widened, its dtype before that, and its axes; false after a fault. */
-static bool float_and_axes(Lower *lw, const Args *args, int axis, Value *x, FraxDType *dtype, uint32_t *axes) {
+static bool float_and_axes(Lower *lw, const Args *args, int axis, Value *x, FraxDType *dtype,
+                           uint32_t *axes) {
     *x = float_arg(lw, args, 0);
     if (failed(lw)) return false;
     *dtype = graph_type(lw->g, *x)->dtype;

@@ -170,8 +170,8 @@ FRAX_API void frax_model_destroy(FraxModel *model); /* NULL is fine */
 typedef enum FraxRole { FRAX_INPUT, FRAX_PARAM, FRAX_OUTPUT } FraxRole;
 
 /* How many values of a role the model declares, the name of the i-th, and its type in the model's own symbols
-   ("f64[T]"). The strings belong to the model; NULL when i is out of range, and for the type of an output of a
-   model that only some sizes fit, as one that reshapes an input to fixed sizes. */
+   ("f64[T]"). The strings belong to the model; NULL when i is out of range, and for the type of an output of
+   a model that only some sizes fit, as one that reshapes an input to fixed sizes. */
 FRAX_API size_t frax_model_count(const FraxModel *model, FraxRole role);
 FRAX_API const char *frax_model_value_name(const FraxModel *model, FraxRole role, size_t i);
 FRAX_API const char *frax_model_value_type(const FraxModel *model, FraxRole role, size_t i);
@@ -504,8 +504,8 @@ FRAX_API void frax_trainer_destroy(FraxTrainer *trainer); /* NULL is fine */
 FRAX_API FraxStatus frax_trainer_step(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                       FraxError *err);
 /* fit->steps steps, or until the optimizer has ended or fit->progress has asked to stop. *loss (may be
-   NULL) is that of the last step, NaN without one. FRAX_CANCELLED where options->progress says so, here and in
-   frax_trainer_step: the params are then those of the last step, and the fit may go on. */
+   NULL) is that of the last step, NaN without one. FRAX_CANCELLED where options->progress says so, here and
+   in frax_trainer_step: the params are then those of the last step, and the fit may go on. */
 FRAX_API FraxStatus frax_trainer_run(FraxTrainer *trainer, const void *const *inputs, double *loss,
                                      FraxError *err);
 FRAX_API int64_t frax_trainer_steps(const FraxTrainer *trainer);

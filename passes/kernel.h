@@ -139,7 +139,8 @@ void kernel_print(const Graph *graph, const Kernel *kernel, Text *out);
 /* Outer rows; elements of a row. */
 int64_t kernel_outer_size(const Kernel *kernel);
 int64_t kernel_inner_size(const Kernel *kernel);
-/* Parts into which the reductions over a row are cut, whose results kernel_finish_blocks combines; 1: whole. */
+/* Parts into which the reductions over a row are cut, whose results kernel_finish_blocks combines; 1: whole.
+ */
 int64_t kernel_parts(const Kernel *kernel);
 /* What is left when all blocks have run: rows whose partial results are combined, or kept indices of cross
  * spectra; 0: nothing. */

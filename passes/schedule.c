@@ -15,7 +15,7 @@ enum {
     GPU_CHUNK = 1024,
     GPU_BLOCK_WORK = 2048,
     GPU_SPLIT_ROWS = 512,
-    PARTS = 64,               /* sums across rows are cut until there are so many blocks */
+    PARTS = 64, /* sums across rows are cut until there are so many blocks */
     GPU_PARTS = 2048,
     SUMS = 32, /* partial cross spectra of one kept index, at most, */
     GPU_SUMS = 256,
@@ -223,8 +223,8 @@ static int64_t row_units(const Kernel *k) {
     return k->lane_loop >= 0 && k->lane_loop < k->nouter ? units / MAX(k->size[k->lane_loop], 1) : units;
 }
 
-/* Lanes across rows: pieces of the lane loop are independent rows. Where they are few and long, as in a sum over
-   a leading axis, each is cut into parts. */
+/* Lanes across rows: pieces of the lane loop are independent rows. Where they are few and long, as in a sum
+   over a leading axis, each is cut into parts. */
 static void cut_across(const Graph *graph, Kernel *k, int64_t work, int64_t units) {
     int64_t columns = k->size[k->lane_loop], length = kernel_inner_size(k);
     int64_t piece = MAX(64, work / MAX(length, 1) / 64 * 64), first = k->size[k->nouter];

@@ -245,8 +245,8 @@ const Nvrtc *cuda_nvrtc(FraxError *err) {
 
 /* ---- Libraries of the toolkit ---- */
 
-/* A library that is opened once: what it is called, where it is when nothing finds it, and the major version of
-   CUDA of one that was found and is too new for the driver. */
+/* A library that is opened once: what it is called, where it is when nothing finds it, and the major version
+   of CUDA of one that was found and is too new for the driver. */
 typedef struct Toolkit {
     const char *name, *file, *package;
     int refused;
@@ -259,18 +259,19 @@ static void open_toolkit(const Search *s, Toolkit *t, FraxError *fault) {
     if (find_library(s)) return;
     if (t->refused) {
         const int version = cuda_driver(NULL)->version, major = version / 1000;
-        fail(fault, FRAX_UNSUPPORTED,
-             "%s is of CUDA %d, and the driver, for CUDA %d.%d, cannot run it; update NVIDIA's driver, or pip "
-             "install %s-cu%d",
-             t->name, t->refused, major, version % 1000 / 10, t->package, major);
+        fail(
+            fault, FRAX_UNSUPPORTED,
+            "%s is of CUDA %d, and the driver, for CUDA %d.%d, cannot run it; update NVIDIA's driver, or pip "
+            "install %s-cu%d",
+            t->name, t->refused, major, version % 1000 / 10, t->package, major);
     } else if (chosen && !strcmp(chosen, "none")) {
         fail(fault, FRAX_UNSUPPORTED, "%s is not taken from %s=none", t->name, s->variable);
     } else if (chosen_fails(s, wanted, fault)) {
         t->is_misnamed = true;
     } else {
         fail(fault, FRAX_UNSUPPORTED,
-             "%s is not found; it is part of NVIDIA's CUDA toolkit (set CUDA_HOME), or pip install %s", t->name,
-             t->package);
+             "%s is not found; it is part of NVIDIA's CUDA toolkit (set CUDA_HOME), or pip install %s",
+             t->name, t->package);
     }
 }
 
@@ -291,7 +292,8 @@ static const char *version_text(int version, int scale, char text[32]) {
 /* ---- cuBLASLt ---- */
 
 static CudaBlasLt blaslt;
-static Toolkit blaslt_toolkit = {"cuBLASLt", "the libcublasLt.so of NVIDIA's CUDA toolkit", "nvidia-cublas", 0, false};
+static Toolkit blaslt_toolkit = {"cuBLASLt", "the libcublasLt.so of NVIDIA's CUDA toolkit", "nvidia-cublas",
+                                 0, false};
 static FraxError blaslt_fault;
 static pthread_once_t blaslt_once = PTHREAD_ONCE_INIT;
 
@@ -331,7 +333,8 @@ const char *cuda_blas_version(char text[32], FraxError *err) {
 /* ---- cuFFT ---- */
 
 static Cufft cufft;
-static Toolkit cufft_toolkit = {"cuFFT", "the libcufft.so of NVIDIA's CUDA toolkit", "nvidia-cufft", 0, false};
+static Toolkit cufft_toolkit = {"cuFFT", "the libcufft.so of NVIDIA's CUDA toolkit", "nvidia-cufft", 0,
+                                false};
 static FraxError cufft_fault;
 static pthread_once_t cufft_once = PTHREAD_ONCE_INIT;
 

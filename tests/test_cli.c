@@ -236,7 +236,8 @@ static void test_fits_ended_by_a_guard(void **state) {
 
 static void test_check(void **state) {
     (void)state;
-    write_model("images.frax", "model images(x: f32[B, C, H, W]) {\n y = sum(x / 512, axis=(2, 3))\n return y\n}\n");
+    write_model("images.frax",
+                "model images(x: f32[B, C, H, W]) {\n y = sum(x / 512, axis=(2, 3))\n return y\n}\n");
     succeeds("check @/images.frax");
     says("f32[B,C]");
     succeeds("check frontend/examples/nile.frax");

@@ -56,7 +56,8 @@ static void test_show(void **state) {
     says("2048 blocks of 64 in parts of 32");
     succeeds("show @/columns.frax --size M=4096 --size N=1024 --cuda --target cuda");
     says("k0_finish");
-    fails("show @/columns.frax --size M=9 --size N=9 --llvm --target cuda", 2, "--cuda is what a GPU is given");
+    fails("show @/columns.frax --size M=9 --size N=9 --llvm --target cuda", 2,
+          "--cuda is what a GPU is given");
     fails("show @/columns.frax --size M=9 --size N=9 --cuda --target cpu", 2, "not --target cpu");
     fails("show @/columns.frax --size M=9 --size N=9 --target eager", 2, "there is code for cpu and cuda");
 }
@@ -175,7 +176,8 @@ static void test_misnamed_libraries(void **state) {
     write_model("odd.frax", "model odd(x: f32[20, 1000]) {\n y = frac(x, 0.5)\n return y\n}\n");
     setenv("FRAX_CUFFT", "README.md", 1);
     succeeds(RUN_CUDA);
-    fails("bench @/odd.frax --target cuda --repeat 1", 3, "FRAX_CUFFT names README.md, which cannot be opened: ");
+    fails("bench @/odd.frax --target cuda --repeat 1", 3,
+          "FRAX_CUFFT names README.md, which cannot be opened: ");
     setenv("FRAX_CUFFT", "none", 1);
     succeeds("bench @/odd.frax --target cuda --repeat 1");
     use_fakes();
@@ -258,10 +260,15 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verbs),          cmocka_unit_test(test_bench),          cmocka_unit_test(test_show),
-        cmocka_unit_test(test_streams),        cmocka_unit_test(test_what_is_missing),
-        cmocka_unit_test(test_device_numbers), cmocka_unit_test(test_what_still_works),
-        cmocka_unit_test(test_misnamed_libraries), cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_verbs),
+        cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_show),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_what_is_missing),
+        cmocka_unit_test(test_device_numbers),
+        cmocka_unit_test(test_what_still_works),
+        cmocka_unit_test(test_misnamed_libraries),
+        cmocka_unit_test(test_devices),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

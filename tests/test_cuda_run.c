@@ -268,15 +268,17 @@ static void test_leading_sums(void **state) {
     Results r[2];
     const FraxTarget targets[] = {FRAX_REFERENCE, FRAX_CUDA};
     for (int i = 0; i < N; i++) x[i] = sin(i * 0.7) + 0.1 * (i % 13);
-    const char *text = "model m(x: f64[700, 67]) {\n s = sum(x * sin(x), axis=0)\n"
-                       " t = max(x, axis=0) - min(x^2, axis=0) / 3\n u = cast(sum(cast(x, f32), axis=0), f64)\n"
-                       " return s, t, u\n}\n";
+    const char *text =
+        "model m(x: f64[700, 67]) {\n s = sum(x * sin(x), axis=0)\n"
+        " t = max(x, axis=0) - min(x^2, axis=0) / 3\n u = cast(sum(cast(x, f32), axis=0), f64)\n"
+        " return s, t, u\n}\n";
     for (int t = 0; t < 2; t++) r[t] = run_model(text, &(RunOptions){.target = targets[t]}, inputs);
     for (int o = 0; o < 3; o++)
         for (int i = 0; i < 67; i++) {
             double error = fabs(r[0].data[o][i] - r[1].data[o][i]), limit = o == 2 ? 4e-7 * 600 : 1e-12;
             if (!(error <= limit))
-                fail_msg("output %d, column %d: %.17g, expected %.17g", o, i, r[1].data[o][i], r[0].data[o][i]);
+                fail_msg("output %d, column %d: %.17g, expected %.17g", o, i, r[1].data[o][i],
+                         r[0].data[o][i]);
         }
     for (int t = 0; t < 2; t++) free_results(&r[t]);
 }

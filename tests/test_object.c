@@ -611,13 +611,13 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_usage),    cmocka_unit_test(test_failure_leaves_files),
-        cmocka_unit_test(test_places),       cmocka_unit_test(test_listed),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_native),       cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_threads),      cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_statuses),     cmocka_unit_test(test_header),
-        cmocka_unit_test(test_stands_alone), cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_bad_usage), cmocka_unit_test(test_failure_leaves_files),
+        cmocka_unit_test(test_places),    cmocka_unit_test(test_listed),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_native),
+        cmocka_unit_test(test_levels),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_stream),    cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_header),    cmocka_unit_test(test_stands_alone),
+        cmocka_unit_test(test_cross),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -107,8 +107,8 @@ static void check_sum(const char *dtype, int64_t rows, int64_t columns, const ch
     double largest = largest_of(r.data[1], r.size[1]);
     for (int64_t i = 0; i < r.size[0]; i++)
         if (!(fabs(r.data[0][i] - r.data[1][i]) <= limit * largest))
-            fail_msg("%s of %s %lld x %lld, element %lld: %.9g, expected %.9g", sum, dtype,
-                     (long long)rows, (long long)columns, (long long)i, r.data[0][i], r.data[1][i]);
+            fail_msg("%s of %s %lld x %lld, element %lld: %.9g, expected %.9g", sum, dtype, (long long)rows,
+                     (long long)columns, (long long)i, r.data[0][i], r.data[1][i]);
     free_results(&r);
     free(x);
 }
@@ -123,7 +123,8 @@ static void test_long_sums(void **state) {
     check_sum("f32", 1, 1 << 22, "mean(V^2)", 1.2e-7);
     check_sum("f32", 1 << 19, 8, "mean(softmax(V) * V)", 2e-7);
     check_sum("f32", 190000, 18, "sum(V[:, :17])", 1.2e-7); /* whose loops do not merge */
-    check_sum("f32", 2, 1 << 17, "mean(frac(V, 0.2, kind=riesz)^2 + V, axis=1)", 4e-7); /* within the transform */
+    check_sum("f32", 2, 1 << 17, "mean(frac(V, 0.2, kind=riesz)^2 + V, axis=1)",
+              4e-7); /* within the transform */
     check_sum("f32", 2, 1 << 20, "mean(frac(V, 0.2, kind=riesz)^2 + V, axis=1)", 4e-7);
 }
 
@@ -157,11 +158,14 @@ static void check_half(const Operator *op, const char *dtype, double rounding) {
 /* Sums and squares go beyond the numbers of f16, the results do not. */
 static void test_half_compositions(void **state) {
     (void)state;
-    static const char *const bodies[] = {
-        "mean(V + 2, axis=1)", "V - mean(V)",          "var(9 * V)",         "layer_norm(V)",    "rms_norm(V)",
-        "1000 * softmax(0 * V)", "log_softmax(V)", "logsumexp(V + 3, axis=0)", "norm(V + 2) / 100", "mse(300 * V, 0 * V) / 9"};
+    static const char *const bodies[] = {"mean(V + 2, axis=1)", "V - mean(V)",
+                                         "var(9 * V)",          "layer_norm(V)",
+                                         "rms_norm(V)",         "1000 * softmax(0 * V)",
+                                         "log_softmax(V)",      "logsumexp(V + 3, axis=0)",
+                                         "norm(V + 2) / 100",   "mse(300 * V, 0 * V) / 9"};
     for (size_t i = 0; i < COUNT(bodies); i++) {
-        bool squares = strstr(bodies[i], "mse") != NULL; /* 27000, of which a half is too large for 3 times as much */
+        bool squares =
+            strstr(bodies[i], "mse") != NULL; /* 27000, of which a half is too large for 3 times as much */
         check_sum("f16", 3, 70001, bodies[i], squares ? 0x1p-9 : 0x1p-10);
         check_sum("bf16", 3, 70001, bodies[i], 0x1p-6);
     }
@@ -184,10 +188,8 @@ static int print_errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single_precision),
-        cmocka_unit_test(test_single_precision_of_engines),
-        cmocka_unit_test(test_long_sums),
-        cmocka_unit_test(test_half_compositions),
+        cmocka_unit_test(test_single_precision), cmocka_unit_test(test_single_precision_of_engines),
+        cmocka_unit_test(test_long_sums),        cmocka_unit_test(test_half_compositions),
         cmocka_unit_test(test_half_precision),
     };
     return cmocka_run_group_tests(tests, NULL, print_errors);

@@ -224,14 +224,14 @@ static void test_products(void **state) {
         }
 }
 
-/* Sums over half a million: columns side by side, and dots. The numbers have one sign, so that an error of each
-   addition shows: one by one in f32 they are off by 1e-4. */
+/* Sums over half a million: columns side by side, and dots. The numbers have one sign, so that an error of
+   each addition shows: one by one in f32 they are off by 1e-4. */
 static void test_long_products(void **state) {
     (void)state;
     const int64_t sizes[3] = {3, (1 << 19) + 5, 5};
     compare("model m(x: f32[A, B], w: f32[B, C]) {\n y = x @ w\n return y\n}\n", sizes, FRAX_FORWARD, 2);
-    compare("model m(x: f32[A, B], w: f32[C, B]) {\n y = x @ transpose(w)\n return y\n}\n", sizes, FRAX_FORWARD,
-            2);
+    compare("model m(x: f32[A, B], w: f32[C, B]) {\n y = x @ transpose(w)\n return y\n}\n", sizes,
+            FRAX_FORWARD, 2);
 }
 
 /* Tables grow as the root of the length, code does not grow: an object of 2^20 samples has a third of a
