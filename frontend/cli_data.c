@@ -167,6 +167,10 @@ FraxStatus session_open(Session *s, const Cli *cli, FraxError *err) {
     if (!status) status = read_objective(s, err);
     if (!status && CLI_GIVEN(cli, device) && target != FRAX_CUDA)
         status = fail(err, FRAX_USAGE, "--device chooses a GPU for --target cuda");
+    bool only_on_gpu =
+        target == FRAX_CUDA && (cli->verb == VERB_run || cli->verb == VERB_grad || cli->verb == VERB_fit);
+    if (!status && only_on_gpu && CLI_GIVEN(cli, threads))
+        status = fail(err, FRAX_USAGE, "--threads is not for --target cuda: a GPU has its own");
     if (!status && cli->device > INT_MAX)
         status = fail(err, FRAX_USAGE, "--device %lld: expected a small number", (long long)cli->device);
     s->options.target = (FraxTarget)target;

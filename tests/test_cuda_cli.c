@@ -193,6 +193,7 @@ static void test_device_numbers(void **state) {
     fails(RUN_CUDA " --device 2", 3, "there is no device 2; this machine has 2");
     undo(two, 1);
     fails("run " NILE " --device 1", 2, "--device chooses a GPU for --target cuda");
+    fails(RUN_CUDA " --threads 2", 2, "--threads is not for --target cuda");
 }
 
 /* A newer GPU than NVRTC knows gets PTX; a driver of the same major version as NVRTC loads its machine code.
