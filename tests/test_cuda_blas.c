@@ -573,7 +573,9 @@ static void test_real_library(void **state) {
     needs_fakes("all products are its own");
     char *kept = replace_library("FRAX_CUBLASLT", NULL);
     bool found = find_real_library();
+    expect_leaks(true);
     if (found) fails(RUN " --target cuda", 3, "CUDA: product k0 of layer: cuBLASLt 1");
+    expect_leaks(false);
     if (found) print_message("%s", messages);
     restore_library("FRAX_CUBLASLT", kept);
     if (found) return;

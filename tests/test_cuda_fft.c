@@ -555,7 +555,9 @@ static void test_real_library(void **state) {
     if (found) print_message("NVIDIA's cuFFT %s\n", version->valuestring);
     if (found) assert_in_range(atoi(version->valuestring), 10, 99);
     cJSON_Delete(tree);
+    expect_leaks(true);
     if (found) fails(RUN " --target cuda", 3, "of long: cuFFT 1");
+    expect_leaks(false);
     if (found) print_message("%s", messages);
     restore_library("FRAX_CUFFT", kept);
     if (found) return;
