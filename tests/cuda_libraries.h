@@ -8,6 +8,7 @@
 #include "executable.h"
 #include "cuda_fakes.h"
 #include <stdio.h>
+#include <unistd.h>
 
 /* At the start of a case that compares what a library computes: there may be none beside a GPU. */
 static inline void needs_library(const char *(*version)(char text[32], FraxError *err)) {
@@ -51,6 +52,26 @@ static inline void expect_leaks(bool expected) {
         setenv("LSAN_OPTIONS", "detect_leaks=0", 1);
     else
         unsetenv("LSAN_OPTIONS");
+}
+
+/* Numbers that cuda_abi.h gives are those of a header of the toolkit, by a file of assertions; skipped where
+   there is no toolkit. */
+static inline void expect_abi(const char *header, const char *assertions) {
+    static const char *const homes[] = {"CUDA_HOME", "CUDA_PATH", NULL};
+    for (int i = 0; i < 3; i++) {
+        char path[512], command[1024];
+        const char *home = homes[i] ? getenv(homes[i]) : "/usr/local/cuda", *cc = getenv("CC");
+        if (!home) continue;
+        snprintf(path, sizeof path, "%s/include/%s", home, header);
+        if (access(path, R_OK)) continue;
+        snprintf(command, sizeof command,
+                 "%s -std=c11 -Wall -Werror -fsyntax-only -isystem '%s/include' -Iruntime %s", cc ? cc : "cc",
+                 home, assertions);
+        assert_int_equal(system(command), 0);
+        return;
+    }
+    print_message("skipped: there is no %s in $CUDA_HOME or /usr/local/cuda\n", header);
+    skip();
 }
 
 /* ---- What libraries refuse ---- */

@@ -7,13 +7,9 @@
  * the operation and the layouts that it was asked for. Where sums may be cut in place or rounded in between,
  * results differ from call to call, as they may there.
  */
-#include "fake_cuda.h"
+#include "fake_library.h"
 #include "half.h"
-#include <dlfcn.h>
-#include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define API __attribute__((visibility("default")))
 
@@ -82,36 +78,8 @@ API void fake_cublaslt_counts(long *asked, long *computed, long *with_bias) {
     *with_bias = biased;
 }
 
-/* ---- The driver ---- */
-
-static void *of_driver(const char *name) {
-    const char *path = getenv("FRAX_CUDA_DRIVER");
-    void *library = path ? dlopen(path, RTLD_NOW | RTLD_NOLOAD) : NULL;
-    void *function = library ? dlsym(library, name) : NULL;
-    if (library) dlclose(library);
-    if (!function) abort();
-    return function;
-}
-
-static bool holds(const void *data, size_t bytes) {
-    FakeHolds *function;
-    void *symbol = of_driver("fake_cuda_holds");
-    memcpy(&function, &symbol, sizeof symbol);
-    return function(data, bytes);
-}
-
-static void count(int more) {
-    FakeCount *function;
-    void *symbol = of_driver("fake_cuda_count");
-    memcpy(&function, &symbol, sizeof symbol);
-    function(more);
-}
-
-/* The status that the environment asks of a call. */
 static int fault_of(const char *name) {
-    const char *asked = getenv("FAKE_CUBLASLT_FAIL");
-    size_t n = strlen(name);
-    return asked && !strncmp(asked, name, n) && asked[n] == ':' ? atoi(asked + n + 1) : SUCCESS;
+    return asked_fault("FAKE_CUBLASLT_FAIL", name);
 }
 
 /* ---- Objects ---- */

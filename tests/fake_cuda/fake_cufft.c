@@ -5,16 +5,12 @@
  * no real signal. A work area is written over by each transform, and so are the spectra that an inverse
  * transform read.
  */
-#include "fake_cuda.h"
+#include "fake_library.h"
 #include <complex.h>
-#include <dlfcn.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define API __attribute__((visibility("default")))
 
@@ -50,30 +46,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Plan plans[MOST_PLANS];
 static long started;
 
-/* A function of the fake driver, which frax has opened. */
-static void *of_driver(const char *name) {
-    const char *path = getenv("FRAX_CUDA_DRIVER");
-    void *library = path ? dlopen(path, RTLD_NOW | RTLD_NOLOAD) : NULL;
-    void *function = library ? dlsym(library, name) : NULL;
-    if (library) dlclose(library);
-    if (!function) abort();
-    return function;
-}
-
-static bool holds(const void *data, size_t bytes) {
-    void *function = of_driver("fake_cuda_holds");
-    FakeHolds *held;
-    memcpy(&held, &function, sizeof held);
-    return held(data, bytes);
-}
-
-static void count(int more) {
-    void *function = of_driver("fake_cuda_count");
-    FakeCount *counted;
-    memcpy(&counted, &function, sizeof counted);
-    counted(more);
-}
-
 static bool is_inverse(const Plan *p) {
     return p->type == C2R || p->type == Z2D;
 }
@@ -89,11 +61,8 @@ static long setting(const char *name) {
     return text && *text ? strtol(text, NULL, 10) : 0;
 }
 
-/* FAKE_CUFFT_FAIL="cufftExecR2C:6" */
 static int fault(const char *call) {
-    const char *asked = getenv("FAKE_CUFFT_FAIL");
-    size_t n = strlen(call);
-    return asked && !strncmp(asked, call, n) && asked[n] == ':' ? atoi(asked + n + 1) : SUCCESS;
+    return asked_fault("FAKE_CUFFT_FAIL", call);
 }
 
 static Plan *find(int handle) {
