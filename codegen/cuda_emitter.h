@@ -48,6 +48,7 @@ typedef struct CudaEmitter {
     bool reads, writes; /* and of memory that lanes share */
     bool is_prepare;    /* the current function fills static memory */
     bool needs_special; /* Gamma and Mittag-Leffler functions are called */
+    bool needs_random;  /* Philox is */
     bool out_of_memory;
     struct CudaTable *constants;
     size_t nconstants, constants_capacity;

@@ -104,6 +104,16 @@ static Em special_function(Emitter *e, const Node *node, const Em *args, int lan
     return cuda_define(c, args[0].type, lanes, form, args);
 }
 
+static Em uniform(Emitter *e, const Node *node, const Em *args, int lanes) {
+    CudaEmitter *c = cuda_self(e);
+    bool wide = node->type.dtype == FRAX_F64;
+    char form[96];
+    snprintf(form, sizeof form, "uniform_%s($a, $b, $c, %lluu, %d)", wide ? "f64" : "f32",
+             (unsigned long long)node->attrs->n, (int)node->attrs->m);
+    c->needs_random = true;
+    return cuda_define(c, wide ? EM_F64 : EM_F32, lanes, form, args);
+}
+
 static Em integer_op(Emitter *e, Op op, Em x) {
     const char *form = op == OP_neg   ? "(int)(0u - (unsigned)$a)"
                        : op == OP_abs ? "$a < 0 ? (int)(0u - (unsigned)$a) : $a"
@@ -126,6 +136,7 @@ Em cuda_pointwise(Emitter *e, const Node *node, const Em *args) {
     case OP_polygamma:
     case OP_complex_lgamma:
     case OP_mittag_leffler: return special_function(e, node, args, lanes);
+    case OP_uniform: return uniform(e, node, args, lanes);
     case OP_not: return cuda_define(c, EM_BOOL, lanes, "!$a", args);
     case OP_cast: return cuda_convert(e, args[0], em_type_of(node->type.dtype));
     case OP_stop: return args[0];

@@ -75,6 +75,34 @@ static const char prelude_16_bits[] =
     "13));\n"
     "}\n";
 
+/* The op `uniform`: see ir/philox.h. Random bits are the mantissa of a number in [1, 2), from which 1 less
+   half a step is taken. */
+static const char prelude_random[] =
+    "INLINE void philox(unsigned c[4], unsigned k0, unsigned k1) {\n"
+    "    for (int round = 0; round < 10; round++) {\n"
+    "        const unsigned long long p = (unsigned long long)0xd2511f53u * c[0];\n"
+    "        const unsigned long long q = (unsigned long long)0xcd9e8d57u * c[2];\n"
+    "        c[0] = (unsigned)(q >> 32) ^ c[1] ^ k0;\n"
+    "        c[1] = (unsigned)q;\n"
+    "        c[2] = (unsigned)(p >> 32) ^ c[3] ^ k1;\n"
+    "        c[3] = (unsigned)p;\n"
+    "        k0 += 0x9e3779b9u;\n"
+    "        k1 += 0xbb67ae85u;\n"
+    "    }\n"
+    "}\n"
+    "INLINE float uniform_f32(int i, int key_low, int key_high, unsigned stream, int which) {\n"
+    "    unsigned c[4] = {(unsigned)i, 0, stream, 1};\n"
+    "    philox(c, (unsigned)key_low, (unsigned)key_high);\n"
+    "    return __uint_as_float(c[which] >> 9 | 0x3f800000u) - 0.999999940395355224609375f;\n"
+    "}\n"
+    "INLINE double uniform_f64(int i, int key_low, int key_high, unsigned stream, int which) {\n"
+    "    unsigned c[4] = {(unsigned)i, 0, stream, 1};\n"
+    "    philox(c, (unsigned)key_low, (unsigned)key_high);\n"
+    "    const unsigned long long bits = c[2 * which] | (unsigned long long)c[2 * which + 1] << 32;\n"
+    "    return __longlong_as_double((long long)(bits >> 12 | 0x3ffull << 52)) - "
+    "0.99999999999999988897769753748434595763683319091796875;\n"
+    "}\n\n";
+
 /* ---- Sizes ---- */
 
 static bool fits_i32(double bytes) {
@@ -232,6 +260,7 @@ static FraxStatus emit(CudaProgram *p, FraxError *err) {
         text_printf(&p->source, "/* %s, by frax %s */\n%s\ntypedef %s idx;\ntypedef unsigned %s uidx;\n\n%s",
                     p->program.graph->name, FRAX_VERSION, prelude, index, index, prelude_16_bits);
         text_printf(&p->source, "\nextern __shared__ __align__(128) char shared[];\n\n");
+        if (c->needs_random) text_printf(&p->source, "%s", prelude_random);
         if (c->needs_special) cuda_special_text(&p->source);
         if (!cuda_emitter_text(c, &p->source) || !list_launches(p) || p->source.failed)
             status = fail_memory(err, "emitting CUDA code");

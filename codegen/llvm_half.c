@@ -6,6 +6,7 @@
  * an f32 below 2^-126 whose value counts, so that flushing subnormals to zero changes nothing.
  */
 #include "llvm_half.h"
+#include "llvm_internal.h"
 
 /* A builder with the types of as many lanes as the value at hand has. */
 typedef struct Lanes {
@@ -13,34 +14,22 @@ typedef struct Lanes {
     LLVMTypeRef i16, i32, f32;
 } Lanes;
 
-static LLVMTypeRef like(LLVMTypeRef scalar, LLVMTypeRef type) {
-    return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMVectorType(scalar, LLVMGetVectorSize(type))
-                                                       : scalar;
-}
-
 static Lanes lanes_of(LLVMBuilderRef b, LLVMValueRef value) {
     LLVMTypeRef type = LLVMTypeOf(value);
     LLVMContextRef context = LLVMGetTypeContext(type);
-    return (Lanes){b, like(LLVMInt16TypeInContext(context), type),
-                   like(LLVMInt32TypeInContext(context), type), like(LLVMFloatTypeInContext(context), type)};
-}
-
-static LLVMValueRef all_lanes(LLVMTypeRef type, LLVMValueRef scalar) {
-    LLVMValueRef values[64];
-    if (LLVMGetTypeKind(type) != LLVMVectorTypeKind) return scalar;
-    unsigned n = LLVMGetVectorSize(type);
-    for (unsigned i = 0; i < n; i++) values[i] = scalar;
-    return LLVMConstVector(values, n);
+    return (Lanes){b, llvm_like(LLVMInt16TypeInContext(context), type),
+                   llvm_like(LLVMInt32TypeInContext(context), type),
+                   llvm_like(LLVMFloatTypeInContext(context), type)};
 }
 
 static LLVMValueRef number(const Lanes *l, uint32_t value) {
     LLVMContextRef context = LLVMGetTypeContext(l->i32);
-    return all_lanes(l->i32, LLVMConstInt(LLVMInt32TypeInContext(context), value, 0));
+    return llvm_all_lanes(l->i32, LLVMConstInt(LLVMInt32TypeInContext(context), value, 0));
 }
 
 static LLVMValueRef real(const Lanes *l, double value) {
     LLVMContextRef context = LLVMGetTypeContext(l->f32);
-    return all_lanes(l->f32, LLVMConstReal(LLVMFloatTypeInContext(context), value));
+    return llvm_all_lanes(l->f32, LLVMConstReal(LLVMFloatTypeInContext(context), value));
 }
 
 static LLVMValueRef bits_of(const Lanes *l, LLVMValueRef value) {

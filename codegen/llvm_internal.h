@@ -1,4 +1,4 @@
-/* llvm_internal.h — shared by llvm_emitter.c and llvm_math.c. */
+/* llvm_internal.h — shared by llvm_emitter.c, llvm_math.c, llvm_half.c and llvm_random.c. */
 #ifndef FRAX_LLVM_INTERNAL_H
 #define FRAX_LLVM_INTERNAL_H
 
@@ -15,6 +15,20 @@ struct LlvmEmitter {
     bool out_of_memory;
 };
 
+/* `scalar`, in as many lanes as `type` has. */
+static inline LLVMTypeRef llvm_like(LLVMTypeRef scalar, LLVMTypeRef type) {
+    return LLVMGetTypeKind(type) == LLVMVectorTypeKind ? LLVMVectorType(scalar, LLVMGetVectorSize(type))
+                                                       : scalar;
+}
+/* A constant of `type`, a scalar or vector, whose lanes are all `scalar`. */
+static inline LLVMValueRef llvm_all_lanes(LLVMTypeRef type, LLVMValueRef scalar) {
+    LLVMValueRef values[64];
+    if (LLVMGetTypeKind(type) != LLVMVectorTypeKind) return scalar;
+    unsigned n = LLVMGetVectorSize(type);
+    for (unsigned i = 0; i < n; i++) values[i] = scalar;
+    return LLVMConstVector(values, n);
+}
+
 LLVMTypeRef llvm_type(const LlvmEmitter *l, EmType type, int lanes);
 Em llvm_value(LLVMValueRef ref, EmType type, int lanes);
 LLVMValueRef llvm_intrinsic(LlvmEmitter *l, const char *name, LLVMTypeRef *overloads, unsigned noverloads,
@@ -22,6 +36,7 @@ LLVMValueRef llvm_intrinsic(LlvmEmitter *l, const char *name, LLVMTypeRef *overl
 Em llvm_splat(Emitter *e, Em value, int lanes);
 Em llvm_arith(Emitter *e, Op op, Em a, Em b);
 Em llvm_select(Emitter *e, Em condition, Em yes, Em no);
+Em llvm_uniform(Emitter *e, const Node *node, const Em *args); /* llvm_random.c */
 Em llvm_pointwise(Emitter *e, const Node *node, const Em *args);
 
 #endif

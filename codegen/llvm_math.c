@@ -232,14 +232,10 @@ static const ExpTable exp_f64 = {-746,
 /* 2^n as a float whose bits are (n + bias) << mantissa. */
 static Em power_of_two(Emitter *e, const ExpTable *t, LLVMValueRef n, Em like) {
     LLVMBuilderRef b = self(e)->builder;
-    LLVMTypeRef scalar = LLVMGetElementType(LLVMTypeOf(n));
-    LLVMValueRef constants[2];
-    for (int i = 0; i < 2; i++) {
-        LLVMValueRef lanes[64], one = LLVMConstInt(scalar, (unsigned)(i ? t->mantissa : t->bias), 0);
-        for (int lane = 0; lane < like.lanes; lane++) lanes[lane] = one;
-        constants[i] = LLVMConstVector(lanes, (unsigned)like.lanes);
-    }
-    LLVMValueRef bits = LLVMBuildShl(b, LLVMBuildAdd(b, n, constants[0], ""), constants[1], "");
+    LLVMTypeRef type = LLVMTypeOf(n), scalar = LLVMGetElementType(type);
+    LLVMValueRef bias = llvm_all_lanes(type, LLVMConstInt(scalar, (unsigned)t->bias, 0));
+    LLVMValueRef mantissa = llvm_all_lanes(type, LLVMConstInt(scalar, (unsigned)t->mantissa, 0));
+    LLVMValueRef bits = LLVMBuildShl(b, LLVMBuildAdd(b, n, bias, ""), mantissa, "");
     return llvm_value(LLVMBuildBitCast(b, bits, LLVMTypeOf(like.ref), ""), like.type, like.lanes);
 }
 
@@ -253,9 +249,7 @@ static Em scale_by_power(Emitter *e, const ExpTable *t, Em y, Em shifted) {
     LLVMTypeRef bits = LLVMVectorType(scalar, (unsigned)y.lanes);
     LLVMValueRef zero = LLVMBuildBitCast(b, constant_like(e, y, t->shifter).ref, bits, "");
     LLVMValueRef n = LLVMBuildSub(b, LLVMBuildBitCast(b, shifted.ref, bits, ""), zero, "");
-    LLVMValueRef ones[64];
-    for (int lane = 0; lane < y.lanes; lane++) ones[lane] = LLVMConstInt(scalar, 1, 0);
-    LLVMValueRef half = LLVMBuildAShr(b, n, LLVMConstVector(ones, (unsigned)y.lanes), "");
+    LLVMValueRef half = LLVMBuildAShr(b, n, llvm_all_lanes(bits, LLVMConstInt(scalar, 1, 0)), "");
     Em first = power_of_two(e, t, half, y), second = power_of_two(e, t, LLVMBuildSub(b, n, half, ""), y);
     return llvm_arith(e, OP_mul, llvm_arith(e, OP_mul, y, first), second);
 }
@@ -325,6 +319,7 @@ Em llvm_pointwise(Emitter *e, const Node *node, const Em *given) {
     case OP_polygamma:
     case OP_complex_lgamma:
     case OP_mittag_leffler: return special_function(e, node, args);
+    case OP_uniform: return llvm_uniform(e, node, args);
     case OP_not: return not_(e, args[0]);
     case OP_cast: return e->ops->convert(e, args[0], em_type_of(node->type.dtype));
     case OP_stop: return args[0];

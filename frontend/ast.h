@@ -48,6 +48,7 @@ typedef struct TypeExpr {
     FraxDType dtype;
     int rank;
     Expr *dims[MAX_RANK];
+    bool is_key; /* written `key`: i32[2] */
 } TypeExpr;
 
 /* An input (init NULL) or a param. */

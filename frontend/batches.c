@@ -6,7 +6,7 @@
 #include "batches.h"
 #include "model.h"
 #include "passes.h"
-#include "rng.h"
+#include "philox.h"
 #include <ctype.h>
 #include <string.h>
 
@@ -137,7 +137,7 @@ FraxStatus batches_allocate(Batches *b, const Graph *g, FraxError *err) {
    fill parameters with the same seed. */
 static uint64_t random_bits(const Batches *b, uint64_t i) {
     uint32_t key[2] = {(uint32_t)b->seed, (uint32_t)(b->seed >> 32)}, out[4];
-    philox4x32((uint32_t[]){(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)b->epoch, UINT32_MAX}, key, out);
+    philox4x32((uint32_t[]){(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)b->epoch, PHILOX_ROWS}, key, out);
     return (uint64_t)out[0] << 32 | out[1];
 }
 

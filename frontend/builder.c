@@ -41,6 +41,7 @@ typedef struct BuilderDecl {
     FraxDType dtype;
     int rank;
     FraxValue dims[FRAX_MAX_RANK], initial; /* initial 0: an input */
+    bool is_key;
 } BuilderDecl;
 
 struct FraxBuilder {
@@ -220,6 +221,12 @@ FraxValue frax_builder_input(FraxBuilder *b, const char *name, FraxDType dtype, 
                              const FraxValue *dims) {
     if (!is_usable(b)) return 0;
     return declare(b, "frax_builder_input", (BuilderDecl){.name = name, .dtype = dtype, .rank = rank}, dims);
+}
+
+FraxValue frax_builder_key(FraxBuilder *b, const char *name) {
+    if (!is_usable(b)) return 0;
+    return declare(b, "frax_builder_key", (BuilderDecl){.name = name, .dtype = FRAX_I32, .is_key = true},
+                   NULL);
 }
 
 FraxValue frax_builder_param(FraxBuilder *b, const char *name, FraxDType dtype, int rank,
@@ -491,7 +498,7 @@ static void write_node(Writer *w, FraxValue v, int depth) {
 static void write_type(Writer *w, const BuilderDecl *decl) {
     w->inlined = true;
     w->start = w->out->len;
-    text_printf(w->out, "%s: %s", decl->name, frax_dtype_name(decl->dtype));
+    text_printf(w->out, "%s: %s", decl->name, decl->is_key ? "key" : frax_dtype_name(decl->dtype));
     for (int i = 0; i < decl->rank; i++) {
         text_printf(w->out, i ? ", " : "[");
         write_value(w, decl->dims[i], false, 0);

@@ -13,11 +13,10 @@ typedef struct BuiltinPart {
     const size_t *count;
 } BuiltinPart;
 
-static const BuiltinPart parts[] = {{math_builtins, &math_builtin_count},
-                                    {reduce_builtins, &reduce_builtin_count},
-                                    {shape_builtins, &shape_builtin_count},
-                                    {nn_builtins, &nn_builtin_count},
-                                    {fractional_builtins, &fractional_builtin_count}};
+static const BuiltinPart parts[] = {
+    {math_builtins, &math_builtin_count},     {reduce_builtins, &reduce_builtin_count},
+    {shape_builtins, &shape_builtin_count},   {nn_builtins, &nn_builtin_count},
+    {random_builtins, &random_builtin_count}, {fractional_builtins, &fractional_builtin_count}};
 
 static const Builtin *builtin_at(size_t i) {
     for (size_t p = 0; p < COUNT(parts); p++) {

@@ -269,7 +269,7 @@ static FraxStatus run_check(Check *c, FraxError *err) {
 static void write_values(const FraxModel *m, FraxRole role, const char *between, Text *out) {
     for (size_t i = 0; i < model_count(m, role); i++)
         text_printf(out, "%s%s: %s", i ? between : "", model_value_name(m, role, i),
-                    model_value_type(m, role, i));
+                    role == FRAX_INPUT && model_is_key(m, i) ? "key" : model_value_type(m, role, i));
 }
 
 static void write_signature(const FraxModel *m, Text *out) {

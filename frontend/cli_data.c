@@ -341,14 +341,20 @@ static FraxStatus allocate(const Session *s, FraxRole role, void ***buffers, Fra
     return FRAX_OK;
 }
 
-static FraxStatus make_noise(Session *s, size_t i, FraxError *err) {
+/* A key is the words of --seed. */
+static FraxStatus make_input(Session *s, size_t i, FraxError *err) {
     FraxTensor type = frax_executable_type(s->exe, FRAX_INPUT, i);
     type.data = mem_aligned(MAX(tensor_bytes(&type), 1));
     if (!type.data) return fail_memory(err, frax_executable_name(s->exe, FRAX_INPUT, i));
+    s->inputs[i] = type;
+    if (model_is_key(s->model, i)) {
+        uint32_t words[] = {(uint32_t)s->cli->seed, (uint32_t)((uint64_t)s->cli->seed >> 32)};
+        memcpy(type.data, words, sizeof words);
+        return FRAX_OK;
+    }
     /* Labels 0 and 1 are valid for any number of classes from two on. Inputs take streams that params do not.
      */
     fill_noise(&type, (uint64_t)s->cli->seed, 1u << 31 | (uint32_t)i, 2);
-    s->inputs[i] = type;
     return FRAX_OK;
 }
 
@@ -360,7 +366,7 @@ FraxStatus session_prepare(Session *s, FraxError *err) {
 
 FraxStatus session_compile(Session *s, bool missing_noise, FraxError *err) {
     for (size_t i = 0; i < s->ninputs && !missing_noise; i++)
-        if (s->inputs[i].rank < 0)
+        if (s->inputs[i].rank < 0 && !model_is_key(s->model, i))
             return fail(err, FRAX_USAGE, "input %s %s is missing: give --in %s=FILE.npy",
                         frax_model_value_name(s->model, FRAX_INPUT, i),
                         frax_model_value_type(s->model, FRAX_INPUT, i),
@@ -368,7 +374,7 @@ FraxStatus session_compile(Session *s, bool missing_noise, FraxError *err) {
     FraxStatus status = session_prepare(s, err);
     if (!status) status = allocate(s, FRAX_OUTPUT, &s->output_data, err);
     for (size_t i = 0; i < s->ninputs && !status; i++)
-        if (s->inputs[i].rank < 0) status = make_noise(s, i, err);
+        if (s->inputs[i].rank < 0) status = make_input(s, i, err);
     if (status) return status;
     s->input_data = mem_calloc(MAX(s->ninputs, 1), sizeof *s->input_data);
     if (!s->input_data) return fail_memory(err, "the inputs");

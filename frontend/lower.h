@@ -88,6 +88,7 @@ typedef struct Lower {
     int64_t budget;          /* expressions that may still be lowered */
     const char *builtin;     /* whose rule is running, for messages */
     int64_t holes;           /* tangents made for user-given derivatives */
+    int64_t streams;         /* of random numbers */
     Text trace;              /* "called from" lines, once a fault is passed upward */
 } Lower;
 
@@ -157,10 +158,10 @@ typedef struct Builtin {
 } Builtin;
 
 /* The parts of the one table of built-ins; each file of built-ins owns one. */
-extern const Builtin math_builtins[], reduce_builtins[], shape_builtins[], nn_builtins[],
+extern const Builtin math_builtins[], reduce_builtins[], shape_builtins[], nn_builtins[], random_builtins[],
     fractional_builtins[];
 extern const size_t math_builtin_count, reduce_builtin_count, shape_builtin_count, nn_builtin_count,
-    fractional_builtin_count;
+    random_builtin_count, fractional_builtin_count;
 
 Item lower_builtin(Lower *lw, const Expr *call); /* a fault if there is none of this name */
 const Builtin *find_builtin(const char *name);

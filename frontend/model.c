@@ -110,6 +110,10 @@ FraxDType model_value_dtype(const FraxModel *model, FraxRole role, size_t i) {
     return (role == FRAX_INPUT ? model->decl->inputs : model->decl->params)[i].type.dtype;
 }
 
+bool model_is_key(const FraxModel *model, size_t i) {
+    return i < model->decl->ninputs && model->decl->inputs[i].type.is_key;
+}
+
 /* ---- Its graph ---- */
 
 FraxStatus locate_fault(const FraxModel *model, const Text *trace, FraxError *err) {

@@ -28,6 +28,9 @@ const char *model_value_type(const FraxModel *model, FraxRole role, size_t i);
 /* Of an input or param. */
 FraxDType model_value_dtype(const FraxModel *model, FraxRole role, size_t i);
 
+/* Is the i-th input a key of random numbers? */
+bool model_is_key(const FraxModel *model, size_t i);
+
 /* ---- From sizes to a graph ---- */
 
 /* Finds values[model_size_count()] from the shapes of the given inputs (one entry per input, NULL where not

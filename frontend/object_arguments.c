@@ -131,7 +131,7 @@ bool object_is_state(const ObjectHeader *h, const Argument *a) {
 
 static const char *meaning(const ObjectHeader *h, const Argument *a, char buffer[NAME]) {
     size_t own = frax_model_count(h->model, a->role);
-    if (a->role == FRAX_INPUT) return "input";
+    if (a->role == FRAX_INPUT) return model_is_key(h->model, a->i) ? "key of random numbers" : "input";
     if (object_is_state(h, a))
         return a->role == FRAX_PARAM ? "state before this chunk; zeros before the first one"
                                      : "state after this chunk; may be written over the state before it";

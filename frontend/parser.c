@@ -5,7 +5,7 @@
  *   fn      = "fn" NAME "(" [names] ")" "{" body "}" [ "derivative" "(" names ")" "{" body "}" ]
  *   body    = { statement NEWLINE } "return" expr {"," expr}
  *   statement = "param" NAME ":" type "=" expr | NAME {"," NAME} "=" expr
- *   type    = DTYPE [ "[" [expr {"," expr}] "]" ]
+ *   type    = DTYPE [ "[" [expr {"," expr}] "]" ] | "key"
  *   expr    = comparisons (< <= > >= == !=) under "not" under "and" under "or"; then + -, then * / @, then
  * unary -, then ^ (right-associative); then calls f(a, name=b) and subscripts x[1:, none, ::2, ..., -1]
  *   function = names "=>" expr, an argument of some built-ins: w => (0, w), (w1, w2) => -w1^2 - w2^2
@@ -416,18 +416,29 @@ static void check_size(Parser *p, const Expr *e) {
         for (size_t i = 0; i < e->count; i++) check_size(p, e->items[i]);
 }
 
-/* type = DTYPE [ "[" [expr {"," expr}] "]" ] */
+/* The two words of a key of random numbers. */
+static TypeExpr key_type(Parser *p, Loc loc) {
+    Expr *two = new_expr(p, EXPR_NUMBER, loc, NULL);
+    if (two) two->number = (Number){.value = 2, .integer = 2, .whole = true};
+    return (TypeExpr){.dtype = FRAX_I32, .rank = 1, .dims = {two}, .is_key = true};
+}
+
+static void unknown_dtype(Parser *p, const Name *name) {
+    const char *names[FRAX_BOOL + 2];
+    for (FraxDType d = FRAX_F64; d <= FRAX_BOOL; d++) names[d] = frax_dtype_name(d);
+    names[FRAX_BOOL + 1] = "key";
+    const char *near = nearest_name(name->text, names, COUNT(names));
+    parse_fail(p, name->loc, "'%s' is not a dtype%s%s%s; expected f64, f32, bf16, f16, i32, bool or key",
+               name->text, near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+}
+
+/* type = DTYPE [ "[" [expr {"," expr}] "]" ] | "key" */
 static TypeExpr parse_type(Parser *p) {
     TypeExpr type = {0};
     Name name = parse_name(p, "a type such as f32[B, N]");
     if (p->failed) return type;
-    if (!dtype_from_name(name.text, &type.dtype)) {
-        const char *names[FRAX_BOOL + 1];
-        for (FraxDType d = FRAX_F64; d <= FRAX_BOOL; d++) names[d] = frax_dtype_name(d);
-        const char *near = nearest_name(name.text, names, COUNT(names));
-        parse_fail(p, name.loc, "'%s' is not a dtype%s%s%s; expected f64, f32, bf16, f16, i32 or bool",
-                   name.text, near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
-    }
+    if (!strcmp(name.text, "key")) return key_type(p, name.loc);
+    if (!dtype_from_name(name.text, &type.dtype)) unknown_dtype(p, &name);
     if (!accept(p, "[")) return type;
     while (!p->failed && !is(p, "]")) {
         if (type.rank) expect(p, ",", "',' or ']'");
@@ -446,6 +457,9 @@ static Decl parse_declaration(Parser *p, bool param) {
     Decl decl = {.name = parse_name(p, param ? "a param's name" : "an input's name")};
     expect(p, ":", "':' and a type, as in x: f32[N]");
     decl.type = parse_type(p);
+    if (param && decl.type.is_key)
+        parse_fail(p, decl.name.loc, "param '%s' is a key, which is not learnable; make it an input",
+                   decl.name.text);
     if (!param) return decl;
     expect(p, "=", "'=' and an initial value");
     decl.init = parse_expr(p);

@@ -9,6 +9,7 @@
 #include "api.h"
 #include "batches.h"
 #include "half.h"
+#include "keys.h"
 #include "lbfgs.h"
 #include "model.h"
 #include "passes.h"
@@ -31,6 +32,7 @@ struct FraxTrainer {
     FraxExecutable exe;
     Resident resident;        /* what stays on a device; the buffers are then only copies to start from */
     Batches *batches;         /* NULL: every step sees all rows */
+    FitKeys *keys;            /* of random numbers; NULL: there are none, or lbfgs wants the same ones */
 #define X(name) double *name; /* the buffer of input step.NAME; NULL for lbfgs */
     STEP_SCALARS(X)
 #undef X
@@ -145,6 +147,7 @@ static FraxStatus compile_step(FraxTrainer *t, const FraxModel *model, const Fra
     FraxStatus status = bind_options(model, options, &values, err);
     if (status) return status;
     if (t->fit.batch) status = batches_create(model, &t->fit, values, &t->batches, err);
+    if (!status && t->fit.optimizer != FRAX_LBFGS) status = fit_keys_create(model, &t->keys, err);
     if (!status) status = model_lower(model, values, &g, err);
     mem_free(values);
     if (!status) {
@@ -273,14 +276,14 @@ static void *param_buffer(const FraxTrainer *t, size_t i) {
     return (void *)t->inputs[param_position(&t->exe, i)];
 }
 
-/* On a device all that the host does not change between steps stays there: not the step's scalars, the rows
-   of a batch, and what lbfgs moves. */
+/* On a device all that the host does not change between steps stays there: not the step's scalars, its keys,
+   the rows of a batch, and what lbfgs moves. */
 static FraxStatus settle_values(FraxTrainer *t, FraxError *err) {
     const Graph *g = executable_graph(t->exe.exe);
     bool *kept = mem_calloc(g->ninputs + 1, sizeof *kept);
     for (size_t i = 0; kept && i < g->ninputs; i++)
         kept[i] = i < t->exe.counts[FRAX_INPUT]
-                      ? !batches_has(t->batches, i)
+                      ? !batches_has(t->batches, i) && !fit_keys_has(t->keys, i)
                       : strncmp(graph_node(g, g->inputs[i])->attrs->name, "step.", strlen("step.")) != 0;
     for (size_t i = 0; kept && i < t->nmoving && t->fit.optimizer == FRAX_LBFGS; i++)
         kept[t->moving[i]] = false;
@@ -504,6 +507,7 @@ void frax_trainer_destroy(FraxTrainer *t) {
     resident_end(&t->resident);
     lbfgs_destroy(t->lbfgs);
     batches_destroy(t->batches);
+    fit_keys_destroy(t->keys);
     executable_destroy(t->exe.exe);
     t->exe.kind = HANDLE_DESTROYED;
     handle_free(t);
@@ -533,6 +537,7 @@ static FraxStatus take_step(FraxTrainer *t, const void *const *inputs, double *l
     }
     t->steps++;
     batches_next(t->batches, t->inputs);
+    fit_keys_next(t->keys, t->steps, t->inputs);
     status = t->lbfgs ? step_lbfgs(t, &t->loss, err) : step_graph(t, &t->loss, err);
     if (status == FRAX_CANCELLED) {
         t->outcome = stopped;

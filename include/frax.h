@@ -222,6 +222,8 @@ FRAX_API FraxValue frax_builder_name(FraxBuilder *builder, const char *name);
    uniform. dims: the sizes of its axes: numbers, names, and + - * / of them. */
 FRAX_API FraxValue frax_builder_input(FraxBuilder *builder, const char *name, FraxDType dtype, int rank,
                                       const FraxValue *dims);
+/* Declares an input of type key, for random numbers: i32[2], of any values, to those who run the model. */
+FRAX_API FraxValue frax_builder_key(FraxBuilder *builder, const char *name);
 FRAX_API FraxValue frax_builder_param(FraxBuilder *builder, const char *name, FraxDType dtype, int rank,
                                       const FraxValue *dims, FraxValue initial);
 
@@ -490,7 +492,9 @@ typedef struct FraxTrainer FraxTrainer;
    options gives its full value; all inputs that lead with it are batched, and it may stand nowhere else in an
    input or param. Each epoch draws the rows without replacement, in an order that depends on fit->seed and
    the epoch alone; rows that do not fill a last batch wait for the next epoch's draw. lbfgs takes no batches.
- */
+   Inputs of type key are read as those of the whole fit: each step has a key of its own, which depends on
+   them and on the step's number alone, so that its random numbers are new. lbfgs needs one function, and
+   draws the same ones at each step. */
 FRAX_API FraxStatus frax_trainer_create(const FraxModel *model, const FraxOptions *options,
                                         const FraxFitOptions *fit, FraxTrainer **trainer, FraxError *err);
 FRAX_API void frax_trainer_destroy(FraxTrainer *trainer); /* NULL is fine */

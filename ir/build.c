@@ -66,6 +66,11 @@ Value g_mittag_leffler(Graph *g, int64_t n, int64_t m, Value alpha, Value beta, 
     return graph_emit(g, OP_mittag_leffler, (Value[]){alpha, beta, z}, 3, &(Attrs){.n = n, .m = m}, NULL);
 }
 
+Value g_uniform(Graph *g, UniformDraw draw, Value i, Value key_low, Value key_high) {
+    return graph_emit(g, OP_uniform, (Value[]){i, key_low, key_high}, 3,
+                      &(Attrs){.n = draw.stream, .m = draw.which}, &(Type){.dtype = draw.dtype});
+}
+
 Value g_cast(Graph *g, Value x, FraxDType dtype) {
     return graph_emit(g, OP_cast, &x, 1, NULL, &(Type){.dtype = dtype});
 }

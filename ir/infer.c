@@ -118,6 +118,22 @@ static FraxStatus infer_cast(const Infer *in) {
     return FRAX_OK;
 }
 
+static FraxStatus infer_uniform(const Infer *in) {
+    if (need_given(in)) return FRAX_INTERNAL;
+    FraxDType dtype = in->given->dtype;
+    char type[176];
+    if (in->args[0]->dtype != FRAX_I32) return wrong_dtype(in, "i32");
+    if (dtype != FRAX_F64 && dtype != FRAX_F32)
+        return fail(in->err, FRAX_TYPE, "uniform: got %s, expected f64 or f32", type_text(in->given, type));
+    int64_t stream = in->attrs->n, which = in->attrs->m, most = dtype == FRAX_F64 ? 1 : 3;
+    if (stream < 0 || stream > UINT32_MAX || which < 0 || which > most)
+        return fail(in->err, FRAX_VALUE, "uniform: number %lld of stream %lld, expected 0…%lld of 0…2^32-1",
+                    (long long)which, (long long)stream, (long long)most);
+    FraxStatus status = operands_agree(in);
+    in->type->dtype = dtype;
+    return status;
+}
+
 static FraxStatus infer_same(const Infer *in) {
     return operands_agree(in);
 }

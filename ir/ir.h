@@ -335,7 +335,8 @@ double wrap_i32(int64_t v);
 /* ---- Builder ---- */
 
 /* The general form: `type` is read by ops whose infer rule takes a given dtype or shape (input, param,
-   constant, iota, hole; dtype of cast; shape of reshape and broadcast), and ignored otherwise (may be NULL).
+   constant, iota, hole; dtype of cast and uniform; shape of reshape and broadcast), and ignored otherwise
+   (may be NULL).
  */
 Value graph_emit(Graph *g, Op op, const Value *args, int nargs, const Attrs *attrs, const Type *type);
 /* Computes type from args and attrs; the rules of ir/infer.c. */
@@ -355,6 +356,16 @@ Value g_select(Graph *g, Value condition, Value yes, Value no);
 Value g_polygamma(Graph *g, int64_t n, Value x);
 Value g_complex_lgamma(Graph *g, int64_t n, Part part, Value x, Value y);
 Value g_mittag_leffler(Graph *g, int64_t n, int64_t m, Value alpha, Value beta, Value z);
+/* Number i of a stream of random ones, uniform in (0, 1): a function of i and the key alone (philox.h). i,
+   key_low and key_high: i32, taken as 32 bits each. dtype: f64, with 52 random bits, or f32, with 23; the
+   numbers are odd multiples of 2^-53 and 2^-24, and the same bits on every target. `which` of those that one
+   i gives: 0 or 1 of f64, 0 … 3 of f32. */
+typedef struct UniformDraw {
+    FraxDType dtype;
+    int64_t stream; /* 0 … 2^32 − 1 */
+    int which;
+} UniformDraw;
+Value g_uniform(Graph *g, UniformDraw draw, Value i, Value key_low, Value key_high);
 Value g_cast(Graph *g, Value x, FraxDType dtype);
 /* x, of a floating dtype; a run in which an element is NaN or outside [lo, hi] fails with "NAME is 1.2 at
    element 3, expected EXPECTED". For an open end, the next number inside it: nextafter(0, 1). A constant x is

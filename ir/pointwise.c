@@ -1,5 +1,6 @@
 /* pointwise.c — pointwise ops on scalars: their meaning, in f64. Used by folding and by the reference
  * evaluator. */
+#include "philox.h"
 #include "special.h"
 #include <math.h>
 
@@ -93,6 +94,12 @@ double reference_pointwise(const Node *node, const double *a) {
     case OP_ge: return a[0] >= a[1];
     case OP_and: return a[0] != 0 && a[1] != 0;
     case OP_or: return a[0] != 0 || a[1] != 0;
+    case OP_uniform:
+        return philox_uniform(&(PhiloxDraw){{(uint32_t)(int32_t)a[1], (uint32_t)(int32_t)a[2]},
+                                            (uint32_t)node->attrs->n,
+                                            (int)node->attrs->m,
+                                            node->type.dtype == FRAX_F64},
+                              (uint32_t)(int32_t)a[0]);
     case OP_select: return a[0] != 0 ? a[1] : a[2];
     default: return NAN;
     }

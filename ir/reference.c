@@ -542,6 +542,7 @@ static FraxStatus eval_custom(const Eval *e) {
 #define eval_cast     eval_pointwise
 #define eval_same     eval_pointwise
 #define eval_select   eval_pointwise
+#define eval_uniform  eval_pointwise
 
 static EvalRule *const eval_rules[OP_COUNT] = {
 #define OP(name, arity, kind, infer, attrs) eval_##infer,

@@ -92,6 +92,7 @@ enum {
     POINTWISE_compare = 1,
     POINTWISE_cast = 1,
     POINTWISE_same = 1,
+    POINTWISE_uniform = 1,
     POINTWISE_guard = 0, /* a message names the element: no pass may move or repeat them */
     POINTWISE_select = 1,
     POINTWISE_reshape = 0,

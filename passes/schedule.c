@@ -398,6 +398,7 @@ bool op_is_dear(Op op) {
     case OP_polygamma:
     case OP_complex_lgamma:
     case OP_mittag_leffler:
+    case OP_uniform:
     case OP_pow:
     case OP_atan2: return true;
     default: return op_is_reduction(op) || !op_is_pointwise(op);

@@ -234,6 +234,7 @@ FraxStatus eager_create(const Graph *graph, int threads, Eager **out, FraxError 
 #define eager_logic    eager_pointwise
 #define eager_compare  eager_pointwise
 #define eager_select   eager_pointwise
+#define eager_uniform  eager_pointwise
 
 static EagerRule *const rules[OP_COUNT] = {
 #define OP(name, arity, kind, infer, attrs) eager_##infer,

@@ -6,6 +6,7 @@
  * operand of the same type.
  */
 #include "eager.h"
+#include "philox.h"
 #include "vector_math.h"
 #include "special.h"
 #include <string.h>
@@ -188,6 +189,22 @@ static double digamma(double x) {
 SPECIAL_OPS(X)
 #undef X
 
+/* ---- Random numbers: i32 operands, a result of f64 or f32 ---- */
+
+static void uniform_i32(const Node *node, void *out, const void *const *args, int64_t n) {
+    const int32_t *i = args[0], *low = args[1], *high = args[2];
+    bool wide = node->type.dtype == FRAX_F64;
+    PhiloxDraw draw = {.stream = (uint32_t)node->attrs->n, .which = (int)node->attrs->m, .wide = wide};
+    for (int64_t j = 0; j < n; j++) {
+        draw.key[0] = (uint32_t)low[j], draw.key[1] = (uint32_t)high[j];
+        double u = philox_uniform(&draw, (uint32_t)i[j]);
+        if (wide)
+            ((double *)out)[j] = u;
+        else
+            ((float *)out)[j] = (float)u;
+    }
+}
+
 /* ---- Casts: to an integer toward zero, saturating, NaN to 0 ---- */
 
 #define TO_INTEGER(v)                                                                                        \
@@ -230,7 +247,7 @@ PointwiseKernel *pointwise_kernel(Op op, FraxDType operand) {
         FLOAT_OPS(X) FLOAT_OPS2(X) COMPARISONS(X) SPECIAL_OPS(X) X(select, )
 #undef X
 #define X(op, expression) [OP_##op][FRAX_I32] = op##_i32,
-            INTEGER_OPS(X) INTEGER_OPS2(X) COMPARISONS(X) X(select, )
+            INTEGER_OPS(X) INTEGER_OPS2(X) COMPARISONS(X) X(select, ) X(uniform, )
 #undef X
 #define X(op, expression) [OP_##op][FRAX_BOOL] = op##_bool,
                 COMPARISONS(X) X(and, ) X(or, ) X(not, ) X(select, )

@@ -1,20 +1,8 @@
 /* rng.c — see rng.h. A block of the generator is 128 bits: two elements. */
 #include "rng.h"
 #include "half.h"
+#include "philox.h"
 #include <math.h>
-
-void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]) {
-    uint32_t c[4] = {counter[0], counter[1], counter[2], counter[3]}, k0 = key[0], k1 = key[1];
-    for (int round = 0; round < 10; round++) {
-        uint64_t p = UINT64_C(0xd2511f53) * c[0], q = UINT64_C(0xcd9e8d57) * c[2];
-        uint32_t c1 = c[1], c3 = c[3];
-        c[0] = (uint32_t)(q >> 32) ^ c1 ^ k0, c[1] = (uint32_t)q;
-        c[2] = (uint32_t)(p >> 32) ^ c3 ^ k1, c[3] = (uint32_t)p;
-        k0 += 0x9e3779b9u; /* golden ratio */
-        k1 += 0xbb67ae85u; /* √3 − 1 */
-    }
-    for (int i = 0; i < 4; i++) out[i] = c[i];
-}
 
 /* The two 64-bit words of a block. */
 static void block_words(Rng rng, uint64_t block, uint64_t words[2]) {

@@ -7,9 +7,6 @@
 
 #include "ir.h"
 
-/* Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011: Parallel random numbers: as easy as 1, 2, 3). */
-void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
-
 typedef struct Rng {
     uint64_t seed;
     uint32_t stream;

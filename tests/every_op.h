@@ -29,8 +29,10 @@ static inline void add_pointwise_ops(Graph *g, Value *total, Value x, Value y) {
     gather_result(g, total, g_polygamma(g, 2, x));
     gather_result(g, total, g_complex_lgamma(g, 1, PART_IM, x, y));
     gather_result(g, total, g_mittag_leffler(g, 1, 2, g_unary(g, OP_sigmoid, x), y, x));
+    Value place = g_cast(g, x, FRAX_I32);
+    gather_result(g, total, g_uniform(g, (UniformDraw){FRAX_F64, 3, 1}, place, place, place));
     gather_result(g, total, g_guard(g, y, -1e9, 1e9, "y", "-1e9 <= y <= 1e9"));
-    gather_result(g, total, g_cast(g, x, FRAX_I32));
+    gather_result(g, total, place);
     gather_result(g, total, g_shift(g, x, -0.1));
 }
 

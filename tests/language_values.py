@@ -42,6 +42,23 @@ def spectral(q, k, axis=-1):
     return np.moveaxis(out, -1, axis)
 
 
+def philox(counter, key):
+    """Salmon, Moraes, Dror, Shaw 2011, section 4: ten rounds on four words of 32 bits, in Python's integers."""
+    a, b, c, d = counter
+    for n in range(10):
+        left, right = a * 0xD2511F53, c * 0xCD9E8D57
+        a, b, c, d = ((right >> 32) ^ b ^ (key[0] + n * 0x9E3779B9) % 2**32, right % 2**32,
+                      (left >> 32) ^ d ^ (key[1] + n * 0xBB67AE85) % 2**32, left % 2**32)
+    return a, b, c, d
+
+
+def drawn(n, stream=0, bits=52, which=0):
+    """Numbers 0 … n - 1 of a stream under the key i: the middles of 2^bits equal parts of (0, 1)."""
+    blocks = [philox((k, 0, stream, 1), [int(word) % 2**32 for word in i]) for k in range(n)]
+    words = [block[2 * which] + block[2 * which + 1] * 2**32 if bits > 32 else block[which] for block in blocks]
+    return np.array([((word >> (12 if bits > 32 else 9)) + 0.5) / 2**bits for word in words])
+
+
 def weyl(q, alpha, h=1.0, axis=-1):
     return spectral(q, power(1j * omega(q.shape[axis], h), alpha), axis)
 
@@ -208,6 +225,14 @@ rows = [
     ("exponential_conv(r=t[:1], c=p, x=z, lag=1)", np.stack([exponential(p[k], t[0], z[k], 1) for k in range(2)])),
     ("exponential_conv(y, y, s, lag=8)", 0 * s),
     ("grunwald_weights(0.5, 6)", weights(0.5, 6)), ("grunwald_weights(y, 4)", np.stack([weights(q, 4) for q in y])),
+]
+
+rows += [  # random numbers
+    ("random_uniform(i, [2, 3])", drawn(6).reshape(2, 3)),
+    ("random_uniform(i, [2]) - random_uniform(i, [2])", drawn(2) - drawn(2, stream=1)),
+    ("cast(random_uniform(i, [9], dtype=f32), f64)", drawn(9, bits=23)),
+    ("random_normal(i, [7])", np.sqrt(-2 * np.log(drawn(7))) * np.cos(2 * np.pi * drawn(7, which=1))),
+    ("dropout(z, i, rate=0.4)", np.where(drawn(14, bits=23).reshape(2, 7) < 0.4, 0, z / 0.6)),
 ]
 
 names = {np.dtype("float64"): "f64", np.dtype("int32"): "i32", np.dtype("bool"): "bool"}

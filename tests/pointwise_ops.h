@@ -31,6 +31,7 @@ static inline Value apply_op(Graph *g, Op op, const Operands *o) {
     Value args[3] = {o->x[0], o->x[1], o->x[2]};
     if (op == OP_select) args[0] = o->condition;
     if (op == OP_guard) return g_guard(g, args[0], -100, 100, "x", "-100 <= x <= 100");
+    if (op == OP_uniform) return g_uniform(g, (UniformDraw){FRAX_F32, 7, 2}, args[0], args[1], args[2]);
     if (op == OP_cast) return g_cast(g, g_cast(g, args[0], FRAX_I32), FRAX_F32);
     return graph_emit(g, op, args, op_table[op].arity, &(Attrs){.n = 1, .m = 1, .part = PART_IM}, NULL);
 }

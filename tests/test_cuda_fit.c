@@ -117,6 +117,29 @@ static void test_batches(void **state) {
     fit_both(fit, false);
 }
 
+/* Each step's key goes to the device with its scalars. */
+static void test_random_numbers(void **state) {
+    (void)state;
+    static const char text[] =
+        "model noisy(x: f64[B, C], k: key) {\n"
+        "    param w: f64[C] = 0.1\n"
+        "    loss = mean((dropout(x, k, rate=0.25) @ w + random_normal(k, [B]) - 1)^2)\n"
+        "    return loss\n"
+        "}\n";
+    Data d = make_data();
+    const void *inputs[] = {d.x, (int32_t[]){6, 6}};
+    FraxFitOptions fit = frax_default_fit_options(FRAX_ADAM);
+    FraxError err;
+    fit.steps = 10;
+    FraxTrainer *cpu = create(text, FRAX_CPU, &fit), *cuda = create(text, FRAX_CUDA, &fit);
+    if (frax_trainer_run(cpu, inputs, NULL, &err)) fail_msg("%s", err.message);
+    if (frax_trainer_run(cuda, inputs, NULL, &err)) fail_msg("%s", err.message);
+    expect_same_params(cpu, cuda, 1e-8);
+    frax_trainer_destroy(cpu);
+    frax_trainer_destroy(cuda);
+    assert_int_equal(live_objects(), 0);
+}
+
 /* A step is one launch, with one copy each way: the step's scalars, and the loss with what says that the step
    is finite. Data that stay are copied once. */
 static void test_what_a_step_moves(void **state) {
@@ -265,10 +288,15 @@ static void test_a_full_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_optimizers),          cmocka_unit_test(test_batches),
-        cmocka_unit_test(test_what_a_step_moves),   cmocka_unit_test(test_params_from_outside),
-        cmocka_unit_test(test_guards_end_fits),     cmocka_unit_test(test_the_nile),
-        cmocka_unit_test(test_failing_allocations), cmocka_unit_test(test_a_full_device),
+        cmocka_unit_test(test_optimizers),
+        cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_random_numbers),
+        cmocka_unit_test(test_what_a_step_moves),
+        cmocka_unit_test(test_params_from_outside),
+        cmocka_unit_test(test_guards_end_fits),
+        cmocka_unit_test(test_the_nile),
+        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_a_full_device),
     };
     use_fakes();
     return cmocka_run_group_tests(tests, NULL, NULL);

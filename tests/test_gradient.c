@@ -34,6 +34,12 @@ static Value build_logic(Graph *g, const Value *x, const void *context) {
     return g_cast(g, op == OP_not ? g_unary(g, op, a) : g_binary(g, op, a, b), FRAX_F64);
 }
 
+/* Numbers drawn at places that depend on x: steps, without slope. */
+static Value build_uniform(Graph *g, const Value *x, const void *context) {
+    Value place = g_cast(g, g_scale(g, x[0], 5), FRAX_I32);
+    return g_uniform(g, *(const UniformDraw *)context, place, place, place);
+}
+
 static Value build_polygamma(Graph *g, const Value *x, const void *context) {
     return g_polygamma(g, *(const int *)context, x[0]);
 }
@@ -342,6 +348,7 @@ static const Case cases[] = {
     UNARY(sign, 0.1, 1),
     UNARY(floor, 0.1, 0.9),
     UNARY(stop, -1, 1),
+    {OP_uniform, {"uniform", 1, {SHAPE(3)}, 0.21, 0.39, build_uniform, CONTEXT(UniformDraw, FRAX_F64, 1, 0)}},
     {OP_polygamma, {"digamma", 1, {SHAPE(3)}, 0.5, 4, build_polygamma, CONTEXT(int, 0)}},
     {OP_polygamma, {"polygamma 2", 1, {SHAPE(3)}, 0.5, 4, build_polygamma, CONTEXT(int, 2)}},
     {OP_complex_lgamma, {"complex_lgamma", 2, {SHAPE(5), SHAPE(5)}, 0.3, 4, build_complex_lgamma, NULL}},

@@ -381,6 +381,7 @@ static Value special_op(Graph *g, Op op, FraxDType dtype, int64_t n) {
     if (op_table[op].arity == 1) return g_unary(g, op, x);
     Value y = input(g, dtype, SHAPE(n));
     if (op == OP_complex_lgamma) return g_complex_lgamma(g, 0, PART_RE, x, y);
+    if (op == OP_uniform) return g_uniform(g, (UniformDraw){FRAX_F32, 0, 0}, x, y, y);
     if (op == OP_mittag_leffler) return g_mittag_leffler(g, 0, 0, x, g_like(g, x, 1), y);
     return op == OP_select ? g_select(g, g_binary(g, OP_lt, x, y), x, y) : g_binary(g, op, x, y);
 }

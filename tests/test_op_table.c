@@ -84,6 +84,16 @@ static void build_mittag_leffler(Case *c, Op op) {
         for (int64_t m = 0; m < 2; m++) output(c, g_mittag_leffler(c->g, n, m, alpha, beta, g_neg(c->g, z)));
 }
 
+/* Every number that a block of the generator gives; the same bits everywhere. */
+static void build_uniform(Case *c, Op op) {
+    (void)op;
+    Value i = operand(c), low = operand(c), high = operand(c);
+    for (int which = 0; which < 4; which++) {
+        output(c, g_uniform(c->g, (UniformDraw){FRAX_F32, UINT32_MAX, which}, i, low, high));
+        if (which < 2) output(c, g_uniform(c->g, (UniformDraw){FRAX_F64, 3, which}, i, low, high));
+    }
+}
+
 static void build_cast(Case *c, Op op) {
     (void)op;
     Value x = operand(c);
@@ -404,6 +414,7 @@ static const OpCase cases[OP_COUNT] = {
     [OP_or] = {build_binary, EXACT, 0, 1},
     [OP_complex_lgamma] = {build_complex_lgamma, NEAR_ZEROS, -3.9, 30},
     [OP_mittag_leffler] = {build_mittag_leffler, NEAR_ZEROS, 0.1, 2},
+    [OP_uniform] = {build_uniform, EXACT, -0x1p31, 0x1p31 - 1},
     [OP_select] = {build_select, EXACT, -4, 4},
     [OP_reshape] = {build_reshape, EXACT, -4, 4},
     [OP_transpose] = {build_transpose, EXACT, -4, 4},
@@ -483,9 +494,10 @@ static void walk(Op first, Op end) {
         if (!cases[op].build) fail_msg("%s: no case", op_table[op].name);
         for (FraxDType dtype = FRAX_F64; dtype <= FRAX_BOOL; dtype++)
             for (size_t s = 0; s < COUNT(shapes); s++) taken[dtype] += check_case(op, dtype, &shapes[s]);
-        bool logic = op == OP_not || op == OP_and || op == OP_or;
-        if (!taken[logic ? FRAX_BOOL : FRAX_F64] && op != OP_hole)
-            fail_msg("%s: never run", op_table[op].name);
+        FraxDType dtype = op == OP_not || op == OP_and || op == OP_or ? FRAX_BOOL
+                          : op == OP_uniform                          ? FRAX_I32
+                                                                      : FRAX_F64;
+        if (!taken[dtype] && op != OP_hole) fail_msg("%s: never run", op_table[op].name);
     }
 }
 

@@ -3,6 +3,7 @@
  */
 #include "bandwidth.h"
 #include "half.h"
+#include "philox.h"
 #include "rng.h"
 #include <math.h>
 #include <stdlib.h>

@@ -12,6 +12,8 @@
     exe = model.compile(x, grad=True)               # one call of machine code, a few microseconds
     exe(x, d=0.3, out={"e": e})
 
+A model that draws random numbers takes a key: model(x, k=frax.key(seed=7)).
+
 Arrays are passed without a copy; one that is not C-contiguous or not aligned is copied where it is read and refused
 where it is written. Dtypes are those of the model, never converted, but for Python's numbers and lists of them. bf16 is
 ml_dtypes.bfloat16 where that package is installed, else its bits as uint16. Faults are frax.Error, by status:
@@ -26,7 +28,8 @@ from ._fit import Fit, Trainer
 from ._library import path as library_path
 from ._model import Model, load, parse
 from ._params import load_params, save_params
+from ._random import key
 
 __version__ = "0.1.0"
-__all__ = ["load", "parse", "Model", "Executable", "Outputs", "Stream", "Trainer", "Fit", "load_params",
+__all__ = ["load", "parse", "key", "Model", "Executable", "Outputs", "Stream", "Trainer", "Fit", "load_params",
            "save_params", "library_path", *_errors.__all__]

@@ -39,6 +39,30 @@ X = np.array([1, -2, 0.5])
 LOSS = 8 * -6.875 / 3 + 0.25
 
 
+class RandomNumbers(unittest.TestCase):
+    TEXT = "model m(k: key) {\n param p: f64 = 0\n u = random_uniform(k, [1000])\n loss = p * u[0]\n return loss, u\n}\n"
+
+    def test_keys(self):
+        model = frax.parse(self.TEXT)
+        u = model(k=frax.key(3)).u
+        self.assertTrue(((0 < u) & (u < 1)).all() and abs(u.mean() - 0.5) < 5 / np.sqrt(12 * 1000))
+        np.testing.assert_array_equal(u, model(k=frax.key(3)).u)
+        self.assertFalse((u == model(k=frax.key(3 + 2**32)).u).any())
+        self.assertEqual(frax.key(2**64 - 1).tolist(), [-1, -1])
+        for seed in (-1, 2**64):
+            with self.assertRaises(ValueError):
+                frax.key(seed)
+
+    def test_steps_draw_anew(self):
+        model = frax.parse(self.TEXT)
+        trainer = frax.Trainer(model, k=frax.key(5), optimizer="sgd", lr=1)
+        places = [0.0]
+        for _ in range(3):
+            trainer.step(k=frax.key(5))
+            places.append(float(trainer.params["p"]))
+        self.assertEqual(len(set(np.diff(places))), 3)
+
+
 class Strides(unittest.TestCase):
     """Layouts that are compiled in from examples."""
 
