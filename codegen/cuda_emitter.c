@@ -267,63 +267,59 @@ void cuda_sync(CudaEmitter *c) {
     c->reads = c->writes = c->loads = false;
 }
 
-/* A block of text, from its first line to its last; nothing is pending where it begins. */
-static void open_block(CudaEmitter *c, const char *first) {
-    cuda_sync(c);
-    cuda_line(c, "%s {", first);
-    c->depth++;
-}
-
-static void close_block(CudaEmitter *c, const char *last) {
-    c->depth--;
-    cuda_line(c, "}%s", last);
+/* A block of text begins where nothing is pending. */
+static CudaEmitter *with_nothing_pending(Emitter *e) {
+    cuda_sync(cuda_self(e));
+    return cuda_self(e);
 }
 
 static EmLoop em_loop_begin(Emitter *e, Em first, Em end, int64_t step) {
-    CudaEmitter *c = cuda_self(e);
+    CudaEmitter *c = with_nothing_pending(e);
     Em index = cuda_declare(c, EM_INDEX, 1);
     with_multiple(index, MIN(cuda_multiple(first), cuda_multiple(em_index(e, step))));
     const char *i = cuda_register(c, index, 0);
-    char head[256];
-    snprintf(head, sizeof head, "for (idx %s = %s; %s < %s; %s += %lld)", i, cuda_register(c, first, 0), i,
-             cuda_register(c, end, 0), i, (long long)step);
-    open_block(c, head);
+    cuda_line(c, "for (idx %s = %s; %s < %s; %s += %lld) {", i, cuda_register(c, first, 0), i,
+              cuda_register(c, end, 0), i, (long long)step);
+    c->depth++;
     return (EmLoop){.index = index};
+}
+
+static void block_ends(CudaEmitter *c, const char *rest) {
+    c->depth--;
+    cuda_line(c, "}%s", rest);
 }
 
 /* The next round must not meet this one's. */
 static void em_loop_end(Emitter *e, EmLoop *loop) {
     (void)loop;
-    cuda_sync(cuda_self(e));
-    close_block(cuda_self(e), "");
+    block_ends(with_nothing_pending(e), "");
 }
 
 static void *em_repeat_begin(Emitter *e) {
     Em again = em_variable(e, EM_BOOL, 1);
-    open_block(cuda_self(e), "do");
+    CudaEmitter *c = with_nothing_pending(e);
+    cuda_line(c, "do {");
+    c->depth++;
     return again.ref;
 }
 
 static void em_repeat_end(Emitter *e, void *repeat, Em again) {
-    CudaEmitter *c = cuda_self(e);
-    char last[64];
+    char rest[64];
     em_set(e, (Em){repeat, EM_BOOL, 1}, again);
-    cuda_sync(c);
-    snprintf(last, sizeof last, " while (%s);", ((CudaValue *)repeat)->text);
-    close_block(c, last);
+    snprintf(rest, sizeof rest, " while (%s);", ((CudaValue *)repeat)->text);
+    block_ends(with_nothing_pending(e), rest);
 }
 
 static EmIf em_if_begin(Emitter *e, Em condition) {
-    CudaEmitter *c = cuda_self(e);
-    char head[64];
-    snprintf(head, sizeof head, "if (%s)", cuda_register(c, condition, 0));
-    open_block(c, head);
+    CudaEmitter *c = with_nothing_pending(e);
+    cuda_line(c, "if (%s) {", cuda_register(c, condition, 0));
+    c->depth++;
     return (EmIf){0};
 }
 
 static void em_if_end(Emitter *e, EmIf *branch) {
     (void)branch;
-    close_block(cuda_self(e), "");
+    block_ends(cuda_self(e), "");
 }
 
 /* ---- Functions ---- */

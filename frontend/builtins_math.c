@@ -190,16 +190,12 @@ bool has_elements(Lower *lw, Value x, uint32_t axes) {
     return !failed(lw);
 }
 
-static bool is_half(FraxDType dtype) {
-    return dtype == FRAX_F16 || dtype == FRAX_BF16;
-}
-
 Value widen_half(Lower *lw, Value x) {
-    return !failed(lw) && is_half(graph_type(lw->g, x)->dtype) ? g_cast(lw->g, x, FRAX_F32) : x;
+    return !failed(lw) && dtype_is_half(graph_type(lw->g, x)->dtype) ? g_cast(lw->g, x, FRAX_F32) : x;
 }
 
 Value narrow_half(Lower *lw, Value y, FraxDType dtype) {
-    return !failed(lw) && is_half(dtype) ? g_cast(lw->g, y, dtype) : y;
+    return !failed(lw) && dtype_is_half(dtype) ? g_cast(lw->g, y, dtype) : y;
 }
 
 Value mean_over(Lower *lw, Value x, uint32_t axes) {

@@ -42,6 +42,7 @@ size_t type_bytes(const Type *type);                               /* of a dense
 const char *shape_text(const Shape *shape, char buffer[160]);      /* [2,3] */
 const char *type_text(const Type *type, char buffer[176]);         /* f64[2,3] */
 bool dtype_is_float(FraxDType dtype);
+bool dtype_is_half(FraxDType dtype); /* f16 or bf16: stored, and computed in f32 */
 
 #define SHAPE(...) ((Shape){.rank = COUNT(((int64_t[]){__VA_ARGS__})), .dims = {__VA_ARGS__}})
 #define SCALAR     ((Shape){0})

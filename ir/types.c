@@ -65,6 +65,10 @@ bool shape_broadcast(const Shape *a, const Shape *b, Shape *result) {
     return true;
 }
 
+bool dtype_is_half(FraxDType dtype) {
+    return dtype == FRAX_F16 || dtype == FRAX_BF16;
+}
+
 bool dtype_is_float(FraxDType dtype) {
     return dtype <= FRAX_F16;
 }

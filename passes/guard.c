@@ -13,7 +13,7 @@
 #include "rewrite.h"
 
 static bool widens(FraxDType from, FraxDType to) {
-    return to == FRAX_F64 || to == from || (to == FRAX_F32 && (from == FRAX_BF16 || from == FRAX_F16));
+    return to == FRAX_F64 || to == from || (to == FRAX_F32 && dtype_is_half(from));
 }
 
 /* x with the same set of elements as the operand, nearer to where they come from. placed: at their places. */

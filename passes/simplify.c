@@ -143,7 +143,7 @@ static Value same_operands(Graph *g, const Node *node) {
 static bool widens(FraxDType from, FraxDType to) {
     if (from == FRAX_BOOL || from == to) return true;
     if (from == FRAX_F32 || from == FRAX_I32) return to == FRAX_F64;
-    return (from == FRAX_F16 || from == FRAX_BF16) && (to == FRAX_F32 || to == FRAX_F64);
+    return dtype_is_half(from) && (to == FRAX_F32 || to == FRAX_F64);
 }
 
 static Value cast_of_widened(Graph *g, const Node *node) {

@@ -62,7 +62,7 @@ FOR_EACH_VECTOR_WIDTH static void narrow_f16(const float *x, uint16_t *y, int64_
 }
 
 FraxDType wide_dtype(FraxDType dtype) {
-    return dtype == FRAX_BF16 || dtype == FRAX_F16 ? FRAX_F32 : dtype;
+    return dtype_is_half(dtype) ? FRAX_F32 : dtype;
 }
 
 void widen(FraxDType dtype, const void *from, float *to, int64_t n) {
