@@ -19,6 +19,8 @@ typedef struct Fuse {
     bool *is_static; /* depends on no input */
     bool *pinned;    /* must be stored: outputs, tables, operands of products */
     Value **users;   /* nodes that read a node, ended by NO_VALUE */
+    uint32_t *asked; /* by node: the last question that came by it */
+    uint32_t question;
     int nkernels;
     FraxError *err;
     bool failed;
@@ -264,19 +266,26 @@ static void make_buildable(Fuse *f) {
 
 /* ---- Questions ---- */
 
-/* The kernels that read v: of its users, and of the users of its unstored users. More than MAX_USERS are not
- * told apart. */
-static int reading_kernels(const Fuse *f, Value v, int *kernels, int n) {
+static int add_readers(Fuse *f, Value v, int *kernels, int n) {
     for (const Value *u = f->users[v]; *u != NO_VALUE; u++) {
         int k = graph_node(f->g, *u)->kernel, seen = 0;
+        if (f->asked[*u] == f->question) continue;
+        f->asked[*u] = f->question;
         if (k < 0) {
-            n = reading_kernels(f, *u, kernels, n);
+            n = add_readers(f, *u, kernels, n);
             continue;
         }
         for (int i = 0; i < n; i++) seen |= kernels[i] == k;
         if (!seen && n < MAX_USERS) kernels[n++] = k;
     }
     return n;
+}
+
+/* The kernels that read v: of its users, and of the users of its unstored users. More than MAX_USERS are not
+ * told apart. */
+static int reading_kernels(Fuse *f, Value v, int *kernels) {
+    f->question++;
+    return add_readers(f, v, kernels, 0);
 }
 
 /* What computing v again costs: ops, with a large number for dear ones, down to stored values. */
@@ -323,7 +332,7 @@ static bool worth(Fuse *f, int k, Value v, bool dear) {
 static void try_inline(Fuse *f, Value v) {
     int kernels[MAX_USERS], own = graph_node(f->g, v)->kernel;
     if (own < 0 || f->pinned[v]) return;
-    int n = reading_kernels(f, v, kernels, 0);
+    int n = reading_kernels(f, v, kernels);
     int cost = inline_cost(f, v, 0);
     bool dear = cost >= 1000;
     if (!n || n == MAX_USERS || (n > 1 && cost > CHEAP_OPS) || (f->is_static[v] && dear)) return;
@@ -351,13 +360,13 @@ static int shared_loads(const Graph *g, const Kernel *a, const Kernel *b, int64_
 }
 
 /* Marks every kernel that `from` reaches downstream, not entering `except` at the first step. */
-static void mark_downstream(const Fuse *f, int from, int except, bool *reached) {
+static void mark_downstream(Fuse *f, int from, int except, bool *reached) {
     for (bool grew = true; grew;) {
         grew = false;
         for (size_t v = 0; v < f->g->count; v++) {
             int k = graph_node(f->g, (Value)v)->kernel, readers[MAX_USERS];
             if (k < 0 || (k != from && !reached[k])) continue;
-            int n = reading_kernels(f, (Value)v, readers, 0);
+            int n = reading_kernels(f, (Value)v, readers);
             for (int i = 0; i < n; i++) {
                 int r = readers[i];
                 if (r == from || reached[r] || (k == from && r == except)) continue;
@@ -451,7 +460,7 @@ static void join_kernels(Fuse *f) {
 static void drop_unread_stores(Fuse *f) {
     for (size_t v = 0; !f->failed && v < f->g->count; v++) {
         int own = graph_node(f->g, (Value)v)->kernel, kernels[MAX_USERS];
-        if (own < 0 || reading_kernels(f, (Value)v, kernels, 0) != 1 || kernels[0] != own) continue;
+        if (own < 0 || reading_kernels(f, (Value)v, kernels) != 1 || kernels[0] != own) continue;
         bool is_wanted = false; /* by the caller, or after the run */
         for (size_t i = 0; i < f->g->noutputs; i++) is_wanted |= f->g->outputs[i].value == (Value)v;
         for (size_t i = 0; i < f->g->nchecks; i++) is_wanted |= graph_checked(f->g, i) == (Value)v;
@@ -527,7 +536,8 @@ Graph *pass_fuse(const Graph *graph, FraxError *err) {
     f.is_static = arena_alloc(&g->arena, g->count + 1);
     f.pinned = arena_alloc(&g->arena, g->count + 1);
     f.users = arena_alloc(&g->arena, (g->count + 1) * sizeof *f.users);
-    if (!f.is_static || !f.pinned || !f.users || !collect_users(&f)) {
+    f.asked = arena_alloc(&g->arena, (g->count + 1) * sizeof *f.asked);
+    if (!f.is_static || !f.pinned || !f.users || !f.asked || !collect_users(&f)) {
         f.failed = true;
         fail_memory(err, "fusing");
     } else {

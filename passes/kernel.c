@@ -322,22 +322,22 @@ static void add_store(Build *b, Value v) {
 /* Body and anchors: everything between the stores and what is stored elsewhere. */
 static bool gather(Build *b) {
     const Graph *g = b->graph;
-    bool *seen = mem_calloc(g->count, 1);
-    if (!seen) return false;
-    bool ok = true;
+    b->uses = mem_calloc(g->count, 1);
+    bool ok = b->uses != NULL;
     for (size_t v = g->count; ok && v-- > 0;) {
         const Node *node = &g->nodes[v];
-        if (node->kernel == b->kernel->id) seen[v] = true;
-        if (!seen[v] || stored_elsewhere(b, (Value)v)) continue;
-        ok = mem_grow(&b->body, &b->body_capacity, b->nbody + 1, sizeof *b->body) &&
+        bool is_stored = node->kernel == b->kernel->id;
+        if ((!is_stored && !b->uses[v]) || stored_elsewhere(b, (Value)v)) continue;
+        ok = mem_grow(&b->stores, &b->stores_capacity, b->nstores + 1, sizeof *b->stores) &&
+             mem_grow(&b->body, &b->body_capacity, b->nbody + 1, sizeof *b->body) &&
              mem_grow(&b->anchors, &b->anchors_capacity, b->nanchors + 1, sizeof *b->anchors);
         if (!ok) break;
         b->body[b->nbody++] = (Value)v;
+        if (is_stored) b->stores[b->nstores++] = (Value)v;
         if (op_is_reduction(node->op) || is_row_op(node->op)) b->anchors[b->nanchors++] = (Value)v;
         if (node->op == OP_matmul) b->nproducts++, b->kernel->product = (Value)v;
-        for (int i = 0; i < node->nargs; i++) seen[node->args[i]] = true;
+        for (int i = 0; i < node->nargs; i++) b->uses[node->args[i]] += b->uses[node->args[i]] < 2;
     }
-    mem_free(seen);
     return ok;
 }
 
@@ -414,17 +414,16 @@ static void settle_transforms(Build *b) {
         k->kind = KERNEL_TRANSFORM;
 }
 
+static void add_stores(Build *b) {
+    for (size_t i = b->nstores; i-- > 0 && !b->why;) add_store(b, b->stores[i]);
+}
+
 static void build_rows(Build *b) {
-    const Graph *g = b->graph;
-    Value first = NO_VALUE;
-    for (size_t v = 0; v < g->count && first == NO_VALUE; v++)
-        if (g->nodes[v].kernel == b->kernel->id) first = (Value)v;
     if (b->nanchors)
         loops_of_anchor(b, choose_anchor(b));
     else
-        loops_of_store(b, &graph_type(g, first)->shape);
-    for (size_t v = 0; v < g->count && !b->why; v++)
-        if (g->nodes[v].kernel == b->kernel->id) add_store(b, (Value)v);
+        loops_of_store(b, &graph_type(b->graph, b->stores[b->nstores - 1])->shape);
+    add_stores(b);
     if (!b->why) assign_stages(b);
     if (!b->why) settle_transforms(b);
 }
@@ -450,8 +449,7 @@ static void build_product(Build *b) {
     if (tb)
         k->right.stride[2] = k->right.stride[0], k->right.stride[0] = k->right.stride[1],
         k->right.stride[1] = k->right.stride[2];
-    for (size_t v = 0; v < b->graph->count && !b->why; v++)
-        if (b->graph->nodes[v].kernel == k->id) add_store(b, (Value)v);
+    add_stores(b);
     k->nstages = 1;
     if (b->why || !gemm_by_library(b->graph, k)) return;
     if (is_library_kernel(b->graph, k))
@@ -480,9 +478,22 @@ static void mark_varying(const Graph *g, bool *varies, bool *runs) {
     }
 }
 
+/* Without a look at the rest of the graph: does the kernel read an input? */
+static bool reads_given(const Build *b) {
+    for (size_t i = 0; i < b->nbody; i++) {
+        const Node *node = graph_node(b->graph, b->body[i]);
+        for (int a = 0; a < node->nargs; a++) {
+            Op op = graph_node(b->graph, node->args[a])->op;
+            if (op == OP_input || op == OP_param) return true;
+        }
+    }
+    return false;
+}
+
 /* Can the kernel run once, before any inputs and outputs are known? */
 static bool is_static(Build *b) {
     const Graph *g = b->graph;
+    if (reads_given(b)) return false;
     int kernels = b->kernel->id + 1;
     for (size_t v = 0; v < g->count; v++) kernels = MAX(kernels, g->nodes[v].kernel + 1);
     bool *varies = mem_calloc(g->count + (size_t)kernels, 1), result = false;
@@ -517,6 +528,10 @@ bool kernel_build(const Graph *graph, int id, Kernel *kernel, bool *fits, const 
     }
     mem_free(b.body);
     mem_free(b.anchors);
+    mem_free(b.stores);
+    mem_free(b.uses);
+    mem_free(b.visits);
+    mem_free(b.places);
     *fits = !b.why;
     if (why) *why = b.why;
     if (b.why) kernel_free(kernel);

@@ -5,6 +5,16 @@
 
 #include "kernel.h"
 
+/* What a walk down from a value found: its item, wanted at this place where this guard holds. */
+typedef struct Visit {
+    Value value;
+    int guard, item;
+    size_t place; /* in Build.places */
+    int next;     /* of the same bucket, counted from 1; 0: none */
+} Visit;
+
+enum { VISIT_BUCKETS = 256 };
+
 /* A kernel under construction. */
 typedef struct Build {
     const Graph *graph;
@@ -12,8 +22,13 @@ typedef struct Build {
     Shape shape; /* of the anchor's rows; the loops enumerate it */
     uint32_t inner_axes;
     Affine place[MAX_RANK]; /* an element's place in `shape` as functions of the loops */
-    Value *body, *anchors;
-    size_t nbody, body_capacity, nanchors, anchors_capacity;
+    Value *body, *anchors, *stores; /* from the last to the first */
+    size_t nbody, body_capacity, nanchors, anchors_capacity, nstores, stores_capacity;
+    uint8_t *uses;  /* by value, within the body: 0, 1, or more */
+    Visit *visits;  /* of values that are used more than once: else each use would be walked anew, */
+    Affine *places; /* in a chain of such values twice as often at every link */
+    size_t nvisits, visits_capacity, nplaces, places_capacity;
+    int buckets[VISIT_BUCKETS]; /* the latest visit, counted from 1 */
     int nproducts, nloads;
     const char *why; /* the first reason why the kernel does not fit */
     bool out_of_memory;

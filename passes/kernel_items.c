@@ -360,11 +360,32 @@ static int item_product(Build *b, Value v, const Affine *map, int guard) {
     return add_item(b, new_item(ITEM_PRODUCT, v, NO_ITEM, NO_GUARD));
 }
 
-/* The element of v at `map` (one function of the loops per axis), needed where `guard` holds. */
-int build_item(Build *b, Value v, const Affine *map, int guard) {
+/* ---- Values that are used more than once are walked down from once for each place ---- */
+
+static int find_visit(const Build *b, Value v, const Affine *map, int guard) {
+    int rank = graph_type(b->graph, v)->shape.rank;
+    for (int i = b->buckets[(size_t)v % VISIT_BUCKETS]; i; i = b->visits[i - 1].next) {
+        const Visit *visit = &b->visits[i - 1];
+        if (visit->value == v && visit->guard == guard && same_place(&b->places[visit->place], map, rank))
+            return visit->item;
+    }
+    return NO_ITEM;
+}
+
+static void add_visit(Build *b, Value v, const Affine *map, int guard, int item) {
+    size_t rank = (size_t)graph_type(b->graph, v)->shape.rank;
+    int *bucket = &b->buckets[(size_t)v % VISIT_BUCKETS];
+    if (!build_grow(b, &b->visits, &b->visits_capacity, b->nvisits + 1, sizeof *b->visits) ||
+        !build_grow(b, &b->places, &b->places_capacity, b->nplaces + rank + 1, sizeof *b->places))
+        return;
+    b->visits[b->nvisits++] = (Visit){v, guard, item, b->nplaces, *bucket};
+    *bucket = (int)b->nvisits;
+    memcpy(&b->places[b->nplaces], map, rank * sizeof *map);
+    b->nplaces += rank;
+}
+
+static int walk_down(Build *b, Value v, const Affine *map, int guard) {
     const Node *node = graph_node(b->graph, v);
-    if (b->why) return NO_ITEM;
-    if (stored_elsewhere(b, v)) return item_load(b, v, map, guard, v);
     if (op_is_pointwise(node->op)) return item_pointwise(b, v, map, guard);
     if (op_is_reduction(node->op)) return item_reduce(b, v, map, guard);
     if (is_row_op(node->op)) return item_row(b, v, map, guard);
@@ -381,4 +402,16 @@ int build_item(Build *b, Value v, const Affine *map, int guard) {
     case OP_matmul: return item_product(b, v, map, guard);
     default: return unfit(b, "an op that has no kernel");
     }
+}
+
+/* The element of v at `map` (one function of the loops per axis), needed where `guard` holds. */
+int build_item(Build *b, Value v, const Affine *map, int guard) {
+    if (b->why) return NO_ITEM;
+    if (stored_elsewhere(b, v)) return item_load(b, v, map, guard, v);
+    if (b->uses[v] < 2) return walk_down(b, v, map, guard);
+    int item = find_visit(b, v, map, guard);
+    if (item != NO_ITEM) return item;
+    item = walk_down(b, v, map, guard);
+    if (item != NO_ITEM) add_visit(b, v, map, guard, item);
+    return item;
 }

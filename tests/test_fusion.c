@@ -4,6 +4,7 @@
  *
  * Bound: a few roundings relative to the largest result; f64 1e-13, f32 3e-6 (the ops are ten deep at most).
  */
+#include "passes.h"
 #include "target_run.h"
 
 static const Bound bounds[] = {{0, 1e-13}, {0, 3e-6}}; /* f64, f32 */
@@ -224,6 +225,26 @@ static void empty_tensors(Graph *g, FraxDType dtype) {
     output(g, g_matmul(g, y, g_transpose(g, y, (uint8_t[]){1, 0}), false, false));
 }
 
+/* Values that are used twice, again and again: 2^40 ways lead from the result to x, in a chain as in Newton's
+   steps, through a move between them, and in the gradient. */
+static void values_used_twice(Graph *g, FraxDType dtype) {
+    enum { LINKS = 40 };
+    Value x = input(g, dtype, SHAPE(3, 50)), twice = g_shift(g, x, 3), root = twice, turned = x, slope;
+    FraxError err;
+    for (int i = 0; i < LINKS; i++) {
+        twice = g_scale(g, g_add(g, twice, twice), 0.5);
+        root = g_scale(g, g_add(g, root, g_div(g, g_shift(g, x, 3), root)), 0.5);
+        Value flipped = g_flip(g, turned, 3);
+        turned = g_scale(g, g_add(g, flipped, g_unary(g, OP_abs, flipped)), 0.5);
+    }
+    output(g, twice);
+    output(g, root);
+    output(g, turned);
+    Value loss = g_reshape(g, g_reduce(g, OP_sum, root, 3), SCALAR);
+    if (gradient(g, loss, NO_VALUE, &x, 1, &slope, &err)) fail_msg("%s", err.message);
+    output(g, slope);
+}
+
 static const struct {
     const char *name;
     Builder *build;
@@ -240,6 +261,7 @@ static const struct {
     {"convolutions", convolutions},
     {"tables and plain outputs", tables_and_plain_outputs},
     {"empty tensors", empty_tensors},
+    {"values used twice", values_used_twice},
 };
 
 static void test_kernels(void **state) {
