@@ -58,13 +58,18 @@ Em cuda_convert(Emitter *e, Em v, EmType type) {
 
 /* ---- Ops ---- */
 
-/* As f64 and f32 code of one operand, or of two. */
+/* An op as f64 and f32 code. */
 typedef struct Function {
     Op op;
     const char *f64, *f32;
 } Function;
 
+/* NVRTC contracts what is written as + and *: not these, so that a value has the same bits wherever it is
+ * computed. */
 static const Function functions[] = {
+    {OP_add, "__dadd_rn($a, $b)", "__fadd_rn($a, $b)"},
+    {OP_sub, "__dsub_rn($a, $b)", "__fsub_rn($a, $b)"},
+    {OP_mul, "__dmul_rn($a, $b)", "__fmul_rn($a, $b)"},
     {OP_exp, "exp($a)", "expf($a)"},
     {OP_expm1, "expm1($a)", "expm1f($a)"},
     {OP_log, "log($a)", "logf($a)"},
@@ -78,7 +83,7 @@ static const Function functions[] = {
     {OP_pow, "pow($a, $b)", "powf($a, $b)"},
     {OP_atan2, "atan2($a, $b)", "atan2f($a, $b)"},
     {OP_rsqrt, "1.0 / sqrt($a)", "1.0f / sqrtf($a)"},
-    {OP_sigmoid, "1.0 / (1.0 + exp(-$a))", "1.0f / (1.0f + expf(-$a))"},
+    {OP_sigmoid, "1.0 / __dadd_rn(1.0, exp(-$a))", "1.0f / __fadd_rn(1.0f, expf(-$a))"},
     {OP_neg, "-$a", "-$a"},
     {OP_abs, "fabs($a)", "fabsf($a)"},
     {OP_sign, "$a > 0 ? 1 : $a < 0 ? -1 : $a", "$a > 0 ? 1 : $a < 0 ? -1 : $a"}, /* NaN stays */
@@ -127,7 +132,7 @@ Em cuda_pointwise(Emitter *e, const Node *node, const Em *args) {
     for (int i = 0; i < node->nargs; i++) lanes = MAX(lanes, args[i].lanes);
     if (args[0].type == EM_I32 && (node->op == OP_neg || node->op == OP_abs || node->op == OP_sign))
         return integer_op(e, node->op, args[0]);
-    for (size_t i = 0; i < COUNT(functions); i++)
+    for (size_t i = 0; i < COUNT(functions) && args[0].type != EM_I32; i++)
         if (functions[i].op == node->op)
             return cuda_define(c, args[0].type, lanes,
                                args[0].type == EM_F64 ? functions[i].f64 : functions[i].f32, args);

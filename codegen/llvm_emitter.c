@@ -48,9 +48,13 @@ static bool is_float(EmType type) {
     return type == EM_F64 || type == EM_F32;
 }
 
-/* Products and sums may be contracted to one rounding; nothing else about arithmetic is relaxed. */
-static LLVMValueRef contract(LLVMValueRef v) {
-    if (LLVMCanValueUseFastMathFlags(v)) LLVMSetFastMathFlags(v, LLVMFastMathAllowContract);
+/* Products and sums of the templates may be contracted to one rounding; nothing else about arithmetic is
+   relaxed. Those of a pointwise op may not: a value that is computed at several places, in two passes over a
+   row say, has to have the same bits at all of them (x == max(x) is asked for the gradient of a maximum), and
+   x*x − y*y is 0 where x is y. */
+static LLVMValueRef contract(const LlvmEmitter *l, LLVMValueRef v) {
+    if (!l->rounds_each && LLVMCanValueUseFastMathFlags(v))
+        LLVMSetFastMathFlags(v, LLVMFastMathAllowContract);
     return v;
 }
 
@@ -197,13 +201,13 @@ static LLVMValueRef arithmetic(LlvmEmitter *l, Op op, Em a, Em b) {
     switch (op) {
     case OP_add:
     case OP_sum:
-        return real ? contract(LLVMBuildFAdd(builder, a.ref, b.ref, ""))
+        return real ? contract(l, LLVMBuildFAdd(builder, a.ref, b.ref, ""))
                     : LLVMBuildAdd(builder, a.ref, b.ref, "");
     case OP_sub:
-        return real ? contract(LLVMBuildFSub(builder, a.ref, b.ref, ""))
+        return real ? contract(l, LLVMBuildFSub(builder, a.ref, b.ref, ""))
                     : LLVMBuildSub(builder, a.ref, b.ref, "");
     case OP_mul:
-        return real ? contract(LLVMBuildFMul(builder, a.ref, b.ref, ""))
+        return real ? contract(l, LLVMBuildFMul(builder, a.ref, b.ref, ""))
                     : LLVMBuildMul(builder, a.ref, b.ref, "");
     case OP_div: return LLVMBuildFDiv(builder, a.ref, b.ref, "");
     case OP_min:

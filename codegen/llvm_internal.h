@@ -12,6 +12,7 @@ struct LlvmEmitter {
     LLVMBuilderRef builder;
     LLVMValueRef function;
     LLVMBasicBlockRef entry;
+    bool rounds_each; /* while a pointwise op is emitted: nothing is contracted */
     bool out_of_memory;
 };
 

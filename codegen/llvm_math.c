@@ -298,7 +298,7 @@ static const char *math_name(Op op) {
     }
 }
 
-Em llvm_pointwise(Emitter *e, const Node *node, const Em *given) {
+static Em pointwise(Emitter *e, const Node *node, const Em *given) {
     Em args[3];
     int lanes = 1;
     for (int i = 0; i < node->nargs; i++) lanes = MAX(lanes, given[i].lanes);
@@ -326,4 +326,11 @@ Em llvm_pointwise(Emitter *e, const Node *node, const Em *given) {
     case OP_select: return llvm_select(e, args[0], args[1], args[2]);
     default: return llvm_arith(e, node->op, args[0], args[1]);
     }
+}
+
+Em llvm_pointwise(Emitter *e, const Node *node, const Em *args) {
+    self(e)->rounds_each = true;
+    Em result = pointwise(e, node, args);
+    self(e)->rounds_each = false;
+    return result;
 }

@@ -259,6 +259,24 @@ static void test_arrays_with_strides(void **state) {
     frax_model_destroy(model);
 }
 
+/* As in test_fusion.c: the mask of a maximum's gradient is computed in a second pass, to the same bits. */
+static void test_maxima_of_sums(void **state) {
+    (void)state;
+    enum { N = 30 * 130 };
+    static double x[3][N];
+    const char *text = "model m(x: f64[30, 130], z: f64[30, 130], u: f64[30, 130]) {\n p = x * z\n"
+                       " loss = sum(max(p + u, axis=1)) + sum(exp(p))\n return loss\n}\n";
+    for (int i = 0; i < 3 * N; i++) x[i / N][i % N] = sin(i * 0.7) + 0.1 * (i % 13);
+    Results r[2];
+    const FraxTarget targets[] = {FRAX_REFERENCE, FRAX_CUDA};
+    for (int t = 0; t < 2; t++)
+        r[t] = run_model(text, &(RunOptions){.target = targets[t], .wrt = {"x", "u"}},
+                         (const double *[]){x[0], x[1], x[2]});
+    for (int o = 1; o < 3; o++)
+        for (int i = 0; i < N; i++) assert_true(fabs(r[0].data[o][i] - r[1].data[o][i]) < 1e-12 * 30);
+    for (int t = 0; t < 2; t++) free_results(&r[t]);
+}
+
 /* Sums over leading axes, whose columns are too few for a GPU: each is cut into parts. */
 static void test_leading_sums(void **state) {
     (void)state;
@@ -344,6 +362,7 @@ int main(void) {
         cmocka_unit_test(test_kept_values),
         cmocka_unit_test(test_arrays_with_strides),
         cmocka_unit_test(test_leading_sums),
+        cmocka_unit_test(test_maxima_of_sums),
         cmocka_unit_test(test_guards),
         cmocka_unit_test(test_failing_allocations),
     };

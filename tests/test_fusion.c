@@ -245,6 +245,27 @@ static void values_used_twice(Graph *g, FraxDType dtype) {
     output(g, slope);
 }
 
+/* The gradient of a maximum asks which elements are the maximum: they are computed again, in a second pass,
+   and must be the same to the last bit, though the product alone is wanted in the first one. */
+static void maxima_of_sums(Graph *g, FraxDType dtype) {
+    Value x = input(g, dtype, SHAPE(40, 130)), z = input(g, dtype, SHAPE(40, 130)),
+          u = input(g, dtype, SHAPE(40, 130));
+    Value product = g_mul(g, x, z), slopes[2];
+    Value top = g_reduce(g, OP_reduce_max, g_add(g, product, u), 2);
+    Value loss = g_add(g, g_reduce(g, OP_sum, top, 3), g_reduce(g, OP_sum, g_unary(g, OP_exp, product), 3));
+    FraxError err;
+    if (gradient(g, g_reshape(g, loss, SCALAR), NO_VALUE, (Value[]){x, u}, 2, slopes, &err))
+        fail_msg("%s", err.message);
+    output(g, slopes[0]);
+    output(g, slopes[1]);
+}
+
+/* x² − x² is 0 by itself, not what a product of one rounding leaves. */
+static void equal_squares(Graph *g, FraxDType dtype) {
+    Value x = input(g, dtype, SHAPE(100)), y = g_flip(g, g_flip(g, x, 1), 1);
+    output(g, g_unary(g, OP_sqrt, g_sub(g, g_mul(g, x, x), g_mul(g, g_neg(g, x), g_neg(g, y)))));
+}
+
 static const struct {
     const char *name;
     Builder *build;
@@ -262,6 +283,8 @@ static const struct {
     {"tables and plain outputs", tables_and_plain_outputs},
     {"empty tensors", empty_tensors},
     {"values used twice", values_used_twice},
+    {"maxima of sums", maxima_of_sums},
+    {"equal squares", equal_squares},
 };
 
 static void test_kernels(void **state) {

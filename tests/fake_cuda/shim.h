@@ -58,6 +58,25 @@ FAKE_BITS(__longlong_as_double, long long, double)
 #define __fmaf_rn fmaf
 #define __fma_rn  fma
 
+/* Rounded by themselves, whatever the compiler contracts. */
+#if defined(__x86_64__)
+#define FAKE_KEEP(r) __asm__("" : "+x"(r))
+#else
+#define FAKE_KEEP(r) __asm__("" : "+w"(r))
+#endif
+#define FAKE_ROUNDED(name, type, op)                                                                         \
+    static inline type name(type a, type b) {                                                                \
+        type r = a op b;                                                                                     \
+        FAKE_KEEP(r);                                                                                        \
+        return r;                                                                                            \
+    }
+FAKE_ROUNDED(__fadd_rn, float, +)
+FAKE_ROUNDED(__fsub_rn, float, -)
+FAKE_ROUNDED(__fmul_rn, float, *)
+FAKE_ROUNDED(__dadd_rn, double, +)
+FAKE_ROUNDED(__dsub_rn, double, -)
+FAKE_ROUNDED(__dmul_rn, double, *)
+
 static inline float rsqrtf(float x) {
     return 1 / sqrtf(x);
 }
