@@ -49,6 +49,9 @@ FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph
 FraxStatus stream_model(const FraxModel *model, const FraxOptions *options, const int64_t *values,
                         Graph **graph, FraxExecutable *streams, FraxError *err);
 
+/* How much of FILE.frax:NAME is the path. */
+size_t model_path_length(const char *spec);
+
 /* The same in steps, for the trainer. */
 FraxStatus bind_options(const FraxModel *model, const FraxOptions *options, int64_t **values, FraxError *err);
 /* The output to differentiate: a floating scalar. */

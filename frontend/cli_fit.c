@@ -95,8 +95,6 @@ static FraxStatus fit_options(const Cli *cli, Progress *progress, FraxFitOptions
     size_t optimizer = FRAX_ADAM;
     FraxStatus status = FRAX_OK;
     if (!cli->steps) return fail(err, FRAX_USAGE, "frax fit needs --steps N");
-    if (cli->save && cli->plot && is_same_place(cli->save, cli->plot))
-        return fail(err, FRAX_USAGE, "--save and --plot name one file, '%s'", cli->plot);
     if (cli->optimizer)
         status =
             cli_choose("optimizer", cli->optimizer, optimizer_names, COUNT(optimizer_names), &optimizer, err);
@@ -289,6 +287,7 @@ FraxStatus cli_fit(Cli *cli, FraxError *err) {
     if (status) return status;
     status = session_open(&s, cli, err);
     if (!status) status = session_compile(&s, false, err);
+    if (!status) status = results_check(&s, 0, err);
     if (!status) status = fit_params(&s, &fit, &progress, &trainer, err);
     if (!status) status = session_run(&s, err);
     if (!status) add_final_loss(&s, &progress);
