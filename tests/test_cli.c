@@ -112,6 +112,14 @@ static void test_wrong_usage(void **state) {
     fails("grad @/two.frax --in x=@/ramp.npy --mode forward --of y", 2, "--of means nothing");
     fails("fit " NILE " --steps 3 --momentum 0.9", 2, "--momentum means nothing to optimizer adam");
     fails("fit " NILE " --steps 3 --optimizer lbfgs --lr 1", 2, "--lr means nothing to optimizer lbfgs");
+    fails("fit " NILE " --steps 3 --lr -1", 2, "--lr -1: expected a finite number, at least 0");
+    fails("fit " NILE " --steps 3 --optimizer sgd --momentum 2", 2,
+          "--momentum 2: expected at least 0 and below 1");
+    fails("fit " NILE " --steps 3 --beta2 1", 2, "--beta2 1: expected at least 0 and below 1");
+    fails("fit " NILE " --steps 3 --eps -1", 2, "--eps -1: expected");
+    fails("fit " NILE " --steps 3 --clip-norm -1", 2, "--clip-norm -1: expected");
+    fails("fit " NILE " --steps 3 --weight-decay -0.5", 2, "--weight-decay -0.5: expected");
+    fails("fit " NILE " --steps 3 --optimizer lbfgs --tolerance -1", 2, "--tolerance -1: expected");
     fails("help me", 2, "unknown topic me");
 }
 
