@@ -296,7 +296,7 @@ class Faults(unittest.TestCase):
 
     def test_of_compiling(self):
         model = frax.parse(CUBIC)
-        with self.assertRaises(frax.Error):
+        with self.assertRaisesRegex(frax.UsageError, "size N of model"):
             model.compile()
         with self.assertRaises(frax.ShapeError):
             model.compile((2, 2))
