@@ -193,6 +193,8 @@ typedef struct Session {
     struct NpyReader *readers; /* of inputs that are streamed from files; NULL: --stream is not given */
 } Session;
 
+/* The model M. A name that the file lacks is wrong usage; names inside the text have their place in it. */
+FraxStatus cli_load_model(const Cli *cli, FraxModel **model, FraxError *err);
 /* Loads the model, reads --in, and fills session->options from the command line. */
 FraxStatus session_open(Session *session, const Cli *cli, FraxError *err);
 /* Compiles for session->options and allocates outputs and params; params get their initial values, --load and
