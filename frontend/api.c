@@ -42,21 +42,26 @@ static FraxStatus parse_and_check(const char *text, size_t length, const char *f
     return status;
 }
 
+/* A colon after the last dot or slash separates the model's name. */
+size_t model_path_length(const char *spec) {
+    const char *colon = strrchr(spec, ':');
+    if (colon && (strchr(colon, '/') || !colon[1] || colon == spec)) colon = NULL;
+    return colon ? (size_t)(colon - spec) : strlen(spec);
+}
+
 FraxStatus frax_model_load(const char *spec, FraxModel **model, FraxError *err) {
     if (!model) return fail(err, FRAX_USAGE, "frax_model_load: model is NULL");
     *model = NULL;
     if (!spec) return fail(err, FRAX_USAGE, "frax_model_load: spec is NULL");
-    /* A colon after the last dot or slash separates the model's name. */
-    const char *colon = strrchr(spec, ':');
-    if (colon && (strchr(colon, '/') || !colon[1] || colon == spec)) colon = NULL;
+    size_t n = model_path_length(spec);
     char *path = mem_strdup(spec);
     if (!path) return fail_memory(err, spec);
-    if (colon) path[colon - spec] = 0;
+    path[n] = 0;
     Text text = {0};
     FraxStatus status = read_text(path, &text, err);
     if (!status)
-        status =
-            parse_and_check(text.data ? text.data : "", text.len, path, colon ? colon + 1 : NULL, model, err);
+        status = parse_and_check(text.data ? text.data : "", text.len, path, spec[n] ? spec + n + 1 : NULL,
+                                 model, err);
     text_free(&text);
     mem_free(path);
     return status;

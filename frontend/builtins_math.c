@@ -216,6 +216,11 @@ static Item reduce(Lower *lw, const Args *args, Value x, Reduction *reduction, i
 }
 
 static Value plain_reduction(Lower *lw, const Args *args, Value x, uint32_t axes) {
+    const Type *type = graph_type(lw->g, x);
+    char text[176];
+    if (type->dtype == FRAX_BOOL)
+        return lower_fail(lw, FRAX_TYPE, "%s: got %s, expected numbers; convert it with cast(x, i32)",
+                          args->builtin->name, type_text(type, text));
     if (args->builtin->op != OP_sum && !has_elements(lw, x, axes)) return NO_VALUE;
     return g_reduce(lw->g, args->builtin->op, x, axes);
 }

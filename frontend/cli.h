@@ -170,6 +170,13 @@ FraxStatus cli_choose(const char *what, const char *name, const char *const *nam
 /* Of a search for what an option names: not the model is at fault that lacks it, the call is wrong. */
 FraxStatus cli_name_status(FraxStatus status, FraxError *err);
 
+/* ---- Files (cli_files.c) ---- */
+
+/* Before a verb works: no file that it writes is one that it reads, or two results at once; names end as their
+   formats want; each file can be written, as far as that is known beforehand. Errors: FRAX_USAGE, FRAX_FILE.
+ */
+FraxStatus cli_check_files(const Cli *cli, FraxError *err);
+
 /* ---- A model with its data (cli_data.c) ---- */
 
 /* Everything that a run needs: buffers belong to the session. */
@@ -186,6 +193,8 @@ typedef struct Session {
     struct NpyReader *readers; /* of inputs that are streamed from files; NULL: --stream is not given */
 } Session;
 
+/* The model M. A name that the file lacks is wrong usage; names inside the text have their place in it. */
+FraxStatus cli_load_model(const Cli *cli, FraxModel **model, FraxError *err);
 /* Loads the model, reads --in, and fills session->options from the command line. */
 FraxStatus session_open(Session *session, const Cli *cli, FraxError *err);
 /* Compiles for session->options and allocates outputs and params; params get their initial values, --load and
@@ -225,6 +234,8 @@ typedef struct Results {
 } Results;
 
 FraxStatus results_add(Results *results, const char *name, FraxTensor tensor, FraxError *err);
+/* Every --out names an output from `first` on: better known before the work than after it. */
+FraxStatus results_check(const Session *session, size_t first, FraxError *err);
 /* Writes what --out asks for; names must be among the results. */
 FraxStatus results_write(const Results *results, const Pairs *out, FraxError *err);
 void results_print(const Results *results, Text *out);

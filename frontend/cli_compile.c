@@ -16,16 +16,6 @@ static const char *base_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-static const char *const extensions[] = {".o", ".h", ".so", ".ll", ".s", ".c", ".fatbin", ".ptx"};
-
-/* May --save write there? */
-static bool is_output(const char *path, const char *prefix) {
-    size_t n = strlen(prefix);
-    for (size_t i = 0; i < COUNT(extensions); i++)
-        if (!strncmp(path, prefix, n) && !strcmp(path + n, extensions[i])) return true;
-    return false;
-}
-
 static FraxStatus check_cpu(const Cli *cli, FraxError *err) {
     static const char *const names[] = {"native", "generic",
 #define X(name, ...) name,
@@ -47,8 +37,6 @@ static FraxStatus check_usage(const Cli *cli, FraxError *err) {
     if (!cli->params && !cli->save && (cli->set.count || cli->load || CLI_GIVEN(cli, seed)))
         return fail(err, FRAX_USAGE,
                     "--set, --load and --seed give initial parameters: they need --params or --save");
-    if (cli->save && is_output(cli->save, cli->output))
-        return fail(err, FRAX_USAGE, "--save %s: frax compile writes another file there", cli->save);
     FraxStatus status = check_cpu(cli, err);
     if (status || is_c_identifier(base_name(cli->output))) return status;
     return fail(err, FRAX_USAGE, "-o %s: '%s' begins the names of the functions, so it must be a name in C",

@@ -115,16 +115,30 @@ static bool has_value(const Session *s, FraxRole role, const char *name) {
     return false;
 }
 
+static FraxStatus fail_wrt(const Session *s, const char *name, FraxError *err) {
+    size_t np = frax_model_count(s->model, FRAX_PARAM), n = np + s->ninputs;
+    const char **names = mem_calloc(MAX(n, 1), sizeof *names);
+    if (!names) return fail_memory(err, "names");
+    for (size_t i = 0; i < n; i++)
+        names[i] = i < np ? frax_model_value_name(s->model, FRAX_PARAM, i)
+                          : frax_model_value_name(s->model, FRAX_INPUT, i - np);
+    const char *near = nearest_name(name, names, n);
+    mem_free(names);
+    return fail(err, FRAX_USAGE, "--wrt %s: model %s has no such param or input%s%s%s", name,
+                frax_model_name(s->model), near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
 /* Of --wrt: the i-th name is a param, or an input unless the verb fits, and new. */
 static FraxStatus check_wrt(const Session *s, size_t i, FraxError *err) {
     const char *name = s->wrt[i];
     size_t index;
     for (size_t j = 0; j < i; j++)
         if (!strcmp(s->wrt[j], name)) return fail(err, FRAX_USAGE, "--wrt names %s twice", name);
-    if (!has_value(s, FRAX_INPUT, name))
-        return cli_name_status(find_value(s, FRAX_PARAM, "wrt", name, &index, err), err);
-    if (s->cli->verb != VERB_fit) return FRAX_OK;
-    return fail(err, FRAX_USAGE, "--wrt %s: %s is an input; only params can be fitted", name, name);
+    bool is_input = has_value(s, FRAX_INPUT, name), fits = s->cli->verb == VERB_fit;
+    if (fits && is_input)
+        return fail(err, FRAX_USAGE, "--wrt %s: %s is an input; only params can be fitted", name, name);
+    if (fits) return cli_name_status(find_value(s, FRAX_PARAM, "wrt", name, &index, err), err);
+    return is_input || has_value(s, FRAX_PARAM, name) ? FRAX_OK : fail_wrt(s, name, err);
 }
 
 /* --of and --wrt A,B; the latter as a list. */
@@ -153,13 +167,18 @@ static FraxStatus read_objective(Session *s, FraxError *err) {
     return FRAX_OK;
 }
 
+FraxStatus cli_load_model(const Cli *cli, FraxModel **model, FraxError *err) {
+    FraxStatus status = frax_model_load(cli->operand, model, err);
+    return err->line ? status : cli_name_status(status, err);
+}
+
 FraxStatus session_open(Session *s, const Cli *cli, FraxError *err) {
     *s = (Session){.cli = cli, .options = frax_default_options()};
     size_t target = FRAX_CPU;
     FraxStatus status = FRAX_OK;
     if (cli->target)
         status = cli_choose("target", cli->target, target_names, COUNT(target_names), &target, err);
-    if (!status) status = frax_model_load(cli->operand, &s->model, err);
+    if (!status) status = cli_load_model(cli, &s->model, err);
     if (!status && cli->stream) status = stream_options(s, err);
     if (!status) status = read_inputs(s, err);
     if (!status && s->options.stream) status = stream_choose_chunk(s, err);

@@ -3,6 +3,7 @@
  * The trainer minimises; afterwards the model is compiled once more for the outputs alone and run on all data
  * with the fitted parameters, which gives the final loss and the series for the picture.
  */
+#include "api.h"
 #include "cli.h"
 #include "files.h"
 #include "half.h"
@@ -91,12 +92,21 @@ static FraxStatus check_relevant(const Cli *cli, size_t optimizer, FraxError *er
     return FRAX_OK;
 }
 
+/* The option of that name in FraxFitOptions: --eps of epsilon, --clip-norm of clip_norm. */
+static FraxStatus check_numbers(const FraxFitOptions *fit, FraxError *err) {
+    double value;
+    const char *range, *name = fit_out_of_range(fit, &value, &range);
+    char option[32];
+    if (!name) return FRAX_OK;
+    snprintf(option, sizeof option, "%s", strcmp(name, "epsilon") ? name : "eps");
+    for (char *c = option; *c; c++) *c = *c == '_' ? '-' : *c;
+    return fail(err, FRAX_USAGE, "--%s %g: expected %s", option, value, range);
+}
+
 static FraxStatus fit_options(const Cli *cli, Progress *progress, FraxFitOptions *fit, FraxError *err) {
     size_t optimizer = FRAX_ADAM;
     FraxStatus status = FRAX_OK;
     if (!cli->steps) return fail(err, FRAX_USAGE, "frax fit needs --steps N");
-    if (cli->save && cli->plot && is_same_place(cli->save, cli->plot))
-        return fail(err, FRAX_USAGE, "--save and --plot name one file, '%s'", cli->plot);
     if (cli->optimizer)
         status =
             cli_choose("optimizer", cli->optimizer, optimizer_names, COUNT(optimizer_names), &optimizer, err);
@@ -117,7 +127,7 @@ static FraxStatus fit_options(const Cli *cli, Progress *progress, FraxFitOptions
     fit->seed = (uint64_t)cli->seed;
     fit->progress = on_step;
     fit->context = progress;
-    return FRAX_OK;
+    return check_numbers(fit, err);
 }
 
 /* What a fit that a guard has ended had reached is not lost: the message says where it is. */
@@ -289,6 +299,7 @@ FraxStatus cli_fit(Cli *cli, FraxError *err) {
     if (status) return status;
     status = session_open(&s, cli, err);
     if (!status) status = session_compile(&s, false, err);
+    if (!status) status = results_check(&s, 0, err);
     if (!status) status = fit_params(&s, &fit, &progress, &trainer, err);
     if (!status) status = session_run(&s, err);
     if (!status) add_final_loss(&s, &progress);

@@ -29,7 +29,7 @@ static void signature_json(const FraxModel *model, Text *out) {
 FraxStatus cli_check(Cli *cli, FraxError *err) {
     FraxModel *model;
     Text signature = {0};
-    FraxStatus status = frax_model_load(cli->operand, &model, err);
+    FraxStatus status = cli_load_model(cli, &model, err);
     if (status) return status;
     status = model_check(model, &signature, err);
     if (!status && cli->json)
@@ -135,6 +135,8 @@ FraxStatus cli_help(Cli *cli, FraxError *err) {
 #undef X
     };
     for (size_t i = 0; i < COUNT(topics); i++) names[VERB_COUNT + i] = topics[i].name;
+    if (cli->operand && (cli->man || cli->completion))
+        return fail(err, FRAX_USAGE, "unexpected argument %s", cli->operand);
     if (cli->man) return cli_write_manual(cli->man, err);
     if (cli->completion) return cli_completion(cli->completion, &cli->text, err);
     if (!cli->operand) {

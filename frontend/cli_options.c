@@ -204,7 +204,10 @@ static FraxStatus store_pair(Cli *cli, const Option *option, const char *text, F
     char name[20];
     Pairs *pairs = (Pairs *)((char *)cli + option->offset);
     const char *equals = strchr(text, '=');
-    if (!equals || equals == text || !equals[1])
+    if (equals && equals > text && !equals[1])
+        return fail(err, FRAX_USAGE, "--%s %s: nothing follows the =; expected %s", typed_name(option, name),
+                    text, option->argument);
+    if (!equals || equals == text)
         return fail(err, FRAX_USAGE, "--%s %s: expected %s", typed_name(option, name), text,
                     option->argument);
     const char *key = arena_strndup(&cli->strings, text, (size_t)(equals - text));
@@ -217,12 +220,20 @@ static FraxStatus store_pair(Cli *cli, const Option *option, const char *text, F
     return FRAX_OK;
 }
 
+static FraxStatus store_word(const Option *option, const char *text, const char **field, FraxError *err) {
+    char name[20];
+    if (!*text)
+        return fail(err, FRAX_USAGE, "--%s '': expected %s", typed_name(option, name), option->argument);
+    *field = text;
+    return FRAX_OK;
+}
+
 static FraxStatus store(Cli *cli, const Option *option, const char *text, FraxError *err) {
     void *field = (char *)cli + option->offset;
     cli->given |= UINT64_C(1) << (option - option_table);
     switch (option->kind) {
     case FLAG: *(bool *)field = true; return FRAX_OK;
-    case WORD: *(const char **)field = text; return FRAX_OK;
+    case WORD: return store_word(option, text, field, err);
     case COUNT_KIND:
     case COUNT0_KIND: return store_count(option, text, field, err);
     case REAL: return store_real(option, text, field, err);
@@ -267,7 +278,7 @@ static FraxStatus parse_arguments(Cli *cli, int argc, char **argv, FraxError *er
             cli->operand = argv[i];
         if (status) return status;
     }
-    if (!cli->operand && !cli->wants_help && verb_operands[cli->verb][0] == 'M')
+    if ((!cli->operand || !*cli->operand) && !cli->wants_help && verb_operands[cli->verb][0] == 'M')
         return fail(err, FRAX_USAGE, "frax %s needs a model: FILE.frax or FILE.frax:NAME",
                     verb_names[cli->verb]);
     return FRAX_OK;

@@ -170,6 +170,19 @@ static FraxStatus find_result(const Results *results, const char *name, const Fr
     return FRAX_USAGE;
 }
 
+FraxStatus results_check(const Session *s, size_t first, FraxError *err) {
+    Results names = {0};
+    const FraxTensor *tensor;
+    size_t end = frax_executable_count(s->exe, FRAX_OUTPUT) - frax_executable_states(s->exe);
+    FraxStatus status = FRAX_OK;
+    for (size_t i = first; i < end && !status; i++)
+        status = results_add(&names, frax_executable_name(s->exe, FRAX_OUTPUT, i), (FraxTensor){0}, err);
+    for (size_t k = 0; k < s->cli->out.count && !status; k++)
+        status = find_result(&names, s->cli->out.items[k].name, &tensor, err);
+    mem_free(names.items);
+    return status;
+}
+
 static bool ends_with(const char *s, const char *end) {
     size_t n = strlen(s), m = strlen(end);
     return n >= m && !strcmp(s + n - m, end);

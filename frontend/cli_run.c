@@ -6,6 +6,7 @@
 static FraxStatus run_and_report(Session *s, Cli *cli, size_t first, FraxError *err) {
     Results results = {0};
     FraxStatus status = session_compile(s, false, err);
+    if (!status) status = results_check(s, first, err);
     if (!status) status = session_run(s, err);
     for (size_t i = first; !status && i < frax_executable_count(s->exe, FRAX_OUTPUT); i++)
         status =

@@ -138,10 +138,6 @@ static FraxStatus open_sinks(Stream *st, FraxError *err) {
             if (!has_extension(path, ".npy"))
                 return fail(err, FRAX_USAGE, "--out %s=%s: an output that is streamed goes to an NPY file",
                             out->items[k].name, path);
-            for (size_t j = 0; j < k; j++)
-                if (!strcmp(out->items[j].value, path))
-                    return fail(err, FRAX_USAGE, "--out: %s cannot hold %s and %s", path, out->items[j].name,
-                                out->items[k].name);
             type.dims[place.axis] = place.length;
             st->sinks[st->nsinks].output = i;
             FraxStatus status = npy_create(path, &type, &st->sinks[st->nsinks].writer, err);
@@ -331,31 +327,10 @@ static FraxStatus report(Stream *st, FraxError *err) {
     return status;
 }
 
-static bool is_own_output(const Session *s, const char *name) {
-    for (size_t i = 0; i < own_outputs(s); i++)
-        if (!strcmp(frax_executable_name(s->exe, FRAX_OUTPUT, i), name)) return true;
-    return false;
-}
-
-/* Every --out names an output: better known before a long run than after it. */
-static FraxStatus check_outs(const Stream *st, FraxError *err) {
-    Results all = {0};
-    FraxStatus status = FRAX_OK;
-    for (size_t i = 0; i < own_outputs(st->session) && !status; i++)
-        status =
-            results_add(&all, frax_executable_name(st->session->exe, FRAX_OUTPUT, i), (FraxTensor){0}, err);
-    for (size_t k = 0; k < st->cli->out.count && !status; k++)
-        if (!is_own_output(st->session, st->cli->out.items[k].name))
-            status =
-                results_write(&all, &(Pairs){&st->cli->out.items[k], 1, 1}, err); /* says which there are */
-    mem_free(all.items);
-    return status;
-}
-
 FraxStatus stream_run(Session *s, FraxError *err) {
     Stream st = {.session = s, .cli = s->cli};
     FraxStatus status = session_compile(s, false, err);
-    if (!status) status = check_outs(&st, err);
+    if (!status) status = results_check(s, 0, err);
     if (!status) status = allocate_chunks(&st, err);
     if (!status) status = open_sinks(&st, err);
     if (!status) status = run_chunks(&st, err);

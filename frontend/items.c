@@ -174,6 +174,12 @@ Value any_value(Lower *lw, Item item) {
 
 /* ---- One dtype, one shape ---- */
 
+/* Of two that differ, what the other one may be converted to: a float rather than i32, i32 rather than bool.
+ */
+static FraxDType wider(FraxDType a, FraxDType b) {
+    return dtype_is_float(a) || b == FRAX_BOOL ? a : b;
+}
+
 static bool common_dtype(Lower *lw, const char *what, const Item *items, int n, FraxDType *dtype) {
     const Item *first = NULL;
     *dtype = items[0].kind == ITEM_TRUTH ? FRAX_BOOL : FRAX_F64;
@@ -187,7 +193,7 @@ static bool common_dtype(Lower *lw, const char *what, const Item *items, int n, 
         if (first && type->dtype != *dtype)
             lower_fail(lw, FRAX_TYPE, "%s mixes %s and %s; convert one of them, as in cast(x, %s)", what,
                        type_text(graph_type(lw->g, first->value), a), type_text(type, b),
-                       frax_dtype_name(dtype_is_float(*dtype) ? *dtype : type->dtype));
+                       frax_dtype_name(wider(*dtype, type->dtype)));
         if (!first) *dtype = type->dtype;
         first = first ? first : &items[i];
     }
@@ -232,8 +238,24 @@ static bool is_compare(Op op) {
     return op >= OP_eq && op <= OP_ge;
 }
 
+static bool is_logic(Op op) {
+    return op == OP_and || op == OP_or || op == OP_not;
+}
+
+static bool are_truths(Lower *lw, const char *what, const Item *items, int n) {
+    char text[176];
+    for (int i = 0; i < n && !failed(lw); i++) {
+        if (items[i].kind != ITEM_VALUE) continue;
+        const Type *type = graph_type(lw->g, items[i].value);
+        if (type->dtype != FRAX_BOOL)
+            lower_fail(lw, FRAX_TYPE, "%s: got %s, expected bool; compare first, as in x > 0", what,
+                       type_text(type, text));
+    }
+    return !failed(lw);
+}
+
 static Item pointwise_numbers(Lower *lw, const char *what, Op op, const Item *items, int n) {
-    bool logic = op == OP_and || op == OP_or || op == OP_not, whole = op == OP_floor || keeps_whole(op);
+    bool logic = is_logic(op), whole = op == OP_floor || keeps_whole(op);
     double args[3] = {0};
     for (int i = 0; i < n; i++) {
         args[i] = items[i].number.value;
@@ -262,6 +284,7 @@ Item pointwise(Lower *lw, const char *what, Op op, const Item *items, int n) {
     bool numbers = !failed(lw);
     for (int i = 0; i < n; i++) numbers = numbers && is_number(&items[i]);
     if (numbers) return pointwise_numbers(lw, what, op, items, n);
+    if (is_logic(op) && !are_truths(lw, what, items, n)) return (Item){0};
     if (!unify(lw, what, items, n, values)) return (Item){0};
     Type type;
     FraxError err;

@@ -313,7 +313,7 @@ static FraxStatus check_bound(const Binding *b) {
     for (size_t i = 0; i < m->nsizes; i++)
         if (b->values[i] < 0)
             return fail(
-                b->err, FRAX_SHAPE,
+                b->err, FRAX_USAGE,
                 "size %s of model %s is not known: no given input fixes it; give it a value (--size %s=…)",
                 m->sizes[i], m->decl->name.text, m->sizes[i]);
     return FRAX_OK;

@@ -77,27 +77,37 @@ FraxFitOptions frax_default_fit_options(FraxOptimizer optimizer) {
     return fit;
 }
 
-static FraxStatus check_fit(const FraxFitOptions *fit, FraxError *err) {
-    if ((size_t)fit->optimizer >= COUNT(optimizer_defaults))
-        return fail(err, FRAX_USAGE, "fit.optimizer is %d, which is no FraxOptimizer", (int)fit->optimizer);
+const char *fit_out_of_range(const FraxFitOptions *fit, double *value, const char **range) {
     const struct {
         const char *name;
-        double value, least, below;
-    } ranges[] = {{"lr", fit->lr, 0, INFINITY},
-                  {"momentum", fit->momentum, 0, 1},
-                  {"beta1", fit->beta1, 0, 1},
-                  {"beta2", fit->beta2, 0, 1},
-                  {"epsilon", fit->epsilon, 0, INFINITY},
-                  {"weight_decay", fit->weight_decay, 0, INFINITY},
-                  {"clip_norm", fit->clip_norm, 0, INFINITY},
-                  {"clip_value", fit->clip_value, 0, INFINITY},
-                  {"tolerance", fit->tolerance, 0, INFINITY},
-                  {"steps", (double)fit->steps, 0, INFINITY},
-                  {"batch", (double)fit->batch, 0, INFINITY}};
-    for (size_t i = 0; i < COUNT(ranges); i++)
-        if (!(ranges[i].value >= ranges[i].least && ranges[i].value < ranges[i].below))
-            return fail(err, FRAX_VALUE, "fit.%s is %g; expected at least %g and below %g", ranges[i].name,
-                        ranges[i].value, ranges[i].least, ranges[i].below);
+        double value, below;
+    } numbers[] = {{"lr", fit->lr, INFINITY},
+                   {"momentum", fit->momentum, 1},
+                   {"beta1", fit->beta1, 1},
+                   {"beta2", fit->beta2, 1},
+                   {"epsilon", fit->epsilon, INFINITY},
+                   {"weight_decay", fit->weight_decay, INFINITY},
+                   {"clip_norm", fit->clip_norm, INFINITY},
+                   {"clip_value", fit->clip_value, INFINITY},
+                   {"tolerance", fit->tolerance, INFINITY},
+                   {"steps", (double)fit->steps, INFINITY},
+                   {"batch", (double)fit->batch, INFINITY}};
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        if (numbers[i].value >= 0 && numbers[i].value < numbers[i].below) continue;
+        *value = numbers[i].value;
+        *range = numbers[i].below == 1 ? "at least 0 and below 1" : "a finite number, at least 0";
+        return numbers[i].name;
+    }
+    return NULL;
+}
+
+static FraxStatus check_fit(const FraxFitOptions *fit, FraxError *err) {
+    double value;
+    const char *range;
+    if ((size_t)fit->optimizer >= COUNT(optimizer_defaults))
+        return fail(err, FRAX_USAGE, "fit.optimizer is %d, which is no FraxOptimizer", (int)fit->optimizer);
+    const char *name = fit_out_of_range(fit, &value, &range);
+    if (name) return fail(err, FRAX_VALUE, "fit.%s is %g; expected %s", name, value, range);
     if (fit->optimizer != FRAX_LBFGS) return FRAX_OK;
     if (fit->batch)
         return fail(err, FRAX_USAGE, "lbfgs takes no mini-batches: its line search needs one function");

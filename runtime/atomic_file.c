@@ -69,25 +69,50 @@ static FraxStatus open_stream(AtomicFile *file, int fd, const char *path, FraxEr
     return fail_write(err, path, code);
 }
 
+/* Of a resolved path: why what is there cannot be replaced, an errno. *mode: 0 where nothing is. */
+static int obstacle(const char *path, mode_t *mode) {
+    struct stat st;
+    *mode = stat(path, &st) == 0 ? st.st_mode : 0;
+    if (S_ISDIR(*mode)) return EISDIR;
+    /* rename would replace even a file that may not be written */
+    return S_ISREG(*mode) && access(path, W_OK) != 0 ? errno : 0;
+}
+
+/* Of a resolved path: why no file can be made beside it. */
+static int folder_obstacle(const char *path) {
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    int n = snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    if (n >= (int)sizeof folder) return ENAMETOOLONG;
+    return access(folder, W_OK | X_OK) == 0 ? 0 : errno;
+}
+
+FraxStatus atomic_check(const char *path, FraxError *err) {
+    char *resolved = resolve(path);
+    mode_t mode;
+    if (!resolved) return fail_memory(err, "opening a file");
+    int code = obstacle(resolved, &mode);
+    if (!code && mode && !S_ISREG(mode))
+        code = access(resolved, W_OK) == 0 ? 0 : errno;
+    else if (!code)
+        code = folder_obstacle(resolved);
+    mem_free(resolved);
+    return code ? fail_write(err, path, code) : FRAX_OK;
+}
+
 FraxStatus atomic_open(const char *path, AtomicFile *file, FraxError *err) {
     *file = (AtomicFile){.path = resolve(path)};
     if (!file->path) return fail_memory(err, "opening a file");
 
-    struct stat st;
-    bool exists = stat(file->path, &st) == 0;
-    if (exists && S_ISDIR(st.st_mode)) {
-        release(file);
-        return fail_write(err, path, EISDIR);
-    }
-    if (exists && !S_ISREG(st.st_mode)) {
-        int fd = open(file->path, O_WRONLY | O_CLOEXEC);
-        return open_stream(file, fd, path, err);
-    }
-    if (exists &&
-        access(file->path, W_OK) != 0) { /* rename would replace even a file that may not be written */
-        int code = errno;
+    mode_t mode;
+    int code = obstacle(file->path, &mode);
+    if (code) {
         release(file);
         return fail_write(err, path, code);
+    }
+    if (mode && !S_ISREG(mode)) {
+        int fd = open(file->path, O_WRONLY | O_CLOEXEC);
+        return open_stream(file, fd, path, err);
     }
     size_t size = strlen(file->path) + 48;
     file->temporary = mem_alloc(size);
@@ -96,8 +121,7 @@ FraxStatus atomic_open(const char *path, AtomicFile *file, FraxError *err) {
         return fail_memory(err, "opening a file");
     }
     int fd = open_temporary(file, size);
-    if (fd >= 0 && exists)
-        (void)!fchmod(fd, st.st_mode & 0777); /* best effort: some file systems have no modes */
+    if (fd >= 0 && mode) (void)!fchmod(fd, mode & 0777); /* best effort: some file systems have no modes */
     return open_stream(file, fd, path, err);
 }
 

@@ -118,6 +118,8 @@ typedef struct AtomicFile {
 
 bool is_same_place(const char *a, const char *b); /* Do two paths name one file, or would they? */
 
+/* Fails as atomic_open would, as far as that is known without making a file. */
+FraxStatus atomic_check(const char *path, FraxError *err);
 FraxStatus atomic_open(const char *path, AtomicFile *file, FraxError *err);
 void atomic_write(AtomicFile *file, const void *bytes, size_t n); /* atomic_commit reports the failure */
 /* At a place of the file. What is not a regular file takes bytes in their order alone. */
@@ -188,6 +190,10 @@ FraxStatus safetensors_write(const char *path, const TensorSet *set, FraxError *
 
 /* spec is FILE.npy, FILE.npz[:member] or FILE.safetensors[:member]; preferred as in npz_read. */
 FraxStatus tensor_read(const char *spec, const char *preferred, FraxTensor *out, FraxError *err);
+/* How much of a spec is the path: all but :member. */
+size_t tensor_path_length(const char *spec);
+/* Does a path end in a format that tensor_write knows? FRAX_USAGE if not. */
+FraxStatus tensor_check_format(const char *path, FraxError *err);
 /* name is the member's in formats that have several. */
 FraxStatus tensor_write(const char *path, const char *name, const FraxTensor *tensor, FraxError *err);
 

@@ -135,29 +135,41 @@ static FraxStatus fail_extension(const char *path, FraxError *err) {
                 "cannot tell the format of '%s': expected a name in .npy, .npz or .safetensors", path);
 }
 
+/* The format that the first n bytes of a path end in; COUNT(formats): none. */
+static size_t find_format(const char *path, size_t n) {
+    size_t f = 0;
+    while (f < COUNT(formats) && !ends_with(path, n, formats[f].extension)) f++;
+    return f;
+}
+
 /* A colon separates a member only after a known extension, so that paths may hold colons. */
+size_t tensor_path_length(const char *spec) {
+    size_t length = strlen(spec);
+    if (find_format(spec, length) < COUNT(formats)) return length;
+    for (const char *colon = strchr(spec, ':'); colon; colon = strchr(colon + 1, ':'))
+        if (find_format(spec, (size_t)(colon - spec)) < COUNT(formats)) return (size_t)(colon - spec);
+    return length;
+}
+
 FraxStatus tensor_read(const char *spec, const char *preferred, FraxTensor *out, FraxError *err) {
     *out = (FraxTensor){0};
-    size_t length = strlen(spec);
-    for (size_t f = 0; f < COUNT(formats); f++)
-        if (ends_with(spec, length, formats[f].extension))
-            return formats[f].read(spec, NULL, preferred, out, err);
-    for (const char *colon = strchr(spec, ':'); colon; colon = strchr(colon + 1, ':'))
-        for (size_t f = 0; f < COUNT(formats); f++) {
-            if (!ends_with(spec, (size_t)(colon - spec), formats[f].extension)) continue;
-            char *path = mem_strdup(spec);
-            if (!path) return fail_memory(err, "reading an array");
-            path[colon - spec] = '\0';
-            FraxStatus status = formats[f].read(path, colon + 1, preferred, out, err);
-            mem_free(path);
-            return status;
-        }
-    return fail_extension(spec, err);
+    size_t n = tensor_path_length(spec), f = find_format(spec, n);
+    if (f == COUNT(formats)) return fail_extension(spec, err);
+    if (!spec[n]) return formats[f].read(spec, NULL, preferred, out, err);
+    char *path = mem_strdup(spec);
+    if (!path) return fail_memory(err, "reading an array");
+    path[n] = '\0';
+    FraxStatus status = formats[f].read(path, spec + n + 1, preferred, out, err);
+    mem_free(path);
+    return status;
+}
+
+FraxStatus tensor_check_format(const char *path, FraxError *err) {
+    return find_format(path, strlen(path)) < COUNT(formats) ? FRAX_OK : fail_extension(path, err);
 }
 
 FraxStatus tensor_write(const char *path, const char *name, const FraxTensor *tensor, FraxError *err) {
-    for (size_t f = 0; f < COUNT(formats); f++)
-        if (ends_with(path, strlen(path), formats[f].extension))
-            return formats[f].write(path, &(NamedTensor){name, *tensor}, err);
-    return fail_extension(path, err);
+    FraxStatus status = tensor_check_format(path, err);
+    if (status) return status;
+    return formats[find_format(path, strlen(path))].write(path, &(NamedTensor){name, *tensor}, err);
 }

@@ -211,6 +211,10 @@ static void test_faults(void **state) {
           "no result of this name");
     fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T --out y=@/a.npy --out d=@/a.npy", 2,
           "cannot hold y and d");
+    fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T --out y=@/a.npy --out d=@/./a.npy", 2,
+          "cannot hold y and d");
+    fails("run @/m.frax --in x=@/x.npy --in w=@/w.npy --stream T --out y=@/./x.npy", 2,
+          "x.npy would overwrite --in x=");
     fails("run @/m.frax:both --in x=@/x.npy --in y=@/short.npy --stream T", 1, "input y has size 999");
     fails("run @/m.frax:rows --in x=@/rows.npy --in s=@/signs.npy --stream C", 1,
           "m.frax:15:9: streaming C: a periodic operator along the streamed axis needs the whole signal");

@@ -449,7 +449,7 @@ static void test_bad_usage(void **state) {
     fails("compile frontend/examples/nile.frax --size T=100 -o", 2, "--output needs a value");
     fails("compile frontend/examples/nile.frax --size T=100 -o @/3d", 2,
           "'3d' begins the names of the functions");
-    fails("compile frontend/examples/nile.frax -o @/nile", 1, "T");
+    fails("compile frontend/examples/nile.frax -o @/nile", 2, "size T of model nile is not known");
     fails("compile frontend/examples/nile.frax --size T=100 --of e -o @/nile", 2,
           "--of and --wrt need --grad");
     fails("compile frontend/examples/nile.frax --size T=100 --set d=1 -o @/nile", 2,
@@ -457,7 +457,9 @@ static void test_bad_usage(void **state) {
     fails("compile frontend/examples/nile.frax --size T=100 --seed 0 -o @/nile", 2,
           "need --params or --save");
     fails("compile frontend/examples/nile.frax --size T=100 --save @/nile.o -o @/nile", 2,
-          "another file there");
+          "/nile.o would be one file");
+    fails("compile frontend/examples/nile.frax --size T=100 --save @/nile.svg -o @/nile", 2,
+          "expected a name in .safetensors");
     fails("compile frontend/examples/nile.frax --size T=100 --cpu z80 -o @/nile", 2, "unknown cpu z80");
     fails("compile frontend/examples/nile.frax --size T=100 --cpu haswell --target cuda -o @/nile", 2,
           "expected one of: native, generic, x86-64, x86-64-v2, x86-64-v3, x86-64-v4, aarch64");
@@ -499,7 +501,7 @@ static void test_failure_leaves_files(void **state) {
           "kept.s': Is a directory");
     assert_int_equal(rmdir(in_folder("kept.s")), 0);
     fails("compile frontend/examples/nile.frax --size T=50 --save @/./kept.h -o @/kept", 2,
-          "/./kept.h' would be one file");
+          "/./kept.h would be one file");
     snprintf(command, sizeof command,
              "'%s' compile frontend/examples/nile.frax --size T=50 --save %s/kept.safetensors -o %s/kept "
              ">/dev/full 2>%s/stderr",
@@ -515,6 +517,52 @@ static void test_failure_leaves_files(void **state) {
     assert_int_equal(count_files(), files);
     free(header);
     free(again);
+}
+
+/* No file that is read is written, whatever the object's files are. */
+static void test_inputs_stay(void **state) {
+    (void)state;
+    static const char model[] =
+        "model m(x: f64[T]) {\n    param a: f64 = 2\n    y = a * x\n    return y\n}\n";
+    static const struct {
+        const char *file, *options, *says;
+    } cases[] = {{"read.h", "", "read.h of -o "},
+                 {"read.o", "", "read.o of -o "},
+                 {"read.s", "--asm", "read.s of -o "},
+                 {"read.ll", "--llvm", "read.ll of -o "},
+                 {"read.so", "--shared", "read.so of -o "},
+                 {"read.c", "--target cuda", "read.c of -o "},
+                 {"read.fatbin", "--target cuda", "read.fatbin of -o "},
+                 {"read.sm_90.cubin", "--target cuda", "read.sm_90.cubin of -o "},
+                 {"read.sm_80.cubin", "--target cuda", "read.sm_80.cubin of -o "},
+                 {"read.ptx", "--target cuda", "read.ptx of -o "},
+                 {"read.frax", "--save @/read.frax", "--save "}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char command[256], says[PATH_MAX + 128];
+        write_model(cases[i].file, model);
+        size_t files = count_files();
+        snprintf(command, sizeof command, "compile @/%s:m --size T=4 %s -o @/read", cases[i].file,
+                 cases[i].options);
+        snprintf(says, sizeof says, " would overwrite the model %s\n", in_folder(cases[i].file));
+        fails(command, 2, says);
+        assert_non_null(strstr(messages, cases[i].says));
+        char *text = read_all(cases[i].file);
+        assert_string_equal(text, model);
+        free(text);
+        assert_int_equal(count_files(), files);
+        unlink(in_folder(cases[i].file));
+    }
+    write_model("read.c", model); /* which is for --target cuda to write */
+    succeeds("compile @/read.c --size T=4 -o @/read");
+    succeeds("compile @/read.c --size T=4 --save @/read.safetensors -o @/read");
+    fails("compile @/read.c --size T=4 --params --load @/read.safetensors -o @/read --save @/read.o", 2,
+          "would be one file");
+    fails("compile @/read.c --size T=4 --params --load @/read.h -o @/read", 2, "would overwrite --load ");
+    fails("compile @/read.c --in x=@/x.npy --save @/x.npy -o @/read", 2, "x.npy would overwrite --in x=");
+    char *target = strdup(in_folder("read.c"));
+    assert_int_equal(symlink(target, in_folder("read.ll")), 0);
+    fails("compile @/read.c --size T=4 --llvm -o @/read", 2, "read.ll of -o ");
+    free(target);
 }
 
 /* A device is written to, not replaced; a link stays, and what it names is replaced. */
@@ -611,13 +659,13 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_usage), cmocka_unit_test(test_failure_leaves_files),
-        cmocka_unit_test(test_places),    cmocka_unit_test(test_listed),
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_native),
-        cmocka_unit_test(test_levels),    cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_stream),    cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_header),    cmocka_unit_test(test_stands_alone),
-        cmocka_unit_test(test_cross),
+        cmocka_unit_test(test_bad_usage),    cmocka_unit_test(test_failure_leaves_files),
+        cmocka_unit_test(test_inputs_stay),  cmocka_unit_test(test_places),
+        cmocka_unit_test(test_listed),       cmocka_unit_test(test_names),
+        cmocka_unit_test(test_native),       cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_statuses),     cmocka_unit_test(test_header),
+        cmocka_unit_test(test_stands_alone), cmocka_unit_test(test_cross),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

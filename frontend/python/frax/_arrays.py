@@ -25,6 +25,7 @@ _NUMBERS = ["biuf", "biuf", "" if bfloat16 is np.uint16 else "biuf", "biuf", "bi
 _DLPACK_DTYPES = {(2, 64): "f64", (2, 32): "f32", (4, 16): "bf16", (2, 16): "f16", (0, 32): "i32", (6, 8): "bool"}
 _HOST = (1, 3, 11)  # kDLCPU, kDLCUDAHost, kDLROCMHost
 _NO_DTYPE = object()
+_MOST = int(np.finfo(np.float64).max)
 
 _from_buffer, _addressof = ctypes.c_char.from_buffer, ctypes.addressof
 
@@ -124,9 +125,37 @@ class Slot:
 
     def _numbers(self, value):
         array = np.asarray(value)
-        if array.dtype.kind not in _NUMBERS[self.code]:
+        kinds = _NUMBERS[self.code]
+        if array.dtype.kind not in kinds:
+            if "i" in kinds and array.dtype.kind in "fO":  # what NumPy makes of whole numbers beyond 64 bits
+                numbers = (int, float, np.integer, np.floating) if "f" in kinds else (int, np.integer)
+                objects = np.asarray(value, object)
+                if objects.size and all(isinstance(number, numbers) for number in objects.flat):
+                    return self._held(objects)
             self.check(dtype_text(array.dtype), array.shape)
-        return array.astype(self.dtype, copy=False)
+        if np.can_cast(array.dtype, self.dtype):
+            return array.astype(self.dtype, copy=False)
+        return self._held(array)
+
+    def _held(self, array):
+        """Numbers in this dtype; one that it cannot hold does not become another one, or infinite."""
+        if self.dtype.kind == "i":
+            limits = np.iinfo(self.dtype)
+            lost = (array < limits.min) | (array > limits.max)
+        else:
+            if array.dtype.kind == "O":  # float() refuses whole numbers beyond f64
+                lost = np.array([isinstance(n, int) and abs(n) > _MOST for n in array.flat]).reshape(array.shape)
+                self._refuse(array, lost)
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float64)
+                lost = np.isfinite(array) & ~np.isfinite(array.astype(self.dtype).astype(np.float64))
+        self._refuse(array, lost)
+        return array.astype(self.dtype)
+
+    def _refuse(self, array, lost):
+        if np.any(lost):
+            raise _errors.ValueError("%s: %s is beyond the range of %s"
+                                     % (self.name, array[lost].flat[0], DTYPES[self.code]))
 
     def pointer(self, value, write=False):
         """The address of the value's elements, and an object that keeps them there."""

@@ -98,7 +98,9 @@ class Executable:
     sequence in the order of the outputs (None: a new array) or a dict by name, results are written there.
     """
 
-    def __init__(self, handle, model, seed=0):
+    def __init__(self, handle=None, model=None, seed=0):
+        if not isinstance(handle, ctypes.c_void_p):
+            raise _errors.UsageError("an Executable comes from Model.compile")
         self._handle, self._model, self._seed = handle, model, seed
         finalizer = weakref.finalize(self, lib.executable_destroy, handle)
         finalizer.atexit = False

@@ -71,8 +71,11 @@ def choice(what, value, choices):
 class Model:
     """From load or parse. inputs, params and outputs are the types by name, in the model's own symbols."""
 
-    def __init__(self, handle, text, file):
-        self._handle, self._kept, self._source = handle, {}, (text, file)
+    def __init__(self, *parsed):
+        if len(parsed) != 3 or not isinstance(parsed[0], ctypes.c_void_p):
+            raise _errors.UsageError('a Model comes from frax.load("FILE.frax") or frax.parse(text)')
+        handle, *self._source = parsed
+        self._handle, self._kept = handle, {}
         finalizer = weakref.finalize(self, lib.model_destroy, handle)
         finalizer.atexit = False
         self.name = lib.model_name(handle).decode()

@@ -5,6 +5,7 @@ import tempfile
 import threading
 import timeit
 import unittest
+import warnings
 
 import numpy as np
 
@@ -296,7 +297,7 @@ class Faults(unittest.TestCase):
 
     def test_of_compiling(self):
         model = frax.parse(CUBIC)
-        with self.assertRaises(frax.Error):
+        with self.assertRaisesRegex(frax.UsageError, "size N of model"):
             model.compile()
         with self.assertRaises(frax.ShapeError):
             model.compile((2, 2))
@@ -340,6 +341,44 @@ class Faults(unittest.TestCase):
                     continue  # another size is another executable
                 with self.assertRaisesRegex(error, says):
                     f(*arguments, **named)
+
+    def test_of_numbers(self):
+        model = frax.parse("model m(k: i32[N], p: i32[], h: f16[N], s: f32[N], d: f64[N], on: bool[N]) {\n"
+                           " param q: f32 = 1\n y = k + p\n z = q * s\n return y, h, z, d, on\n}\n")
+        good = {"p": 0, "k": [1, -2**31], "h": [1, 65504], "s": [2**24 + 1, -3e38], "d": [2**70, 1e308],
+                "on": [True, False]}
+        for f in (model, model.compile(sizes={"N": 2})):
+            y, h, s, d, on = f(**good)
+            self.assertEqual((y.tolist(), h.tolist(), d.tolist()), ([1, -2**31], [1, 65504], [2.0**70, 1e308]))
+            self.assertEqual((s.dtype, on.tolist()), (np.float32, [True, False]))
+            self.assertTrue(np.isinf(f(**dict(good, h=[np.inf, -np.inf]))[1]).all())
+            for name, values, error, says in (
+                    ("k", [1, 2**31], frax.ValueError, "^k: 2147483648 is beyond the range of i32$"),
+                    ("k", [-2**31 - 1, 0], frax.ValueError, "k: -2147483649 is beyond"),
+                    ("k", [2**40 + 7, 0], frax.ValueError, "beyond the range of i32"),
+                    ("k", [2**63, -1], frax.ValueError, "k: 9223372036854775808 is beyond"),
+                    ("k", [2**70, 1], frax.ValueError, "k: 1180591620717411303424 is beyond"),
+                    ("k", [1, 2.5], frax.TypeError, r"k: got f64\[2\]"),
+                    ("k", [1, None], frax.TypeError, "k: got object"),
+                    ("p", 2**31, frax.ValueError, "p: 2147483648 is beyond the range of i32"),
+                    ("p", np.uint32(2**31), frax.ValueError, "p: 2147483648 is beyond"),
+                    ("q", 1e39, frax.ValueError, r"q: 1e\+39 is beyond the range of f32"),
+                    ("h", [1, 70000], frax.ValueError, "h: 70000.0 is beyond the range of f16"),
+                    ("h", [1, -1e5], frax.ValueError, "h: -100000.0 is beyond the range of f16"),
+                    ("s", [1e39, 0], frax.ValueError, r"s: 1e\+39 is beyond the range of f32"),
+                    ("d", [10**400, 0], frax.ValueError, "d: 10+ is beyond the range of f64"),
+                    ("on", [1, 0], frax.TypeError, "on: got int64"),
+                    ("on", [0.5, 1], frax.TypeError, "on: got f64")):
+                with self.assertRaisesRegex(error, says), warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    f(**dict(good, **{name: values}))
+
+    def test_of_making_objects(self):
+        for arguments in ((), (1, 2, 3), (None, "", "")):
+            with self.assertRaisesRegex(frax.UsageError, "frax.load.*frax.parse"):
+                frax.Model(*arguments)
+            with self.assertRaisesRegex(frax.UsageError, "Model.compile"):
+                frax.Executable(*arguments)
 
     def test_of_a_value(self):
         model = frax.parse("model m(x: f64[N]) {\n param d: f64 = 0.5\n y = guard(d, 0, 1) * x\n return y\n}\n")
