@@ -229,13 +229,17 @@ static Item sum_rule(Lower *lw, const Args *args) {
     return reduce(lw, args, array_arg(lw, args, 0), plain_reduction, 1, 2);
 }
 
-/* Those whose value is no sum or element of x. */
-static Item composed(Lower *lw, const Args *args, Reduction *reduction) {
-    Value x = float_arg(lw, args, 0);
+/* Those whose value is no sum of x. Of 16 bits they are computed in f32 as a whole: results that other
+   kernels read are not rounded before. */
+static Item whole(Lower *lw, const Args *args, Value x, Reduction *reduction, int axis, int keep) {
     if (failed(lw)) return (Item){0};
     FraxDType dtype = graph_type(lw->g, x)->dtype;
-    Item y = reduce(lw, args, widen_half(lw, x), reduction, 1, 2);
+    Item y = reduce(lw, args, widen_half(lw, x), reduction, axis, keep);
     return failed(lw) ? (Item){0} : item_value(narrow_half(lw, y.value, dtype));
+}
+
+static Item composed(Lower *lw, const Args *args, Reduction *reduction) {
+    return whole(lw, args, float_arg(lw, args, 0), reduction, 1, 2);
 }
 
 static Value mean_reduction(Lower *lw, const Args *args, Value x, uint32_t axes) {
@@ -262,11 +266,12 @@ static Item var_rule(Lower *lw, const Args *args) {
     return composed(lw, args, var_reduction);
 }
 
-/* max(x, axis=…) reduces, max(x, y) compares; `op` is the reduction. */
+/* max(x, axis=…) reduces, max(x, y) compares; `op` is the reduction. Its gradient asks which elements are the
+   maximum, so that this must not be rounded, as a stored result is, where they are not. */
 static Item extreme_rule(Lower *lw, const Args *args) {
     Op op = args->builtin->op;
     if (args->items[1].kind == ITEM_NOTHING)
-        return reduce(lw, args, array_arg(lw, args, 0), plain_reduction, 2, 3);
+        return whole(lw, args, array_arg(lw, args, 0), plain_reduction, 2, 3);
     if (args->given[2] || args->given[3])
         return item_fail(lw, FRAX_TYPE,
                          "%s of two operands is pointwise; axis= and keep= are for %s(x, axis=…)",

@@ -171,6 +171,38 @@ static void test_half_compositions(void **state) {
     }
 }
 
+/* A maximum of 16 bits that is stored and compared with what is computed again, unrounded: it stays the
+   maximum, and its slopes add up to 1 in each row. */
+static void test_half_extremes(void **state) {
+    (void)state;
+    enum { N = 140000 };
+    static const struct {
+        int rows, columns;
+        const char *extreme;
+    } cases[] = {{1, N, "max(v, axis=1)"}, {N / 2, 2, "min(v, axis=0)"}, {2, N / 2, "max(v)"}};
+    uint64_t seed = 3;
+    double *x = malloc(N * sizeof *x);
+    assert_non_null(x);
+    for (int i = 0; i < N; i++) x[i] = next_uniform(&seed, -1, 1);
+    for (size_t i = 0; i < 2 * COUNT(cases); i++) {
+        char text[512];
+        int rows = cases[i / 2].rows, columns = cases[i / 2].columns;
+        snprintf(text, sizeof text,
+                 "model m(x: %s[%d, %d], u: f32[%d, %d]) {\n v = x * (x - 0.3) + cast(u, %s)\n"
+                 " loss = sum(cast(%s, f32))\n return loss\n}\n",
+                 i % 2 ? "f16" : "bf16", rows, columns, rows, columns, i % 2 ? "f16" : "bf16",
+                 cases[i / 2].extreme);
+        Results r =
+            run_model(text, &(RunOptions){.target = FRAX_CPU, .wrt = {"u"}}, (const double *[]){x, x});
+        double slopes = 0;
+        for (int k = 0; k < N; k++) slopes += r.data[1][k];
+        if (!(fabs(slopes - (i / 2 == 1 ? 2 : 1)) < 0.02))
+            fail_msg("the slopes add up to %g\n%s", slopes, text);
+        free_results(&r);
+    }
+    free(x);
+}
+
 static void test_half_precision(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT(operators); i++) {
@@ -188,9 +220,9 @@ static int print_errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_single_precision), cmocka_unit_test(test_single_precision_of_engines),
-        cmocka_unit_test(test_long_sums),        cmocka_unit_test(test_half_compositions),
-        cmocka_unit_test(test_half_precision),
+        cmocka_unit_test(test_single_precision),  cmocka_unit_test(test_single_precision_of_engines),
+        cmocka_unit_test(test_half_extremes),     cmocka_unit_test(test_long_sums),
+        cmocka_unit_test(test_half_compositions), cmocka_unit_test(test_half_precision),
     };
     return cmocka_run_group_tests(tests, NULL, print_errors);
 }
