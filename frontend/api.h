@@ -49,8 +49,8 @@ FraxStatus model_graph(const FraxModel *model, const FraxOptions *options, Graph
 FraxStatus stream_model(const FraxModel *model, const FraxOptions *options, const int64_t *values,
                         Graph **graph, FraxExecutable *streams, FraxError *err);
 
-/* The first number of a fit that is out of its range, as a name in FraxFitOptions, with its value and the range
-   in words; NULL: there is none. */
+/* The first number of a fit that is out of its range, as a name in FraxFitOptions, with its value and the
+   range in words; NULL: there is none. */
 const char *fit_out_of_range(const FraxFitOptions *fit, double *value, const char **range);
 
 /* How much of FILE.frax:NAME is the path. */

@@ -172,9 +172,9 @@ FraxStatus cli_name_status(FraxStatus status, FraxError *err);
 
 /* ---- Files (cli_files.c) ---- */
 
-/* Before a verb works: no file that it writes is one that it reads, or two results at once; names end as their
-   formats want; each file can be written, as far as that is known beforehand. Errors: FRAX_USAGE, FRAX_FILE.
- */
+/* Of a verb with a model, before it works (session_open asks): no file that it writes is one that it reads,
+   or two results at once; names end as their formats want; each file can be written, as far as that is known
+   beforehand. Errors: FRAX_USAGE, FRAX_FILE. */
 FraxStatus cli_check_files(const Cli *cli, FraxError *err);
 
 /* ---- A model with its data (cli_data.c) ---- */

@@ -178,6 +178,7 @@ FraxStatus session_open(Session *s, const Cli *cli, FraxError *err) {
     FraxStatus status = FRAX_OK;
     if (cli->target)
         status = cli_choose("target", cli->target, target_names, COUNT(target_names), &target, err);
+    if (!status) status = cli_check_files(cli, err);
     if (!status) status = cli_load_model(cli, &s->model, err);
     if (!status && cli->stream) status = stream_options(s, err);
     if (!status) status = read_inputs(s, err);

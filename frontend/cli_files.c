@@ -1,9 +1,9 @@
 /* cli_files.c — the files that an invocation reads and writes, in one list, and what is wrong with it.
  *
- * Main asks before a verb works, so that nothing is lost and no long fit ends without its results: a file
- * that would be written must not be one that is read, nor one that is written besides, whatever paths name
- * it, and has to be in a folder where it can be made. Devices and pipes hold nothing to lose. What can go
- * wrong later all the same (a full disk) is found when the file is written.
+ * session_open asks before it reads anything, so that nothing is lost and no long fit ends without its
+ * results: a file that would be written must not be one that is read, nor one that is written besides,
+ * whatever paths name it, and has to be in a folder where it can be made. Devices and pipes hold nothing to
+ * lose. What can go wrong later all the same (a full disk) is found when the file is written.
  *
  * Two options may name one file: --load and --save, since a fit that goes on replaces what it has read by the
  * same parameters, and several --out of a format that holds several arrays.
@@ -180,7 +180,6 @@ static FraxStatus check_format(const Place *place, FraxError *err) {
 
 FraxStatus cli_check_files(const Cli *cli, FraxError *err) {
     Files files = {0};
-    if (!cli->operand || cli->verb == VERB_help) return FRAX_OK;
     list_files(cli, &files);
     FraxStatus status = files.failed ? fail_memory(err, "the arguments") : check_pairs(&files, err);
     for (size_t i = 0; i < files.count && !status; i++)

@@ -19,12 +19,9 @@ static CliVerb *const verbs[] = {
 };
 
 static FraxStatus dispatch(Cli *cli, FraxError *err) {
-    if (cli->wants_help) {
-        cli_help_verb(cli->verb, &cli->text);
-        return FRAX_OK;
-    }
-    FraxStatus status = cli_check_files(cli, err);
-    return status ? status : verbs[cli->verb](cli, err);
+    if (!cli->wants_help) return verbs[cli->verb](cli, err);
+    cli_help_verb(cli->verb, &cli->text);
+    return FRAX_OK;
 }
 
 int main(int argc, char **argv) {

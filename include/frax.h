@@ -285,9 +285,8 @@ typedef struct FraxOptions {
     const char *of;         /* the scalar output to differentiate; NULL: "loss" */
     const char *const *wrt; /* names of params or floating inputs; NULL: all params */
     size_t nwrt;
-    const FraxSize
-        *sizes; /* what the model's size symbols stand for; each must be given here or by `inputs`, or the
-                   call is FRAX_USAGE */
+    const FraxSize *sizes; /* what the model's size symbols stand for; each must be given here or by `inputs`,
+                              or the call is FRAX_USAGE */
     size_t nsizes;
     const FraxTensor *inputs; /* NULL, or one per input in order: shapes that fix size symbols (rank −1: not
                                  given; data unused) */

@@ -449,6 +449,8 @@ static void test_bad_usage(void **state) {
     fails("compile frontend/examples/nile.frax --size T=100 -o", 2, "--output needs a value");
     fails("compile frontend/examples/nile.frax --size T=100 -o @/3d", 2,
           "'3d' begins the names of the functions");
+    fails("compile frontend/examples/nile.frax --size T=100 -o @/none/", 2,
+          "begins the names of the functions");
     fails("compile frontend/examples/nile.frax -o @/nile", 2, "size T of model nile is not known");
     fails("compile frontend/examples/nile.frax --size T=100 --of e -o @/nile", 2,
           "--of and --wrt need --grad");
