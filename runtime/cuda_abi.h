@@ -51,7 +51,6 @@ enum {
     X(device_attribute, cuDeviceGetAttribute, (int *value, int attribute, int device))                       \
     X(device_memory, cuDeviceTotalMem_v2, (size_t * bytes, int device))                                      \
     X(context_retain, cuDevicePrimaryCtxRetain, (CudaContext * context, int device))                         \
-    X(context_release, cuDevicePrimaryCtxRelease_v2, (int device))                                           \
     X(context_push, cuCtxPushCurrent_v2, (CudaContext context))                                              \
     X(context_pop, cuCtxPopCurrent_v2, (CudaContext * context))                                              \
     X(memory_info, cuMemGetInfo_v2, (size_t * free, size_t * total))                                         \

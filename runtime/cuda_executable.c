@@ -258,7 +258,6 @@ void cuda_executable_destroy(CudaExecutable *exe) {
         free_device_parts(exe);
         cuda_device_leave(&exe->device);
     }
-    cuda_device_close(&exe->device);
     mem_free(exe->functions);
     mem_free(exe->inputs);
     mem_free(exe->outputs);

@@ -576,7 +576,6 @@ static void test_real_header(void **state) {
 static int set_up(void **state) {
     (void)state;
     use_fakes();
-    keep_device();
     return make_folder();
 }
 

@@ -5,6 +5,7 @@
 #include "cuda_executable.h"
 #include "passes.h"
 #include <dirent.h>
+#include <pthread.h>
 #include <unistd.h>
 #include "cuda_fakes.h"
 
@@ -230,6 +231,33 @@ static void test_many_executables(void **state) {
     graph_destroy(g);
 }
 
+/* A device starts once for a process, whoever makes the first executable on it. */
+static void *make_and_destroy(void *graph) {
+    ExecutableStats stats = {0};
+    FraxError err;
+    CudaExecutable *exe;
+    if (create(graph, (Variant){0}, &exe, &stats, &err)) return NULL;
+    cuda_executable_destroy(exe);
+    return graph;
+}
+
+static void test_one_context(void **state) {
+    enum { USERS = 4 };
+    pthread_t users[USERS];
+    void *done;
+    (void)state;
+    Graph *g = build();
+    for (int i = 0; i < 3; i++) assert_non_null(make_and_destroy(g));
+    for (int i = 0; i < USERS; i++) assert_int_equal(pthread_create(&users[i], NULL, make_and_destroy, g), 0);
+    for (int i = 0; i < USERS; i++) {
+        assert_int_equal(pthread_join(users[i], &done), 0);
+        assert_non_null(done);
+    }
+    assert_true(on_gpu() || made_contexts() == 1);
+    assert_int_equal(live_objects(), 0);
+    graph_destroy(g);
+}
+
 /* ---- The cache ---- */
 
 static void find_entry(const char *folder, char path[1200]) {
@@ -404,6 +432,7 @@ static void test_limits_of_the_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_context),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_launches),
         cmocka_unit_test(test_times),

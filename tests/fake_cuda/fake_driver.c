@@ -1,7 +1,8 @@
 /* fake_driver.c — a libcuda.so.1 whose devices are the CPU. See fake_cuda.h.
  *
  * One lock stands around each call. Work on a stream is listed, and done when somebody waits for it; a
- * captured graph is such a list. Every object is counted, so that a test can ask what was not given back.
+ * captured graph is such a list. Every object but contexts is counted, so that a test can ask what was not
+ * given back.
  */
 #define FAKE_CUDA_DRIVER
 #include "fake_cuda.h"
@@ -93,9 +94,10 @@ static Context contexts[MOST_DEVICES];
 static Memory *memories;
 static Function *functions;
 static size_t used[MOST_DEVICES];
-static long live, launches, graph_launches, copies, allocations;
+static long live, launches, graph_launches, copies, allocations, contexts_made;
 static bool is_ready;
-static int last_fault; /* a context that has failed stays so */
+static int
+    last_fault; /* what has failed stays so until all is given back; a real driver's context for good */
 static char fault_text[512];
 static __thread Context *stack[MOST_CONTEXTS];
 static __thread int depth;
@@ -110,6 +112,11 @@ static int answer(int result) {
     return result;
 }
 
+static void count(int more) {
+    live += more;
+    if (!live) last_fault = SUCCESS;
+}
+
 /* Begins a call that needs a context. */
 static bool enter(void) {
     pthread_mutex_lock(&lock);
@@ -118,9 +125,14 @@ static bool enter(void) {
 
 /* ---- What tests ask ---- */
 
-/* Objects that were made and not given back. */
+/* Objects that were made and not given back, other than primary contexts. */
 API long fake_cuda_live(void) {
     return live;
+}
+
+/* How often a primary context was made anew. */
+API long fake_cuda_contexts(void) {
+    return contexts_made;
 }
 
 /* Since the start: kernels and copies between host and device that were done, and graphs that were launched.
@@ -203,15 +215,14 @@ API int cuDevicePrimaryCtxRetain(Context **context, int device) {
     pthread_mutex_lock(&lock);
     *context = &contexts[device];
     (*context)->device = device;
-    live += !(*context)->retained++;
+    contexts_made += !(*context)->retained++;
     return answer(SUCCESS);
 }
 
 API int cuDevicePrimaryCtxRelease_v2(int device) {
     pthread_mutex_lock(&lock);
     if (!contexts[device].retained) return answer(INVALID_CONTEXT);
-    live -= !--contexts[device].retained;
-    if (!contexts[device].retained) last_fault = SUCCESS;
+    contexts[device].retained--;
     return answer(SUCCESS);
 }
 
@@ -242,7 +253,7 @@ static int allocate(size_t bytes, int device, char **data) {
     *m = (Memory){memories, whole + GUARD, bytes, device};
     memories = m;
     *data = m->data;
-    live++;
+    count(1);
     return SUCCESS;
 }
 
@@ -270,7 +281,7 @@ static int release(char *data, bool of_host) {
         if (!of_host) used[found->device] -= found->bytes;
         free(found->data - GUARD);
         free(found);
-        live--;
+        count(-1);
         return ok ? SUCCESS : LAUNCH_FAILED;
     }
     return INVALID_VALUE;
@@ -370,7 +381,7 @@ static int do_work(const Work *w) {
 API int cuStreamCreate(Stream **stream, unsigned flags) {
     if (!enter() || flags != 1) return answer(INVALID_CONTEXT);
     *stream = calloc(1, sizeof **stream);
-    live++;
+    count(1);
     return answer(SUCCESS);
 }
 
@@ -378,7 +389,7 @@ API int cuStreamDestroy_v2(Stream *stream) {
     if (!enter()) return answer(INVALID_CONTEXT);
     free_works(&stream->works);
     free(stream);
-    live--;
+    count(-1);
     return answer(SUCCESS);
 }
 
@@ -430,14 +441,14 @@ API int cuEventCreate(Event **event, unsigned flags) {
     if (!enter()) return answer(INVALID_CONTEXT);
     if (flags) return answer(INVALID_VALUE);
     *event = calloc(1, sizeof **event);
-    live++;
+    count(1);
     return answer(SUCCESS);
 }
 
 API int cuEventDestroy_v2(Event *event) {
     if (!enter()) return answer(INVALID_CONTEXT);
     free(event);
-    live--;
+    count(-1);
     return answer(SUCCESS);
 }
 
@@ -492,7 +503,7 @@ API int cuModuleLoadData(Module **module, const void *image) {
     *module = calloc(1, sizeof **module);
     int result = load_object((const char *)image + n, size, *module);
     if (result) free(*module);
-    live += !result;
+    count(!result);
     return answer(result);
 }
 
@@ -509,7 +520,7 @@ API int cuModuleUnload(Module *module) {
     }
     dlclose(module->library);
     free(module);
-    live--;
+    count(-1);
     return answer(SUCCESS);
 }
 
@@ -567,7 +578,7 @@ API int fake_cuda_holds(const void *data, size_t bytes) {
 
 API void fake_cuda_count(int more) {
     pthread_mutex_lock(&lock);
-    live += more;
+    count(more);
     answer(SUCCESS);
 }
 
@@ -585,7 +596,7 @@ API int cuStreamEndCapture(Stream *stream, Works **graph) {
     if (!stream->capture) return answer(CAPTURE_UNSUPPORTED);
     *graph = stream->capture;
     stream->capture = NULL;
-    live++;
+    count(1);
     return answer(SUCCESS);
 }
 
@@ -596,7 +607,7 @@ API int cuGraphInstantiateWithFlags(Works **exec, const Works *graph, unsigned l
     (*exec)->count = (*exec)->capacity = graph->count;
     (*exec)->items = calloc(graph->count + 1, sizeof *graph->items);
     if (graph->count) memcpy((*exec)->items, graph->items, graph->count * sizeof *graph->items);
-    live++;
+    count(1);
     return answer(SUCCESS);
 }
 
@@ -612,7 +623,7 @@ static int destroy_graph(Works *graph) {
     if (!enter()) return answer(INVALID_CONTEXT);
     free_works(graph);
     free(graph);
-    live--;
+    count(-1);
     return answer(SUCCESS);
 }
 
