@@ -37,6 +37,9 @@ enum {
 
 enum { MOST_DEVICES = 4, MOST_CONTEXTS = 8, GUARD = 256, GUARD_BYTE = 0xa5 };
 
+/* Bytes of shared memory: what a block gets unasked, and what is taken off for a kernel's static arrays. */
+enum { UNASKED_SHARED = 48 << 10, STATIC_SHARED = 1 << 10 };
+
 typedef struct Context {
     int device, retained;
 } Context;
@@ -531,7 +534,7 @@ API int cuModuleGetFunction(Function **function, Module *module, const char *nam
     Function *f = calloc(1, sizeof *f);
     f->owner = module;
     f->next = functions;
-    f->shared_most = 48 << 10;
+    f->shared_most = UNASKED_SHARED - STATIC_SHARED;
     memcpy(&f->kernel, &symbol, sizeof symbol);
     snprintf(f->name, sizeof f->name, "%s", name);
     functions = *function = f;
@@ -540,7 +543,7 @@ API int cuModuleGetFunction(Function **function, Module *module, const char *nam
 
 API int cuFuncSetAttribute(Function *function, int attribute, int value) {
     if (!enter()) return answer(INVALID_CONTEXT);
-    if (attribute != 8 || value > fake_setting("FAKE_CUDA_SHARED", FAKE_SHARED_BYTES))
+    if (attribute != 8 || value + STATIC_SHARED > fake_setting("FAKE_CUDA_SHARED", FAKE_SHARED_BYTES))
         return answer(INVALID_VALUE);
     function->shared_most = (size_t)value;
     return answer(SUCCESS);
