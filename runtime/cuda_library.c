@@ -172,7 +172,8 @@ FraxStatus cuda_fail(const CudaDriver *cu, int result, FraxError *err, const cha
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
     if (cu->error_string(result, &words) || !words) words = "an error without a description";
-    return fail(err, FRAX_INTERNAL, "%s: %s (error %d of the driver)", what, words, result);
+    return fail(err, result == CUDA_OUT_OF_MEMORY ? FRAX_MEMORY : FRAX_INTERNAL,
+                "%s: %s (error %d of the driver)", what, words, result);
 }
 
 /* ---- NVRTC ---- */

@@ -435,8 +435,29 @@ static void test_limits_of_the_device(void **state) {
     unsetenv("FAKE_CUDA_MEMORY");
 }
 
+/* The driver needs memory of its own for what it makes. */
+static void test_lack_of_memory(void **state) {
+    static const struct {
+        const char *call, *says;
+    } cases[] = {
+        {"cuDevicePrimaryCtxRetain:2", "CUDA: starting device 1, Fake GPU 1: out of memory"},
+        {"cuModuleLoadData:2", "CUDA: loading the kernels of byhand: out of memory"},
+        {"cuStreamCreate:2", "CUDA: a stream: out of memory"},
+        {"cuGraphInstantiateWithFlags:2", "CUDA: capturing a run of byhand: out of memory"},
+        {"cuGraphLaunch:2", "CUDA: launching byhand: out of memory"},
+    };
+    (void)state;
+    needs_fakes("its driver does not fail");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        setenv("FAKE_CUDA_FAIL", cases[i].call, 1);
+        expect_fault((Variant){0}, FRAX_MEMORY, cases[i].says, "error 2 of the driver");
+    }
+    unsetenv("FAKE_CUDA_FAIL");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lack_of_memory), /* first: a device starts once */
         cmocka_unit_test(test_one_context),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_launches),

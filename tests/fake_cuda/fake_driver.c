@@ -120,6 +120,13 @@ static void count(int more) {
     if (!live) last_fault = SUCCESS;
 }
 
+/* The result that FAKE_CUDA_FAIL asks of a call; 0: none. */
+static int asked(const char *call) {
+    const char *text = getenv("FAKE_CUDA_FAIL");
+    size_t n = strlen(call);
+    return text && !strncmp(text, call, n) && text[n] == ':' ? atoi(text + n + 1) : SUCCESS;
+}
+
 /* Begins a call that needs a context. */
 static bool enter(void) {
     pthread_mutex_lock(&lock);
@@ -216,6 +223,7 @@ API int cuDeviceTotalMem_v2(size_t *bytes, int device) {
 
 API int cuDevicePrimaryCtxRetain(Context **context, int device) {
     pthread_mutex_lock(&lock);
+    if (asked("cuDevicePrimaryCtxRetain")) return answer(asked("cuDevicePrimaryCtxRetain"));
     *context = &contexts[device];
     (*context)->device = device;
     contexts_made += !(*context)->retained++;
@@ -383,6 +391,7 @@ static int do_work(const Work *w) {
 
 API int cuStreamCreate(Stream **stream, unsigned flags) {
     if (!enter() || flags != 1) return answer(INVALID_CONTEXT);
+    if (asked("cuStreamCreate")) return answer(asked("cuStreamCreate"));
     *stream = calloc(1, sizeof **stream);
     count(1);
     return answer(SUCCESS);
@@ -494,6 +503,7 @@ API int cuModuleLoadData(Module **module, const void *image) {
     int arch, version, n = 0;
     size_t size;
     if (!enter()) return answer(INVALID_CONTEXT);
+    if (asked("cuModuleLoadData")) return answer(asked("cuModuleLoadData"));
     snprintf(fault_text, sizeof fault_text, "device kernel image is invalid");
     if (sscanf(image, "FAKE %7s %d %d %zu\n", kind, &arch, &version, &size) != 4)
         return answer(INVALID_IMAGE);
@@ -605,6 +615,7 @@ API int cuStreamEndCapture(Stream *stream, Works **graph) {
 
 API int cuGraphInstantiateWithFlags(Works **exec, const Works *graph, unsigned long long flags) {
     if (!enter()) return answer(INVALID_CONTEXT);
+    if (asked("cuGraphInstantiateWithFlags")) return answer(asked("cuGraphInstantiateWithFlags"));
     if (flags) return answer(INVALID_VALUE);
     *exec = calloc(1, sizeof **exec);
     (*exec)->count = (*exec)->capacity = graph->count;
@@ -616,6 +627,7 @@ API int cuGraphInstantiateWithFlags(Works **exec, const Works *graph, unsigned l
 
 API int cuGraphLaunch(const Works *exec, Stream *stream) {
     if (!enter()) return answer(INVALID_CONTEXT);
+    if (asked("cuGraphLaunch")) return answer(asked("cuGraphLaunch"));
     if (stream->capture) return answer(CAPTURE_UNSUPPORTED);
     for (size_t i = 0; i < exec->count; i++) add_work(stream, exec->items[i]);
     graph_launches++;
