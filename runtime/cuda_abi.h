@@ -131,6 +131,7 @@ typedef int FftHandle;
 enum {
     FFT_SUCCESS = 0,
     FFT_ALLOC_FAILED = 2,
+    FFT_INTERNAL_ERROR = 5,
     FFT_INVALID_SIZE = 8,
     FFT_NOT_IMPLEMENTED = 14,
     FFT_NOT_SUPPORTED = 16
@@ -181,7 +182,13 @@ typedef struct BlasHeuristic {
 } BlasHeuristic;
 
 /* cublasStatus_t */
-enum { BLAS_SUCCESS = 0, BLAS_ALLOC_FAILED = 3, BLAS_ARCH_MISMATCH = 8, BLAS_NOT_SUPPORTED = 15 };
+enum {
+    BLAS_SUCCESS = 0,
+    BLAS_ALLOC_FAILED = 3,
+    BLAS_INVALID_VALUE = 7,
+    BLAS_ARCH_MISMATCH = 8,
+    BLAS_NOT_SUPPORTED = 15
+};
 
 /* cudaDataType_t, cublasComputeType_t, cublasOperation_t */
 enum {
