@@ -48,6 +48,9 @@ static struct {
     CUresult (*create)(CUstream *stream, unsigned flags);
     CUresult (*destroy)(CUstream stream);
     CUresult (*wait)(CUstream stream);
+    CUresult (*capture_begin)(CUstream stream, int mode);
+    CUresult (*capture_end)(CUstream stream, CUgraph *graph);
+    CUresult (*graph_destroy)(CUgraph graph);
 } cu;
 
 static CUstream stream;
@@ -75,6 +78,9 @@ static void open_driver(void) {
     take(l, "cuStreamCreate", &cu.create);
     take(l, "cuStreamDestroy_v2", &cu.destroy);
     take(l, "cuStreamSynchronize", &cu.wait);
+    take(l, "cuStreamBeginCapture_v2", &cu.capture_begin);
+    take(l, "cuStreamEndCapture", &cu.capture_end);
+    take(l, "cuGraphDestroy", &cu.graph_destroy);
     assert_int_equal(cu.init(0), 0);
     assert_int_equal(cu.retain(&context, 0), 0);
     assert_int_equal(cu.push(context), 0);
@@ -262,6 +268,39 @@ static void test_statuses(void **state) {
     dlclose(l.library);
 }
 
+/* A run that would have to change the table of pointers cannot be captured, and changes nothing. */
+static void test_capture(void **state) {
+    enum { THREAD_LOCAL = 1 };
+    (void)state;
+    Program *p;
+    Values v;
+    CUgraph graph;
+    open_driver();
+    Launcher l = build();
+    fill(&v, 0.4);
+    Arrays a = make_arrays(&v), other = a;
+    assert_int_equal(l.load(&p, in_folder("kept")), 0);
+    assert_int_equal(cu.wait(stream), 0);
+    assert_int_equal(cu.capture_begin(stream, THREAD_LOCAL), 0);
+    assert_int_equal(l.run(p, a.args, a.outs, stream), 1000 + 900);
+    assert_int_equal(l.launch(p, a.args, a.outs, stream), 1000 + 900);
+    assert_int_equal(cu.capture_end(stream, &graph), 0);
+    assert_int_equal(cu.graph_destroy(graph), 0);
+    assert_int_equal(l.run(p, a.args, a.outs, stream), 0);
+    other.outs[1] = a.outs[2];
+    other.outs[2] = a.outs[1];
+    assert_int_equal(cu.capture_begin(stream, THREAD_LOCAL), 0);
+    assert_int_equal(l.launch(p, other.args, other.outs, stream), 1000 + 900);
+    assert_int_equal(l.launch(p, a.args, a.outs, stream), 0); /* the table is the run's before */
+    assert_int_equal(cu.capture_end(stream, &graph), 0);
+    assert_int_equal(cu.graph_destroy(graph), 0);
+    assert_int_equal(l.run(p, other.args, other.outs, stream), 0);
+    l.destroy(p);
+    free_arrays(&a);
+    close_driver();
+    dlclose(l.library);
+}
+
 static void test_files(void **state) {
     (void)state;
     static const char *const written[] = {"kept.h", "kept.c", "kept.sm_90.cubin", "kept.sm_80.cubin",
@@ -322,8 +361,8 @@ static int finish(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_runs),  cmocka_unit_test(test_devices),  cmocka_unit_test(test_statuses),
-        cmocka_unit_test(test_files), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_runs),    cmocka_unit_test(test_devices), cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_capture), cmocka_unit_test(test_files),   cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, start, finish);
 }

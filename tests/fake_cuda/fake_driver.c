@@ -604,6 +604,12 @@ API int cuStreamBeginCapture_v2(Stream *stream, int mode) {
     return answer(SUCCESS);
 }
 
+API int cuStreamIsCapturing(const Stream *stream, int *status) {
+    if (!enter()) return answer(INVALID_CONTEXT);
+    *status = stream->capture ? 1 : 0;
+    return answer(SUCCESS);
+}
+
 API int cuStreamEndCapture(Stream *stream, Works **graph) {
     if (!enter()) return answer(INVALID_CONTEXT);
     if (!stream->capture) return answer(CAPTURE_UNSUPPORTED);
