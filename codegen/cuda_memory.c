@@ -14,6 +14,7 @@
  */
 #include "cuda_emitter.h"
 #include "program.h"
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -102,14 +103,13 @@ static void print_table(CudaEmitter *c, const CudaTable *table, const double *va
         if (i % 8 == 0) text_printf(&c->tables, "\n    ");
         bool is_f32 = table->dtype == FRAX_F32;
         double v = is_f32 ? (double)(float)values[i] : values[i];
+        assert(isfinite(v)); /* roots of unity, places and factors; an initializer could not call INF64 */
         double_text(v, text);
         if (table->dtype == FRAX_I32)
             text_printf(&c->tables, "%d%s", (int)v, after);
-        else if (isfinite(v))
+        else
             text_printf(&c->tables, "%s%s%s%s", text, strpbrk(text, ".e") ? "" : ".0", is_f32 ? "f" : "",
                         after);
-        else
-            text_printf(&c->tables, "%s%s", isnan(v) ? "NAN64" : v > 0 ? "INF64" : "-INF64", after);
     }
     text_printf(&c->tables, "\n};\n");
 }
