@@ -4,8 +4,8 @@
  * whatever a function is handed by pointer is shared between lanes: there a load waits for writes before it,
  * a store for reads. The buffers of values are not: a lane that overwrites an element in place has read it
  * itself. But where threads repeat a lane, or a value is uniform, one thread stores, and all must have loaded
- * before. Loops and branches begin, and rounds end, with nothing pending, so that the text from one
- * barrier to the next is straight.
+ * before. Loops and branches begin, and rounds end, with nothing pending but such loads of values, so that
+ * the text from one barrier to the next is straight.
  *
  * Packed functions (cuda_emitter.h) move what a thread has of neighbouring elements at once, up to 16 bytes,
  * where the address is known to be a multiple of that: arrays begin at multiples of 16 bytes, for launchers
@@ -44,7 +44,7 @@ static void before_load(CudaEmitter *c, Em base) {
 static void before_store(CudaEmitter *c, Em base, bool one_of_many) {
     bool shared = pointer_value(base)->is_shared;
     if (shared && c->reads) cuda_sync(c);
-    if (one_of_many && c->loads) {
+    if (one_of_many && (c->loads || (c->earlier && !shared))) {
         c->reads = true;
         cuda_sync(c);
     }
