@@ -260,14 +260,16 @@ static void em_set(Emitter *e, Em variable, Em value) {
 
 void cuda_barrier(CudaEmitter *c) {
     cuda_line(c, c->base.team > WARP ? "__syncthreads();" : "__syncwarp();");
+    c->reads = c->writes = c->loads = c->earlier = false;
 }
 
 void cuda_sync(CudaEmitter *c) {
     if (c->reads || c->writes) cuda_barrier(c);
-    c->reads = c->writes = c->loads = false;
+    c->earlier |= c->loads;
+    c->loads = false;
 }
 
-/* A block of text begins where nothing is pending. */
+/* A block of text begins where nothing is pending but loads of values. */
 static CudaEmitter *with_nothing_pending(Emitter *e) {
     cuda_sync(cuda_self(e));
     return cuda_self(e);
@@ -281,6 +283,7 @@ static EmLoop em_loop_begin(Emitter *e, Em first, Em end, int64_t step) {
     cuda_line(c, "for (idx %s = %s; %s < %s; %s += %lld) {", i, cuda_register(c, first, 0), i,
               cuda_register(c, end, 0), i, (long long)step);
     c->depth++;
+    c->earlier = true; /* of the round before */
     return (EmLoop){.index = index};
 }
 
@@ -300,6 +303,7 @@ static void *em_repeat_begin(Emitter *e) {
     CudaEmitter *c = with_nothing_pending(e);
     cuda_line(c, "do {");
     c->depth++;
+    c->earlier = true;
     return again.ref;
 }
 
@@ -319,6 +323,7 @@ static EmIf em_if_begin(Emitter *e, Em condition) {
 
 static void em_if_end(Emitter *e, EmIf *branch) {
     (void)branch;
+    cuda_self(e)->earlier = true; /* a barrier within may not have been met */
     block_ends(cuda_self(e), "");
 }
 
@@ -362,7 +367,7 @@ static void em_function_begin(Emitter *e, const char *name, const EmType *types,
     text_printf(&c->functions, "\n");
     signature(&c->functions, name, types, count, params);
     c->variables.len = c->body.len = 0;
-    c->loads = c->reads = c->writes = false;
+    c->loads = c->earlier = c->reads = c->writes = false;
     c->depth = 1;
 }
 

@@ -44,7 +44,8 @@ typedef struct CudaEmitter {
     Text variables, body; /* of the current one */
     int depth;
     int names;
-    bool loads;         /* since the last __syncwarp(): of anything, */
+    bool loads;         /* since the last barrier: of anything, */
+    bool earlier;       /* of values, before a loop or a branch began or in its round before; */
     bool reads, writes; /* and of memory that lanes share */
     bool is_prepare;    /* the current function fills static memory */
     bool needs_special; /* Gamma and Mittag-Leffler functions are called */

@@ -4,8 +4,8 @@
  * whatever a function is handed by pointer is shared between lanes: there a load waits for writes before it,
  * a store for reads. The buffers of values are not: a lane that overwrites an element in place has read it
  * itself. But where threads repeat a lane, or a value is uniform, one thread stores, and all must have loaded
- * before. Loops and branches begin, and rounds end, with nothing pending, so that the text from one
- * barrier to the next is straight.
+ * before. Loops and branches begin, and rounds end, with nothing pending but such loads of values, so that
+ * the text from one barrier to the next is straight.
  *
  * Packed functions (cuda_emitter.h) move what a thread has of neighbouring elements at once, up to 16 bytes,
  * where the address is known to be a multiple of that: arrays begin at multiples of 16 bytes, for launchers
@@ -14,6 +14,7 @@
  */
 #include "cuda_emitter.h"
 #include "program.h"
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -43,7 +44,7 @@ static void before_load(CudaEmitter *c, Em base) {
 static void before_store(CudaEmitter *c, Em base, bool one_of_many) {
     bool shared = pointer_value(base)->is_shared;
     if (shared && c->reads) cuda_sync(c);
-    if (one_of_many && c->loads) {
+    if (one_of_many && (c->loads || (c->earlier && !shared))) {
         c->reads = true;
         cuda_sync(c);
     }
@@ -102,14 +103,13 @@ static void print_table(CudaEmitter *c, const CudaTable *table, const double *va
         if (i % 8 == 0) text_printf(&c->tables, "\n    ");
         bool is_f32 = table->dtype == FRAX_F32;
         double v = is_f32 ? (double)(float)values[i] : values[i];
+        assert(isfinite(v)); /* roots of unity, places and factors; an initializer could not call INF64 */
         double_text(v, text);
         if (table->dtype == FRAX_I32)
             text_printf(&c->tables, "%d%s", (int)v, after);
-        else if (isfinite(v))
+        else
             text_printf(&c->tables, "%s%s%s%s", text, strpbrk(text, ".e") ? "" : ".0", is_f32 ? "f" : "",
                         after);
-        else
-            text_printf(&c->tables, "%s%s", isnan(v) ? "NAN64" : v > 0 ? "INF64" : "-INF64", after);
     }
     text_printf(&c->tables, "\n};\n");
 }

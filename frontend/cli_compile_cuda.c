@@ -28,6 +28,12 @@ FraxStatus compile_cuda_usage(const Cli *cli, FraxError *err) {
 
 /* ---- Files ---- */
 
+/* Of a file: PTX is text, which NVRTC ends with a zero. */
+static size_t image_bytes(const CudaImage *image, int kind) {
+    bool ends = kind == CUDA_IMAGE_PTX && image->size && !((const char *)image->data)[image->size - 1];
+    return image->size - ends;
+}
+
 /* One file of all images where the toolkit can make it, otherwise a file for each. */
 static FraxStatus write_images(const CudaObject *o, const Cli *cli, Written *w, FraxError *err) {
     FraxStatus status = FRAX_OK;
@@ -35,7 +41,7 @@ static FraxStatus write_images(const CudaObject *o, const Cli *cli, Written *w, 
     int first = w->count;
     for (int i = 0; i < CUDA_IMAGES && !status; i++)
         status = written_file(w, cli->output, cuda_image_suffix((CudaImageKind)i), o->images[i].data,
-                              o->images[i].size, err);
+                              image_bytes(&o->images[i], i), err);
     if (!status) status = written_add(w, cli->output, ".fatbin", &whole, err);
     if (status) return status;
     if (cuda_fatbinary(&w->new_path[first], whole))

@@ -106,7 +106,6 @@ static size_t free_memory(int number, FraxError *err) {
         bytes = cuda_device_free_memory(&device);
         cuda_device_leave(&device);
     }
-    cuda_device_close(&device);
     return bytes;
 }
 

@@ -51,7 +51,6 @@ enum {
     X(device_attribute, cuDeviceGetAttribute, (int *value, int attribute, int device))                       \
     X(device_memory, cuDeviceTotalMem_v2, (size_t * bytes, int device))                                      \
     X(context_retain, cuDevicePrimaryCtxRetain, (CudaContext * context, int device))                         \
-    X(context_release, cuDevicePrimaryCtxRelease_v2, (int device))                                           \
     X(context_push, cuCtxPushCurrent_v2, (CudaContext context))                                              \
     X(context_pop, cuCtxPopCurrent_v2, (CudaContext * context))                                              \
     X(memory_info, cuMemGetInfo_v2, (size_t * free, size_t * total))                                         \
@@ -132,6 +131,7 @@ typedef int FftHandle;
 enum {
     FFT_SUCCESS = 0,
     FFT_ALLOC_FAILED = 2,
+    FFT_INTERNAL_ERROR = 5,
     FFT_INVALID_SIZE = 8,
     FFT_NOT_IMPLEMENTED = 14,
     FFT_NOT_SUPPORTED = 16
@@ -182,7 +182,13 @@ typedef struct BlasHeuristic {
 } BlasHeuristic;
 
 /* cublasStatus_t */
-enum { BLAS_SUCCESS = 0, BLAS_ALLOC_FAILED = 3, BLAS_ARCH_MISMATCH = 8, BLAS_NOT_SUPPORTED = 15 };
+enum {
+    BLAS_SUCCESS = 0,
+    BLAS_ALLOC_FAILED = 3,
+    BLAS_INVALID_VALUE = 7,
+    BLAS_ARCH_MISMATCH = 8,
+    BLAS_NOT_SUPPORTED = 15
+};
 
 /* cudaDataType_t, cublasComputeType_t, cublasOperation_t */
 enum {

@@ -46,16 +46,21 @@ static const struct {
 };
 
 /* "CUDA: product k3 of model: cuBLASLt 13.0.2: not supported (status 15); …" */
-static FraxStatus blas_fail(const CudaExecutable *exe, size_t launch, int result, FraxError *err) {
+static FraxStatus fail_with(FraxStatus status, const CudaExecutable *exe, size_t launch, int result,
+                            FraxError *err) {
     const CudaBlasLt *lt = exe->blas->lt;
     const char *words = lt->status_string ? lt->status_string(result) : NULL;
-    FraxStatus status = result == BLAS_ALLOC_FAILED                                    ? FRAX_MEMORY
-                        : result == BLAS_NOT_SUPPORTED || result == BLAS_ARCH_MISMATCH ? FRAX_UNSUPPORTED
-                                                                                       : FRAX_INTERNAL;
     return fail(err, status,
                 "CUDA: product %s of %s: cuBLASLt %d.%d: %s (status %d); FRAX_CUBLASLT=none does without it",
                 exe->program.launches[launch].name, exe->graph->name, lt->version / 10000,
                 lt->version % 10000 / 100, words ? words : "an error without a description", result);
+}
+
+static FraxStatus blas_fail(const CudaExecutable *exe, size_t launch, int result, FraxError *err) {
+    FraxStatus status = result == BLAS_ALLOC_FAILED                                    ? FRAX_MEMORY
+                        : result == BLAS_NOT_SUPPORTED || result == BLAS_ARCH_MISMATCH ? FRAX_UNSUPPORTED
+                                                                                       : FRAX_INTERNAL;
+    return fail_with(status, exe, launch, result, err);
 }
 
 /* ---- Operands ---- */
@@ -149,36 +154,37 @@ static int set_preference(const CudaBlasLt *lt, const BlasProduct *p, BlasPrefer
     return result;
 }
 
-/* The library's first choice; *workspace: the bytes that it needs. */
-static int choose_algorithm(const CudaBlas *blas, BlasProduct *p, size_t *workspace) {
+/* The library's first choice. To a product that it does not know it may say that a value is invalid: a
+   refusal, too. */
+static FraxStatus choose_algorithm(CudaExecutable *exe, size_t launch, BlasProduct *p, FraxError *err) {
+    CudaBlas *blas = exe->blas;
     BlasPreference preference = NULL;
     BlasHeuristic found = {0};
     int count = 0, result = blas->lt->preference_create(&preference);
-    if (result) return result;
-    result = set_preference(blas->lt, p, preference);
-    if (!result)
+    if (result) return blas_fail(exe, launch, result, err);
+    int failed = set_preference(blas->lt, p, preference);
+    if (!failed)
         result = blas->lt->heuristic(blas->handle, p->operation, p->a.layout, p->b.layout, p->d.layout,
                                      p->d.layout, preference, 1, &found, &count);
     blas->lt->preference_destroy(preference);
+    if (failed) return blas_fail(exe, launch, failed, err);
+    if (result == BLAS_INVALID_VALUE) return fail_with(FRAX_UNSUPPORTED, exe, launch, result, err);
     if (!result) result = count ? found.state : BLAS_NOT_SUPPORTED;
     p->algorithm = found.algorithm;
-    *workspace = found.workspace;
-    return result;
+    blas->workspace_bytes = MAX(blas->workspace_bytes, found.workspace);
+    return result ? blas_fail(exe, launch, result, err) : FRAX_OK;
 }
 
 static FraxStatus make_product(CudaExecutable *exe, size_t launch, FraxError *err) {
     const Kernel *k = &exe->program.program.kernels[exe->program.launches[launch].kernel].kernel;
     BlasProduct *p = &exe->blas->products[launch];
     GpuProduct g;
-    size_t workspace = 0;
     if (!gpu_product(exe->graph, k, &g))
         return fail(err, FRAX_INTERNAL, "kernel %d is no product for cuBLASLt", k->id);
     p->is_f64 = graph_type(exe->graph, k->product)->dtype == FRAX_F64;
     int result = make_operation(exe, k, &g, p);
     if (!result) result = make_operands(exe, k, &g, p);
-    if (!result) result = choose_algorithm(exe->blas, p, &workspace);
-    exe->blas->workspace_bytes = MAX(exe->blas->workspace_bytes, workspace);
-    return result ? blas_fail(exe, launch, result, err) : FRAX_OK;
+    return result ? blas_fail(exe, launch, result, err) : choose_algorithm(exe, launch, p, err);
 }
 
 /* ---- All of an executable ---- */

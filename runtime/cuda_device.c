@@ -1,5 +1,6 @@
 /* cuda_device.c — see cuda_device.h. */
 #include "cuda_device.h"
+#include <pthread.h>
 
 static int read_attributes(CudaDevice *d) {
     const struct {
@@ -26,18 +27,30 @@ FraxStatus cuda_device_describe(int number, CudaDevice *d, FraxError *err) {
     return result ? cuda_fail(d->cu, result, err, "CUDA: reading what device %d is", number) : FRAX_OK;
 }
 
+/* Primary contexts by number of the device, retained once and never released: at the last release the driver
+   destroys a context, which the next executable would wait for again, and which other users of the device in
+   this process (cuFFT, cuBLASLt, programs of the CUDA runtime) hold as theirs. */
+static CudaContext *contexts;
+static pthread_mutex_t contexts_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static FraxStatus keep_context(CudaDevice *d, FraxError *err) {
+    if (!contexts) contexts = mem_calloc((size_t)d->cu->devices, sizeof(CudaContext));
+    if (!contexts) return fail_memory(err, "the contexts of devices");
+    CudaContext *kept = &contexts[d->number];
+    int result = *kept ? 0 : d->cu->context_retain(kept, d->id);
+    if (result) *kept = NULL;
+    d->context = *kept;
+    return result ? cuda_fail(d->cu, result, err, "CUDA: starting device %d, %s", d->number, d->name)
+                  : FRAX_OK;
+}
+
 FraxStatus cuda_device_open(int number, CudaDevice *d, FraxError *err) {
     FraxStatus status = cuda_device_describe(number, d, err);
     if (status) return status;
-    int result = d->cu->context_retain(&d->context, d->id);
-    if (!result) return FRAX_OK;
-    d->context = NULL;
-    return cuda_fail(d->cu, result, err, "CUDA: starting device %d, %s", number, d->name);
-}
-
-void cuda_device_close(CudaDevice *d) {
-    if (d->context) d->cu->context_release(d->id);
-    d->context = NULL;
+    pthread_mutex_lock(&contexts_lock);
+    status = keep_context(d, err);
+    pthread_mutex_unlock(&contexts_lock);
+    return status;
 }
 
 FraxStatus cuda_device_enter(const CudaDevice *d, FraxError *err) {

@@ -16,9 +16,8 @@ typedef struct CudaDevice {
 
 /* FRAX_UNSUPPORTED where there is no driver or no such device. */
 FraxStatus cuda_device_describe(int number, CudaDevice *device, FraxError *err);
-/* The same with its context, until it is closed. */
+/* The same with its context, which is kept until the process ends. */
 FraxStatus cuda_device_open(int number, CudaDevice *device, FraxError *err);
-void cuda_device_close(CudaDevice *device);
 
 /* Calls of the driver stand between these: the calling thread's own context is left as it was. */
 FraxStatus cuda_device_enter(const CudaDevice *device, FraxError *err);

@@ -3,7 +3,11 @@
 #include "cuda_fft.h"
 #include <stdint.h>
 
-enum { ALIGNMENT = 256, PLAIN_SHARED = 48 << 10 };
+enum {
+    ALIGNMENT = 256,
+    PLAIN_SHARED = 32 << 10, /* of the 48 KB that need no asking, which static shared memory counts into */
+    STATIC_SHARED = 1 << 10  /* room for some sums over a block, each 256 bytes at most */
+};
 
 /* ---- Functions ---- */
 
@@ -11,12 +15,12 @@ static FraxStatus find_function(CudaExecutable *exe, size_t i, FraxError *err) {
     const CudaDevice *d = &exe->device;
     const CudaLaunch *l = &exe->program.launches[i];
     if (l->kind != CUDA_KERNEL) return FRAX_OK;
-    if (l->shared > (size_t)d->shared_most)
+    if (l->shared + STATIC_SHARED > (size_t)d->shared_most)
         return fail(
             err, FRAX_UNSUPPORTED,
             "CUDA: kernel %s of %s needs %zu bytes of shared memory for a block, device %d, %s, has %d; "
             "choose smaller sizes, or --target cpu",
-            l->name, exe->graph->name, l->shared, d->number, d->name, d->shared_most);
+            l->name, exe->graph->name, l->shared + STATIC_SHARED, d->number, d->name, d->shared_most);
     int result = d->cu->module_function(&exe->functions[i], exe->module, l->name);
     if (!result && l->shared > PLAIN_SHARED)
         result = d->cu->function_set(exe->functions[i], CUDA_FUNCTION_DYNAMIC_SHARED, (int)l->shared);
@@ -258,7 +262,6 @@ void cuda_executable_destroy(CudaExecutable *exe) {
         free_device_parts(exe);
         cuda_device_leave(&exe->device);
     }
-    cuda_device_close(&exe->device);
     mem_free(exe->functions);
     mem_free(exe->inputs);
     mem_free(exe->outputs);

@@ -65,6 +65,14 @@ static FraxStatus fail_fft(const CudaExecutable *exe, const CudaLaunch *l, int r
     return status;
 }
 
+/* Asked for a plan, cuFFT may call a shape that it has no kernels for an internal error: a refusal, too. */
+static FraxStatus fail_plan(const CudaExecutable *exe, const CudaLaunch *l, int result, FraxError *err) {
+    FraxStatus status = fail_fft(exe, l, result, "makes no plan", err);
+    if (result != FFT_INTERNAL_ERROR) return status;
+    if (err) err->status = FRAX_UNSUPPORTED;
+    return FRAX_UNSUPPORTED;
+}
+
 /* ---- Plans ---- */
 
 static bool same_plan(const CudaTransform *a, const CudaTransform *b) {
@@ -98,7 +106,7 @@ static FraxStatus add_plan(CudaExecutable *exe, const CudaLaunch *l, FraxError *
     Plan *plan = &fft->plans[fft->nplans];
     size_t work = 0;
     int result = fft->library->create(&plan->handle);
-    if (result) return fail_fft(exe, l, result, "makes no plan", err);
+    if (result) return fail_plan(exe, l, result, err);
     plan->shape = l->transform;
     fft->nplans++;
     result = fft->library->set_auto_allocation(plan->handle, 0);
@@ -106,7 +114,7 @@ static FraxStatus add_plan(CudaExecutable *exe, const CudaLaunch *l, FraxError *
     if (!result) result = fft->library->get_size(plan->handle, &work);
     if (!result) result = fft->library->set_stream(plan->handle, exe->stream);
     fft->work_bytes = MAX(fft->work_bytes, work);
-    return result ? fail_fft(exe, l, result, "makes no plan", err) : FRAX_OK;
+    return result ? fail_plan(exe, l, result, err) : FRAX_OK;
 }
 
 static FraxStatus plan_launch(CudaExecutable *exe, size_t i, FraxError *err) {

@@ -172,7 +172,8 @@ FraxStatus cuda_fail(const CudaDriver *cu, int result, FraxError *err, const cha
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
     if (cu->error_string(result, &words) || !words) words = "an error without a description";
-    return fail(err, FRAX_INTERNAL, "%s: %s (error %d of the driver)", what, words, result);
+    return fail(err, result == CUDA_OUT_OF_MEMORY ? FRAX_MEMORY : FRAX_INTERNAL,
+                "%s: %s (error %d of the driver)", what, words, result);
 }
 
 /* ---- NVRTC ---- */
@@ -197,6 +198,11 @@ static bool list_archs(Nvrtc *n) {
     return !n->get_archs(n->archs);
 }
 
+/* The text says __grid_constant__. */
+static bool knows_text(int major, int minor) {
+    return major > 11 || (major == 11 && minor >= 7);
+}
+
 static bool accept_nvrtc(void *library, void *state) {
     NvrtcSearch *s = state;
     Nvrtc found = {0};
@@ -207,6 +213,7 @@ static bool accept_nvrtc(void *library, void *state) {
     if (!complete || found.get_version(&found.major, &found.minor) || !list_archs(&found)) return false;
     s->major = found.major;
     s->minor = found.minor;
+    if (!knows_text(found.major, found.minor)) return false;
     if (s->cu && !cuda_driver_knows(s->cu, found.major, s->any_minor ? 0 : found.minor)) return false;
     nvrtc = found;
     return true;
@@ -227,6 +234,11 @@ static void open_nvrtc(void) {
              "CUDA: NVRTC is not found (libnvrtc.so); install NVIDIA's CUDA toolkit and set CUDA_HOME, or "
              "pip install "
              "nvidia-cuda-nvrtc");
+    else if (!knows_text(state.major, state.minor))
+        fail(&nvrtc_fault, FRAX_UNSUPPORTED,
+             "CUDA: NVRTC is of CUDA %d.%d, and frax needs that of 11.7 or newer; install a newer one (pip "
+             "install nvidia-cuda-nvrtc-cu%d)",
+             state.major, state.minor, state.cu ? state.cu->version / 1000 : 12);
     else
         fail(&nvrtc_fault, FRAX_UNSUPPORTED,
              "CUDA: the driver is for CUDA %d.%d, NVRTC is of %d.%d, whose code it cannot load; update "

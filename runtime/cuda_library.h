@@ -26,7 +26,7 @@ bool cuda_is_misnamed(unsigned library);
 /* May NVRTC's PTX be given to the driver? Its machine code may, where the major versions agree. */
 bool cuda_driver_knows(const CudaDriver *cu, int major, int minor);
 
-/* What a failed call of the driver says, after `fmt`: FRAX_INTERNAL. */
+/* What a failed call of the driver says, after `fmt`: FRAX_INTERNAL, or FRAX_MEMORY where it has none left. */
 FraxStatus cuda_fail(const CudaDriver *cu, int result, FraxError *err, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 

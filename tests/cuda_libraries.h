@@ -19,13 +19,6 @@ static inline void needs_library(const char *(*version)(char text[32], FraxError
     skip();
 }
 
-/* A GPU's context is made once for all executables of a program, not again for each. */
-static inline void keep_device(void) {
-    CudaDevice device;
-    FraxError err;
-    if (on_gpu() && cuda_device_open(0, &device, &err)) print_message("%s\n", err.message);
-}
-
 /* The file that a variable names for a library is another one, or looked for (NULL); gives back what
    restore_library takes. */
 static inline char *replace_library(const char *variable, const char *file) {

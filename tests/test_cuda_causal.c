@@ -256,6 +256,5 @@ int main(void) {
         cmocka_unit_test(test_longest),
     };
     use_fakes();
-    keep_device();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

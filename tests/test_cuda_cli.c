@@ -131,6 +131,10 @@ static const Case cases[] = {
      3,
      "the driver is for CUDA 12.4, NVRTC is of 13.0",
      "update NVIDIA's driver, or install NVRTC 12"},
+    {{{"FAKE_CUDA_VERSION", "11040"}, {"FAKE_NVRTC_VERSION", "11060"}},
+     3,
+     "NVRTC is of CUDA 11.6, and frax needs that of 11.7 or newer",
+     "pip install nvidia-cuda-nvrtc-cu11"},
     {{{"FAKE_CUDA_CAPABILITY", "61"}},
      3,
      "Fake GPU 0, has compute capability 6.1, and NVRTC 13.0 compiles for 7.5 and newer",
@@ -201,7 +205,8 @@ static void test_device_numbers(void **state) {
 static void test_what_still_works(void **state) {
     (void)state;
     const Setting newer[] = {{"FAKE_CUDA_CAPABILITY", "130"}},
-                  minor[] = {{"FAKE_CUDA_VERSION", "12020"}, {"FAKE_NVRTC_VERSION", "12080"}};
+                  minor[] = {{"FAKE_CUDA_VERSION", "12020"}, {"FAKE_NVRTC_VERSION", "12080"}},
+                  oldest[] = {{"FAKE_CUDA_VERSION", "11040"}, {"FAKE_NVRTC_VERSION", "11070"}};
     needs_fakes("its versions cannot be set");
     apply(newer, 1);
     succeeds(RUN_CUDA);
@@ -209,6 +214,9 @@ static void test_what_still_works(void **state) {
     apply(minor, 2);
     succeeds(RUN_CUDA);
     undo(minor, 2);
+    apply(oldest, 2);
+    succeeds(RUN_CUDA);
+    undo(oldest, 2);
 }
 
 static void test_devices(void **state) {

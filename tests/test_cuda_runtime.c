@@ -5,6 +5,7 @@
 #include "cuda_executable.h"
 #include "passes.h"
 #include <dirent.h>
+#include <pthread.h>
 #include <unistd.h>
 #include "cuda_fakes.h"
 
@@ -207,9 +208,12 @@ static void test_times(void **state) {
 static void test_large_shared_memory(void **state) {
     (void)state;
     Graph *g = build();
-    CudaExecutable *exe = make(g, (Variant){.shared = BIG_SHARED});
-    expect_right(exe, 2);
-    cuda_executable_destroy(exe);
+    const size_t sizes[] = {48 << 10, BIG_SHARED}; /* the first leaves nothing for static memory, unasked */
+    for (int i = 0; i < 2; i++) {
+        CudaExecutable *exe = make(g, (Variant){.shared = sizes[i]});
+        expect_right(exe, 2);
+        cuda_executable_destroy(exe);
+    }
     graph_destroy(g);
 }
 
@@ -226,6 +230,33 @@ static void test_many_executables(void **state) {
     }
     expect_right(first, 4);
     cuda_executable_destroy(first);
+    assert_int_equal(live_objects(), 0);
+    graph_destroy(g);
+}
+
+/* A device starts once for a process, whoever makes the first executable on it. */
+static void *make_and_destroy(void *graph) {
+    ExecutableStats stats = {0};
+    FraxError err;
+    CudaExecutable *exe;
+    if (create(graph, (Variant){0}, &exe, &stats, &err)) return NULL;
+    cuda_executable_destroy(exe);
+    return graph;
+}
+
+static void test_one_context(void **state) {
+    enum { USERS = 4 };
+    pthread_t users[USERS];
+    void *done;
+    (void)state;
+    Graph *g = build();
+    for (int i = 0; i < 3; i++) assert_non_null(make_and_destroy(g));
+    for (int i = 0; i < USERS; i++) assert_int_equal(pthread_create(&users[i], NULL, make_and_destroy, g), 0);
+    for (int i = 0; i < USERS; i++) {
+        assert_int_equal(pthread_join(users[i], &done), 0);
+        assert_non_null(done);
+    }
+    assert_true(on_gpu() || made_contexts() == 1);
     assert_int_equal(live_objects(), 0);
     graph_destroy(g);
 }
@@ -393,8 +424,10 @@ static void test_limits_of_the_device(void **state) {
     needs_fakes("its limits cannot be set");
     setenv("FAKE_CUDA_SHARED", "65536", 1);
     expect_fault((Variant){.shared = BIG_SHARED}, FRAX_UNSUPPORTED,
-                 "kernel partial of byhand needs 100000 bytes",
+                 "kernel partial of byhand needs 101024 bytes",
                  "Fake GPU 1, has 65536; choose smaller sizes, or --target cpu");
+    setenv("FAKE_CUDA_SHARED", "100500", 1); /* enough but for static memory */
+    expect_fault((Variant){.shared = BIG_SHARED}, FRAX_UNSUPPORTED, "needs 101024 bytes", "has 100500");
     unsetenv("FAKE_CUDA_SHARED");
     setenv("FAKE_CUDA_MEMORY", "5000", 1);
     expect_fault((Variant){0}, FRAX_MEMORY, "out of memory on device 1, Fake GPU 1: byhand needs ",
@@ -402,8 +435,30 @@ static void test_limits_of_the_device(void **state) {
     unsetenv("FAKE_CUDA_MEMORY");
 }
 
+/* The driver needs memory of its own for what it makes. */
+static void test_lack_of_memory(void **state) {
+    static const struct {
+        const char *call, *says;
+    } cases[] = {
+        {"cuDevicePrimaryCtxRetain:2", "CUDA: starting device 1, Fake GPU 1: out of memory"},
+        {"cuModuleLoadData:2", "CUDA: loading the kernels of byhand: out of memory"},
+        {"cuStreamCreate:2", "CUDA: a stream: out of memory"},
+        {"cuGraphInstantiateWithFlags:2", "CUDA: capturing a run of byhand: out of memory"},
+        {"cuGraphLaunch:2", "CUDA: launching byhand: out of memory"},
+    };
+    (void)state;
+    needs_fakes("its driver does not fail");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        setenv("FAKE_CUDA_FAIL", cases[i].call, 1);
+        expect_fault((Variant){0}, FRAX_MEMORY, cases[i].says, "error 2 of the driver");
+    }
+    unsetenv("FAKE_CUDA_FAIL");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lack_of_memory), /* first: a device starts once */
+        cmocka_unit_test(test_one_context),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_launches),
         cmocka_unit_test(test_times),

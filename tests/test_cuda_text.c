@@ -6,6 +6,7 @@
  * table is rewritten: read the difference before committing it.
  */
 #include "api.h"
+#include "cuda_emitter.h"
 #include "cuda_library.h"
 #include "cuda_program.h"
 #include "every_op.h"
@@ -333,11 +334,43 @@ static void test_registers(void **state) {
     check(check_typical);
 }
 
+/* A value that all lanes read before a loop, or in its round before, and one lane writes after: all have read
+   it by then. Between is no access of memory that lanes share, which would have a barrier of its own. */
+static void emit_in_place(Emitter *e, bool within) {
+    static const EmType types[] = {EM_POINTER, EM_POINTER, EM_INDEX, EM_INDEX};
+    const EmitterOps *o = e->ops;
+    Em p[4], none = {0};
+    o->function_begin(e, "k0", types, 4, p);
+    Em arena = o->load_pointer(e, p[0], offsetof(KernelContext, arena)), at = o->index(e, 0);
+    Em x = o->load(e, arena, FRAX_F64, at, 1, 1, none);
+    EmLoop loop = o->loop_begin(e, p[2], p[3], 1);
+    if (within) o->store(e, arena, FRAX_F64, at, 1, x, none);
+    o->loop_end(e, &loop);
+    if (!within) o->store(e, arena, FRAX_F64, at, 1, x, none);
+    o->function_end(e);
+}
+
+static void test_stores_of_one_lane(void **state) {
+    (void)state;
+    for (int within = 0; within < 2; within++) {
+        Text text = {0};
+        CudaEmitter *c = cuda_emitter_create();
+        assert_non_null(c);
+        emit_in_place(&c->base, within);
+        assert_true(cuda_emitter_text(c, &text));
+        const char *loop = strstr(text.data, "for ("), *barrier = loop ? strstr(loop, "__syncwarp();") : NULL,
+                   *store = loop ? strstr(loop, "if (lane == 0)") : NULL;
+        if (!barrier || !store || barrier > store) fail_msg("%s", text.data);
+        text_free(&text);
+        cuda_emitter_destroy(c);
+    }
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pointwise), cmocka_unit_test(test_between_transforms),
         cmocka_unit_test(test_every_op),  cmocka_unit_test(test_operators),
-        cmocka_unit_test(test_registers),
+        cmocka_unit_test(test_registers), cmocka_unit_test(test_stores_of_one_lane),
     };
     golden_arguments(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,6 +105,5 @@ int main(int argc, char **argv) {
     mem_free(b.noise);
     mem_free(b.results);
     mem_free(b.lines);
-    cuda_device_close(&b.device);
     return result;
 }

@@ -12,6 +12,8 @@
  *     FAKE_CUDA_CAPABILITY  of the devices (90)        FAKE_CUDA_MEMORY      bytes of each (2^31)
  *     FAKE_CUDA_SHARED      bytes for a block (232448) FAKE_CUDA_FAULT       a kernel that fails
  *     FAKE_CUDA_ALLOCATIONS after so many, device memory is exhausted
+ *     FAKE_CUDA_FAIL        "cuStreamCreate:2": the call that fails, and with which result; it, contexts,
+ *                           modules and graphs can
  *     FAKE_NVRTC_VERSION    (13000)                    FAKE_NVRTC_ARCHS      (75,80,90,100,120)
  *     FAKE_NVRTC_FAIL       every compilation fails    FAKE_CUDA_CFLAGS      further options for the compiler
  *     FAKE_CUBLASLT_FAIL    "cublasLtMatmul:13": the call that fails, and with which status

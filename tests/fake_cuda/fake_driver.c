@@ -1,7 +1,8 @@
 /* fake_driver.c — a libcuda.so.1 whose devices are the CPU. See fake_cuda.h.
  *
  * One lock stands around each call. Work on a stream is listed, and done when somebody waits for it; a
- * captured graph is such a list. Every object is counted, so that a test can ask what was not given back.
+ * captured graph is such a list. Every object but contexts is counted, so that a test can ask what was not
+ * given back.
  */
 #define FAKE_CUDA_DRIVER
 #include "fake_cuda.h"
@@ -35,6 +36,9 @@ enum {
 };
 
 enum { MOST_DEVICES = 4, MOST_CONTEXTS = 8, GUARD = 256, GUARD_BYTE = 0xa5 };
+
+/* Bytes of shared memory: what a block gets unasked, and what is taken off for a kernel's static arrays. */
+enum { UNASKED_SHARED = 48 << 10, STATIC_SHARED = 1 << 10 };
 
 typedef struct Context {
     int device, retained;
@@ -93,9 +97,10 @@ static Context contexts[MOST_DEVICES];
 static Memory *memories;
 static Function *functions;
 static size_t used[MOST_DEVICES];
-static long live, launches, graph_launches, copies, allocations;
+static long live, launches, graph_launches, copies, allocations, contexts_made;
 static bool is_ready;
-static int last_fault; /* a context that has failed stays so */
+static int
+    last_fault; /* what has failed stays so until all is given back; a real driver's context for good */
 static char fault_text[512];
 static __thread Context *stack[MOST_CONTEXTS];
 static __thread int depth;
@@ -110,6 +115,18 @@ static int answer(int result) {
     return result;
 }
 
+static void count(int more) {
+    live += more;
+    if (!live) last_fault = SUCCESS;
+}
+
+/* The result that FAKE_CUDA_FAIL asks of a call; 0: none. */
+static int asked(const char *call) {
+    const char *text = getenv("FAKE_CUDA_FAIL");
+    size_t n = strlen(call);
+    return text && !strncmp(text, call, n) && text[n] == ':' ? atoi(text + n + 1) : SUCCESS;
+}
+
 /* Begins a call that needs a context. */
 static bool enter(void) {
     pthread_mutex_lock(&lock);
@@ -118,9 +135,14 @@ static bool enter(void) {
 
 /* ---- What tests ask ---- */
 
-/* Objects that were made and not given back. */
+/* Objects that were made and not given back, other than primary contexts. */
 API long fake_cuda_live(void) {
     return live;
+}
+
+/* How often a primary context was made anew. */
+API long fake_cuda_contexts(void) {
+    return contexts_made;
 }
 
 /* Since the start: kernels and copies between host and device that were done, and graphs that were launched.
@@ -201,17 +223,17 @@ API int cuDeviceTotalMem_v2(size_t *bytes, int device) {
 
 API int cuDevicePrimaryCtxRetain(Context **context, int device) {
     pthread_mutex_lock(&lock);
+    if (asked("cuDevicePrimaryCtxRetain")) return answer(asked("cuDevicePrimaryCtxRetain"));
     *context = &contexts[device];
     (*context)->device = device;
-    live += !(*context)->retained++;
+    contexts_made += !(*context)->retained++;
     return answer(SUCCESS);
 }
 
 API int cuDevicePrimaryCtxRelease_v2(int device) {
     pthread_mutex_lock(&lock);
     if (!contexts[device].retained) return answer(INVALID_CONTEXT);
-    live -= !--contexts[device].retained;
-    if (!contexts[device].retained) last_fault = SUCCESS;
+    contexts[device].retained--;
     return answer(SUCCESS);
 }
 
@@ -242,7 +264,7 @@ static int allocate(size_t bytes, int device, char **data) {
     *m = (Memory){memories, whole + GUARD, bytes, device};
     memories = m;
     *data = m->data;
-    live++;
+    count(1);
     return SUCCESS;
 }
 
@@ -270,7 +292,7 @@ static int release(char *data, bool of_host) {
         if (!of_host) used[found->device] -= found->bytes;
         free(found->data - GUARD);
         free(found);
-        live--;
+        count(-1);
         return ok ? SUCCESS : LAUNCH_FAILED;
     }
     return INVALID_VALUE;
@@ -369,8 +391,9 @@ static int do_work(const Work *w) {
 
 API int cuStreamCreate(Stream **stream, unsigned flags) {
     if (!enter() || flags != 1) return answer(INVALID_CONTEXT);
+    if (asked("cuStreamCreate")) return answer(asked("cuStreamCreate"));
     *stream = calloc(1, sizeof **stream);
-    live++;
+    count(1);
     return answer(SUCCESS);
 }
 
@@ -378,7 +401,7 @@ API int cuStreamDestroy_v2(Stream *stream) {
     if (!enter()) return answer(INVALID_CONTEXT);
     free_works(&stream->works);
     free(stream);
-    live--;
+    count(-1);
     return answer(SUCCESS);
 }
 
@@ -430,14 +453,14 @@ API int cuEventCreate(Event **event, unsigned flags) {
     if (!enter()) return answer(INVALID_CONTEXT);
     if (flags) return answer(INVALID_VALUE);
     *event = calloc(1, sizeof **event);
-    live++;
+    count(1);
     return answer(SUCCESS);
 }
 
 API int cuEventDestroy_v2(Event *event) {
     if (!enter()) return answer(INVALID_CONTEXT);
     free(event);
-    live--;
+    count(-1);
     return answer(SUCCESS);
 }
 
@@ -480,6 +503,7 @@ API int cuModuleLoadData(Module **module, const void *image) {
     int arch, version, n = 0;
     size_t size;
     if (!enter()) return answer(INVALID_CONTEXT);
+    if (asked("cuModuleLoadData")) return answer(asked("cuModuleLoadData"));
     snprintf(fault_text, sizeof fault_text, "device kernel image is invalid");
     if (sscanf(image, "FAKE %7s %d %d %zu\n", kind, &arch, &version, &size) != 4)
         return answer(INVALID_IMAGE);
@@ -492,7 +516,7 @@ API int cuModuleLoadData(Module **module, const void *image) {
     *module = calloc(1, sizeof **module);
     int result = load_object((const char *)image + n, size, *module);
     if (result) free(*module);
-    live += !result;
+    count(!result);
     return answer(result);
 }
 
@@ -509,7 +533,7 @@ API int cuModuleUnload(Module *module) {
     }
     dlclose(module->library);
     free(module);
-    live--;
+    count(-1);
     return answer(SUCCESS);
 }
 
@@ -520,7 +544,7 @@ API int cuModuleGetFunction(Function **function, Module *module, const char *nam
     Function *f = calloc(1, sizeof *f);
     f->owner = module;
     f->next = functions;
-    f->shared_most = 48 << 10;
+    f->shared_most = UNASKED_SHARED - STATIC_SHARED;
     memcpy(&f->kernel, &symbol, sizeof symbol);
     snprintf(f->name, sizeof f->name, "%s", name);
     functions = *function = f;
@@ -529,7 +553,7 @@ API int cuModuleGetFunction(Function **function, Module *module, const char *nam
 
 API int cuFuncSetAttribute(Function *function, int attribute, int value) {
     if (!enter()) return answer(INVALID_CONTEXT);
-    if (attribute != 8 || value > fake_setting("FAKE_CUDA_SHARED", FAKE_SHARED_BYTES))
+    if (attribute != 8 || value + STATIC_SHARED > fake_setting("FAKE_CUDA_SHARED", FAKE_SHARED_BYTES))
         return answer(INVALID_VALUE);
     function->shared_most = (size_t)value;
     return answer(SUCCESS);
@@ -567,7 +591,7 @@ API int fake_cuda_holds(const void *data, size_t bytes) {
 
 API void fake_cuda_count(int more) {
     pthread_mutex_lock(&lock);
-    live += more;
+    count(more);
     answer(SUCCESS);
 }
 
@@ -580,28 +604,36 @@ API int cuStreamBeginCapture_v2(Stream *stream, int mode) {
     return answer(SUCCESS);
 }
 
+API int cuStreamIsCapturing(const Stream *stream, int *status) {
+    if (!enter()) return answer(INVALID_CONTEXT);
+    *status = stream->capture ? 1 : 0;
+    return answer(SUCCESS);
+}
+
 API int cuStreamEndCapture(Stream *stream, Works **graph) {
     if (!enter()) return answer(INVALID_CONTEXT);
     if (!stream->capture) return answer(CAPTURE_UNSUPPORTED);
     *graph = stream->capture;
     stream->capture = NULL;
-    live++;
+    count(1);
     return answer(SUCCESS);
 }
 
 API int cuGraphInstantiateWithFlags(Works **exec, const Works *graph, unsigned long long flags) {
     if (!enter()) return answer(INVALID_CONTEXT);
+    if (asked("cuGraphInstantiateWithFlags")) return answer(asked("cuGraphInstantiateWithFlags"));
     if (flags) return answer(INVALID_VALUE);
     *exec = calloc(1, sizeof **exec);
     (*exec)->count = (*exec)->capacity = graph->count;
     (*exec)->items = calloc(graph->count + 1, sizeof *graph->items);
     if (graph->count) memcpy((*exec)->items, graph->items, graph->count * sizeof *graph->items);
-    live++;
+    count(1);
     return answer(SUCCESS);
 }
 
 API int cuGraphLaunch(const Works *exec, Stream *stream) {
     if (!enter()) return answer(INVALID_CONTEXT);
+    if (asked("cuGraphLaunch")) return answer(asked("cuGraphLaunch"));
     if (stream->capture) return answer(CAPTURE_UNSUPPORTED);
     for (size_t i = 0; i < exec->count; i++) add_work(stream, exec->items[i]);
     graph_launches++;
@@ -612,7 +644,7 @@ static int destroy_graph(Works *graph) {
     if (!enter()) return answer(INVALID_CONTEXT);
     free_works(graph);
     free(graph);
-    live--;
+    count(-1);
     return answer(SUCCESS);
 }
 
