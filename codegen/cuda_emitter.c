@@ -392,6 +392,7 @@ static const EmitterOps cuda_ops = {
     .index_less = em_index_less,
     .index_lanes = em_index_lanes,
     .convert = cuda_convert,
+    .round_to = cuda_round_to,
     .pointwise = cuda_pointwise,
     .arith = cuda_arith,
     .fma = em_fma,

@@ -99,6 +99,7 @@ Em cuda_pointer(Emitter *e, Em base, Em bytes);
 Em cuda_load_pointer(Emitter *e, Em base, int64_t bytes);
 Em cuda_load(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, int lanes, Em mask);
 void cuda_store(Emitter *e, Em base, FraxDType dtype, Em at, int64_t stride, Em value, Em mask);
+Em cuda_round_to(Emitter *e, Em value, FraxDType dtype);
 void cuda_prefetch(Emitter *e, Em base, FraxDType dtype, Em at, bool write);
 void cuda_load_complex(Emitter *e, Em base, FraxDType dtype, Em at, int lanes, Em *re, Em *im);
 void cuda_store_complex(Emitter *e, Em base, FraxDType dtype, Em at, Em re, Em im);

@@ -155,6 +155,11 @@ static const char *to_memory(FraxDType dtype) {
     }
 }
 
+Em cuda_round_to(Emitter *e, Em value, FraxDType dtype) {
+    const char *form = dtype == FRAX_BF16 ? "bf16_to_f32(f32_to_bf16($a))" : "f16_to_f32(f32_to_f16($a))";
+    return cuda_define(cuda_self(e), EM_F32, value.lanes, form, &value);
+}
+
 static const char *word_type(FraxDType dtype) {
     switch (dtype) {
     case FRAX_F64: return "double";

@@ -47,6 +47,7 @@ typedef struct EmitterOps {
     Em (*index_less)(Emitter *e, Em a, Em b);           /* unsigned a < b; either may be a vector */
     Em (*index_lanes)(Emitter *e, Em first, int64_t step, int lanes); /* first + step · lane */
     Em (*convert)(Emitter *e, Em value, EmType type);                 /* of index, float, integer, bool */
+    Em (*round_to)(Emitter *e, Em value, FraxDType dtype);            /* f32 to f16 or bf16, and back */
     Em (*pointwise)(Emitter *e, const Node *node,
                     const Em *args);            /* the op of the table, args of its compute types */
     Em (*arith)(Emitter *e, Op op, Em a, Em b); /* add, sub, mul, max, min, lt, and, … without a node */

@@ -155,6 +155,9 @@ static Em compute(Rows *r, int i) {
     case ITEM_INDEX: return index_item(r, item);
     case ITEM_LOAD: return load_item(r, i);
     case ITEM_GUARDED: return guarded_item(r, item);
+    case ITEM_ROUNDED:
+        return r->e->ops->round_to(r->e, rows_value(r, item->args[0]),
+                                   graph_type(r->graph, item->node)->dtype);
     case ITEM_ROW: return row_item(r, item);
     default: return pointwise_item(r, item);
     }

@@ -460,6 +460,10 @@ static LLVMValueRef to_memory(LlvmEmitter *l, Em v, FraxDType dtype) {
     }
 }
 
+static Em em_round_to(Emitter *e, Em v, FraxDType dtype) {
+    return from_memory(self(e), to_memory(self(e), v, dtype), dtype, v.lanes);
+}
+
 static LLVMValueRef element_address(LlvmEmitter *l, Em base, FraxDType dtype, Em at) {
     return LLVMBuildGEP2(l->builder, memory_scalar(l, dtype), base.ref, (LLVMValueRef[]){at.ref}, 1, "");
 }
@@ -781,6 +785,7 @@ static const EmitterOps llvm_ops = {
     .index_less = em_index_less,
     .index_lanes = em_index_lanes,
     .convert = em_convert,
+    .round_to = em_round_to,
     .pointwise = llvm_pointwise,
     .arith = llvm_arith,
     .fma = em_fma,

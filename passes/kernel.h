@@ -41,6 +41,7 @@ typedef enum ItemKind {
     ITEM_LOAD,      /* element `at` of the buffer of `node`; 0 where the guard fails */
     ITEM_POINTWISE, /* op of `node` on args */
     ITEM_GUARDED,   /* args[0] where `guard` holds, else args[1], or 0 if that is NO_ITEM */
+    ITEM_ROUNDED,   /* args[0] rounded to the 16 bits that `node` is stored in: what other kernels read */
     ITEM_REDUCE,    /* reduction `node` of args[0] over the inner loops */
     ITEM_ROW,       /* the element of row operation `row` at this inner position */
     ITEM_PRODUCT,   /* the element of the matrix product at this place */

@@ -404,14 +404,23 @@ static int walk_down(Build *b, Value v, const Affine *map, int guard) {
     }
 }
 
+/* A value of 16 bits that is stored and used as well is the same for all who use it, in this kernel and in
+   others: a mask x == max(x) has to be true somewhere. */
+static int item_as_stored(Build *b, Value v, int item) {
+    const Node *node = graph_node(b->graph, v);
+    bool is_shared = node->kernel == b->kernel->id && b->uses[v] && dtype_is_half(node->type.dtype);
+    if (item == NO_ITEM || !is_shared || b->kernel->items[item].kind == ITEM_LOAD) return item;
+    return add_item(b, new_item(ITEM_ROUNDED, v, item, NO_GUARD));
+}
+
 /* The element of v at `map` (one function of the loops per axis), needed where `guard` holds. */
 int build_item(Build *b, Value v, const Affine *map, int guard) {
     if (b->why) return NO_ITEM;
     if (stored_elsewhere(b, v)) return item_load(b, v, map, guard, v);
-    if (b->uses[v] < 2) return walk_down(b, v, map, guard);
+    if (b->uses[v] < 2) return item_as_stored(b, v, walk_down(b, v, map, guard));
     int item = find_visit(b, v, map, guard);
     if (item != NO_ITEM) return item;
-    item = walk_down(b, v, map, guard);
+    item = item_as_stored(b, v, walk_down(b, v, map, guard));
     if (item != NO_ITEM) add_visit(b, v, map, guard, item);
     return item;
 }

@@ -30,6 +30,7 @@ static void print_item(const Graph *g, const Kernel *k, int i, Text *out) {
     case ITEM_ROW: text_printf(out, "row %d", item->row); break;
     case ITEM_PRODUCT: text_printf(out, "product"); break;
     case ITEM_GUARDED: text_printf(out, "guarded"); break;
+    case ITEM_ROUNDED: text_printf(out, "rounded"); break;
     default: text_printf(out, "%s", op_table[node->op].name);
     }
     for (int a = 0; a < 3; a++)
