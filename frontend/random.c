@@ -83,11 +83,15 @@ static bool draws_of_call(Lower *lw, const Args *args, Draws *d, FraxDType *dtyp
     return draws_begin(lw, args, 0, shape, *dtype, d);
 }
 
+/* What rounds to 1 becomes the number before it. */
 static Item random_uniform_rule(Lower *lw, const Args *args) {
     Draws d;
     FraxDType dtype;
     if (!draws_of_call(lw, args, &d, &dtype)) return (Item){0};
-    return item_value(g_cast(lw->g, uniform_numbers(&d, 0), dtype));
+    Value u = uniform_numbers(&d, 0);
+    if (dtype_is_half(dtype))
+        u = g_binary(lw->g, OP_min, u, g_like(lw->g, u, 1 - (dtype == FRAX_F16 ? 0x1p-11 : 0x1p-8)));
+    return item_value(g_cast(lw->g, u, dtype));
 }
 
 static Item random_normal_rule(Lower *lw, const Args *args) {

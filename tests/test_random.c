@@ -127,7 +127,7 @@ static void test_16_bits(void **state) {
     double square = 0;
     for (int i = 0; i < 5000; i++) {
         square += r.data[0][i] * r.data[0][i] / 5000;
-        assert_true(r.data[1][i] > 0 && r.data[1][i] <= 1); /* rounded: bf16 has 8 bits */
+        assert_true(r.data[1][i] > 0 && r.data[1][i] < 1); /* of 5000 about ten would round to 1 */
     }
     assert_true(fabs(square - 1) < 5 * sqrt(2. / 5000));
     free_results(&r);
