@@ -79,6 +79,7 @@ class _Program:
 
     def run(self, order, *arrays):
         n = len(self.model.inputs)
+        arrays = [jnp.asarray(array) for array in arrays]  # under jax.grad a Python number may come as one
         derivative = {"mode": "vjp", "wrt": self.wrt, "order": order} if order else {}
         exe = self.model._compiled(tuple(tuple(a.shape) for a in arrays[:n]), **derivative, **self.options)
         inputs, params, outputs = exe.slots

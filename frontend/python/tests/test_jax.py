@@ -54,6 +54,8 @@ class Function(unittest.TestCase):
         params = frax.jax.initial(frax.parse(CUBIC), x, k)
         slopes = jax.grad(lambda p: f(x, k, params=p).loss)(params)
         np.testing.assert_allclose(slopes["a"], 4 * jnp.sum(x**3), rtol=1e-13)
+        by_number = jax.grad(lambda a: f(x, k, params={"a": a}).loss)(2.0)  # JAX has a class of its own for those
+        np.testing.assert_allclose(by_number, 4 * jnp.sum(x**3), rtol=1e-13)
 
     def test_a_penalty_on_the_gradient(self):
         f, x, a = frax.jax.function(frax.parse(ROWS)), noise(4, 3).astype("f"), noise(3, seed=2).astype("f")
