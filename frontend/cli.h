@@ -74,7 +74,7 @@ typedef enum Verb {
     X(shared, FLAG, "", V(compile), "write PREFIX.so too")                                                   \
     X(params, FLAG, "", V(compile), "put the initial parameters into the object")                            \
     X(steps, COUNT, "N", V(fit), "steps to take (required)")                                                 \
-    X(lr, REAL, "X", V(fit), "learning rate (default 0.01 for sgd, 0.001 for adam and adamw)")               \
+    X(lr, REAL, "X", V(fit), "learning rate (default, as 0: 0.01 for sgd, 0.001 for adam and adamw)")        \
     X(optimizer, WORD, "NAME", V(fit), "sgd, adam (default), adamw or lbfgs")                                \
     X(momentum, REAL, "X", V(fit), "sgd (default 0)")                                                        \
     X(beta1, REAL, "X", V(fit), "adam, adamw (default 0.9)")                                                 \
@@ -82,8 +82,8 @@ typedef enum Verb {
     X(eps, REAL, "X", V(fit), "adam, adamw (default 1e-8)")                                                  \
     X(weight_decay, REAL, "X", V(fit),                                                                       \
       "decoupled for adamw (default 0.01), added to the gradient for sgd and adam")                          \
-    X(clip_norm, REAL, "X", V(fit), "limit of the norm over all gradients")                                  \
-    X(clip_value, REAL, "X", V(fit), "limit of each entry of the gradients")                                 \
+    X(clip_norm, REAL, "X", V(fit), "limit of the norm over all gradients (default 0: none)")                \
+    X(clip_value, REAL, "X", V(fit), "limit of each entry of the gradients (default 0: none)")               \
     X(batch, COUNT, "N", V(fit), "rows of the inputs' leading axis in one step (default: all)")              \
     X(tolerance, REAL, "X", V(fit),                                                                          \
       "lbfgs: end when the gradient is below it, relative to the loss (default 1e-9)")                       \
