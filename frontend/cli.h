@@ -176,6 +176,7 @@ FraxStatus cli_name_status(FraxStatus status, FraxError *err);
    or two results at once; names end as their formats want; each file can be written, as far as that is known
    beforehand. Errors: FRAX_USAGE, FRAX_FILE. */
 FraxStatus cli_check_files(const Cli *cli, FraxError *err);
+bool has_extension(const char *path, const char *extension); /* ".npy" */
 
 /* ---- A model with its data (cli_data.c) ---- */
 

@@ -104,9 +104,9 @@ static void put_place(const Place *place, Text *text) {
                     place->name ? "=" : "", place->path);
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
+bool has_extension(const char *path, const char *extension) {
+    size_t n = strlen(path), m = strlen(extension);
+    return n >= m && !strcmp(path + n - m, extension);
 }
 
 /* Nothing is lost in a device or a pipe. */
@@ -144,7 +144,7 @@ static FraxStatus check_pair(const Place *a, const Place *b, FraxError *err) {
     if (a->use == LOAD && b->use == SAVE) return FRAX_OK;
     if (!is_same_place(a->path, b->path) || !keeps_bytes(b->path)) return FRAX_OK;
     if (a->use != OUT) return fail_pair(a, b, err);
-    return ends_with(b->path, ".npy") || !strcmp(a->name, b->name) ? fail_results(a, b, err) : FRAX_OK;
+    return has_extension(b->path, ".npy") || !strcmp(a->name, b->name) ? fail_results(a, b, err) : FRAX_OK;
 }
 
 static FraxStatus check_pairs(const Files *files, FraxError *err) {

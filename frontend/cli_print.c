@@ -183,11 +183,6 @@ FraxStatus results_check(const Session *s, size_t first, FraxError *err) {
     return status;
 }
 
-static bool ends_with(const char *s, const char *end) {
-    size_t n = strlen(s), m = strlen(end);
-    return n >= m && !strcmp(s + n - m, end);
-}
-
 /* Results for one file go into it together, where the format holds several. */
 static FraxStatus write_file(const Results *results, const Pairs *out, size_t first, FraxError *err) {
     const char *path = out->items[first].value;
@@ -201,9 +196,9 @@ static FraxStatus write_file(const Results *results, const Pairs *out, size_t fi
             items[n++] = (NamedTensor){out->items[i].name, *tensor};
     }
     FraxStatus status;
-    if (ends_with(path, ".npz"))
+    if (has_extension(path, ".npz"))
         status = npz_write(path, items, n, err);
-    else if (ends_with(path, ".safetensors"))
+    else if (has_extension(path, ".safetensors"))
         status = safetensors_write(path, &(TensorSet){.items = items, .count = n}, err);
     else if (n > 1)
         status = fail(err, FRAX_USAGE, "--out: %s cannot hold %s and %s; .npz and .safetensors can", path,

@@ -42,11 +42,6 @@ FraxStatus stream_options(Session *s, FraxError *err) {
     return status;
 }
 
-static bool has_extension(const char *path, const char *extension) {
-    size_t n = strlen(path), m = strlen(extension);
-    return n >= m && !strcmp(path + n - m, extension);
-}
-
 FraxStatus stream_open_input(Session *s, size_t input, const char *path, FraxError *err) {
     size_t size;
     int axis;
