@@ -205,23 +205,32 @@ static const char drift[] = "model drift(k: key) {\n"
                             "    return loss\n"
                             "}\n";
 
-/* The numbers of each step: what p moves by, at rate 1. */
-static void fit_steps(const char *text, int32_t *key, double p[STEPS + 1]) {
-    FraxFitOptions fit = frax_default_fit_options(FRAX_SGD);
+/* A trainer of the model, whose size B is 100 where it has one. */
+static FraxTrainer *make_trainer(const char *text, const FraxFitOptions *fit) {
     FraxOptions options = frax_default_options();
     FraxModel *model;
     FraxTrainer *t;
     FraxError err;
-    fit.lr = 1;
     options.no_cache = 1;
+    options.sizes = &(FraxSize){"B", 100};
+    options.nsizes = strstr(text, "[B]") != NULL;
     if (frax_model_parse(text, "test.frax", NULL, &model, &err)) fail_msg("%s", err.message);
-    if (frax_trainer_create(model, &options, &fit, &t, &err)) fail_msg("%s", err.message);
+    if (frax_trainer_create(model, &options, fit, &t, &err)) fail_msg("%s", err.message);
+    frax_model_destroy(model);
+    return t;
+}
+
+/* The numbers of each step: what p moves by, at rate 1. */
+static void fit_steps(const char *text, int32_t *key, double p[STEPS + 1]) {
+    FraxFitOptions fit = frax_default_fit_options(FRAX_SGD);
+    FraxError err;
+    fit.lr = 1;
+    FraxTrainer *t = make_trainer(text, &fit);
     for (int i = 0; i <= STEPS; i++) {
         assert_int_equal(frax_trainer_get_param(t, 0, &p[i], &err), FRAX_OK);
         if (frax_trainer_step(t, (const void *const[]){key}, NULL, &err)) fail_msg("%s", err.message);
     }
     frax_trainer_destroy(t);
-    frax_model_destroy(model);
 }
 
 static void test_steps_have_keys_of_their_own(void **state) {
@@ -252,15 +261,10 @@ static void test_lbfgs_keeps_its_numbers(void **state) {
                                "    return loss\n"
                                "}\n";
     FraxFitOptions fit = frax_default_fit_options(FRAX_LBFGS);
-    FraxOptions options = frax_default_options();
-    FraxModel *model;
-    FraxTrainer *t;
     FraxError err;
     int32_t key[] = {4, 4};
     double p, mean = 0;
-    options.no_cache = 1;
-    if (frax_model_parse(text, "test.frax", NULL, &model, &err)) fail_msg("%s", err.message);
-    if (frax_trainer_create(model, &options, &fit, &t, &err)) fail_msg("%s", err.message);
+    FraxTrainer *t = make_trainer(text, &fit);
     if (frax_trainer_run(t, (const void *const[]){key}, NULL, &err)) fail_msg("%s", err.message);
     assert_true(frax_trainer_converged(t));
     assert_int_equal(frax_trainer_get_param(t, 0, &p, &err), FRAX_OK);
@@ -270,7 +274,6 @@ static void test_lbfgs_keeps_its_numbers(void **state) {
     assert_true(fabs(p - mean) < 1e-9);
     free_results(&r);
     frax_trainer_destroy(t);
-    frax_model_destroy(model);
 }
 
 /* Batches are drawn as ever; what is drawn inside does not read the order of rows. */
@@ -282,24 +285,16 @@ static void test_batches(void **state) {
                                "    return loss\n"
                                "}\n";
     FraxFitOptions fit = frax_default_fit_options(FRAX_ADAM);
-    FraxOptions options = frax_default_options();
-    FraxModel *model;
-    FraxTrainer *t;
     FraxError err;
     double x[100], p;
     for (int i = 0; i < 100; i++) x[i] = 3;
     fit.batch = 25, fit.steps = 400, fit.lr = 0.05;
-    options.no_cache = 1;
-    options.sizes = &(FraxSize){"B", 100};
-    options.nsizes = 1;
-    if (frax_model_parse(text, "test.frax", NULL, &model, &err)) fail_msg("%s", err.message);
-    if (frax_trainer_create(model, &options, &fit, &t, &err)) fail_msg("%s", err.message);
+    FraxTrainer *t = make_trainer(text, &fit);
     if (frax_trainer_run(t, (const void *const[]){x, (int32_t[]){8, 0}}, NULL, &err))
         fail_msg("%s", err.message);
     assert_int_equal(frax_trainer_get_param(t, 0, &p, &err), FRAX_OK);
     assert_true(fabs(p - 3) < 0.2); /* about the last 1/lr steps of 25 numbers count: 1/√500 = 0.045 */
     frax_trainer_destroy(t);
-    frax_model_destroy(model);
 }
 
 /* ---- Declarations and faults ---- */
