@@ -48,7 +48,8 @@ class Slot:
         self.name, self.code, self.dtype, self.shape = name, code, NUMPY_DTYPES[code], tuple(shape)
         self.text = text or type_text(DTYPES[code], self.shape)
         self.nbytes = math.prod(self.shape) * self.dtype.itemsize
-        # The dtype for which the buffer protocol gives the pointer: it knows nothing of bfloat16.
+        # The dtype for which the buffer protocol gives the pointer (it knows nothing of bfloat16); NumPy's own are
+        # mostly this very object.
         self.fast = self.dtype if self.nbytes and DTYPES[code] != "bf16" else _NO_DTYPE
         self.strides, self.low, self.high = None, 0, self.nbytes  # the bytes around the first element
         if strides is not None and self.nbytes and not self._are(strides, self._dense()):
@@ -105,6 +106,8 @@ class Slot:
         """Do no elements of this place at this address and of another meet? As in frontend/views.c."""
         if at + self.high <= other_at + other.low or other_at + other.high <= at + self.low:
             return True
+        if not self.nbytes or not other.nbytes:
+            return True
         return any(self._is_apart_modulo(at, other, other_at, abs(step)) for step in self.strides or () if step)
 
     def _is_apart_modulo(self, at, other, other_at, period):
@@ -124,6 +127,8 @@ class Slot:
             raise _errors.ShapeError("%s: got %s, expected %s" % (self.name, type_text(dtype, shape), self.text))
 
     def _numbers(self, value):
+        if type(value) is float and self.shape == () and self.code == 0:
+            return np.array(value)
         array = np.asarray(value)
         kinds = _NUMBERS[self.code]
         if array.dtype.kind not in kinds:

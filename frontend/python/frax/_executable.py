@@ -224,7 +224,7 @@ class Executable:
         """The values' addresses; what keeps the elements of converted ones goes into `kept`."""
         i = 0
         for slot, value in zip(slots, values):
-            if (type(value) is _ndarray and value.dtype == slot.fast and value.shape == slot.shape
+            if (type(value) is _ndarray and value.dtype is slot.fast and value.shape == slot.shape
                     and value.flags.carray):  # C-contiguous, aligned and writeable
                 pointers[i] = _addressof(_from_buffer(value))
             else:
@@ -234,8 +234,8 @@ class Executable:
 
     def _write(self, out, pointers, kept):
         if isinstance(out, dict):
-            unknown = set(out) - self._type._at.keys()
-            if unknown:
+            if not out.keys() <= self._type._at.keys():
+                unknown = out.keys() - self._type._at.keys()
                 raise _errors.NameError("%s has no output %s" % (self._model, ", ".join(sorted(unknown))))
             out = [out.get(slot.name) for slot in self._outputs]
         elif len(self._outputs) == 1 and not isinstance(out, (list, tuple)):
@@ -249,12 +249,13 @@ class Executable:
 
     def _apart(self, frame, params):
         """Nothing may overlap an array that is written."""
-        places = [*zip(frame.outputs, self._outputs), *zip(frame.inputs, self._inputs), *zip(params, self._params)]
-        for i, slot in enumerate(self._outputs):
-            start = places[i][0]
-            for at, other in places[i + 1 :]:
-                if slot.nbytes and other.nbytes and not slot.is_apart(start, other, at):
+        others = [*zip(frame.inputs, self._inputs), *zip(params, self._params)]
+        for start, slot in zip(frame.outputs, self._outputs):
+            low, high = start + slot.low, start + slot.high
+            for at, other in others:
+                if low < at + other.high and at + other.low < high and not slot.is_apart(start, other, at):
                     raise _errors.UsageError("the array for output %s overlaps that of %s" % (slot.name, other.name))
+            others.append((start, slot))
 
     def _merge(self, params, named, tangents, cotangents):
         params = dict(params or {}, **named)
