@@ -35,25 +35,68 @@ static double element_visits(const Graph *g, const Kernel *k) {
     return (double)kernel_outer_size(k) * length * each;
 }
 
-/* Bytes of arena values alive while each kernel runs; the largest sum is the floor of the arena. */
-static size_t live_bytes(const Program *p) {
+/* Per value the last kernel that needs it; outputs and checked values are needed after the last one. */
+static void find_last_needs(const Program *p, int *last) {
     const Graph *g = p->graph;
-    size_t largest = 0;
+    Value v;
+    for (size_t i = 0; i < g->count; i++) last[i] = g->nodes[i].kernel;
+    for (int k = 0; k < p->nkernels; k++)
+        for (size_t at = 0; (v = kernel_next_read(&p->kernels[k].kernel, &at)) != NO_VALUE;)
+            last[v] = MAX(last[v], k);
+    for (size_t i = 0; i < g->noutputs; i++) last[g->outputs[i].value] = p->nkernels;
+    for (size_t i = 0; i < g->nchecks; i++) last[graph_checked(g, i)] = p->nkernels;
+}
+
+/* Bytes of arena values alive while each kernel runs, and its workspace; the largest sum is the floor of the
+   arena. born, died: bytes by kernel. */
+static size_t largest_live(const Program *p, const int *last, size_t *born, size_t *died) {
+    const Graph *g = p->graph;
+    size_t live = 0, largest = 0;
+    for (size_t v = 0; v < g->count; v++) {
+        if (g->nodes[v].region != REGION_ARENA) continue;
+        size_t bytes = type_bytes(graph_type(g, (Value)v));
+        born[g->nodes[v].kernel] += bytes;
+        if (last[v] < p->nkernels) died[last[v]] += bytes;
+    }
     for (int k = 0; k < p->nkernels; k++) {
-        size_t live = p->kernels[k].kernel.workspace;
-        for (size_t v = 0; v < g->count; v++) {
-            const Node *node = &g->nodes[v];
-            if (node->region != REGION_ARENA || node->kernel > k) continue;
-            bool read_later = false;
-            for (int r = k; r < p->nkernels && !read_later; r++)
-                read_later = kernel_reads(&p->kernels[r].kernel, (Value)v);
-            for (size_t i = 0; i < g->noutputs; i++) read_later |= g->outputs[i].value == (Value)v;
-            for (size_t i = 0; i < g->nchecks; i++) read_later |= graph_checked(g, i) == (Value)v;
-            if (node->kernel == k || read_later) live += type_bytes(graph_type(g, (Value)v));
-        }
-        largest = MAX(largest, live);
+        live += born[k];
+        largest = MAX(largest, live + p->kernels[k].kernel.workspace);
+        live -= died[k];
     }
     return largest;
+}
+
+static bool find_live_bytes(Program *p) {
+    size_t kernels = (size_t)MAX(p->nkernels, 1);
+    int *last = mem_alloc(sizeof *last * MAX(p->graph->count, 1));
+    size_t *moments = mem_calloc(2 * kernels, sizeof *moments);
+    if (last && moments) {
+        find_last_needs(p, last);
+        p->live_bytes = largest_live(p, last, moments, moments + kernels);
+    }
+    bool ok = last && moments;
+    mem_free(last);
+    mem_free(moments);
+    return ok;
+}
+
+/* Bytes that the kernels of a run read and write, each operand of a kernel once. */
+static bool find_moved_bytes(Program *p) {
+    const Graph *g = p->graph;
+    int *reader = mem_alloc(sizeof *reader * MAX(g->count, 1)); /* the last kernel that counted it */
+    Value v;
+    if (!reader) return false;
+    for (size_t i = 0; i < g->count; i++) reader[i] = -1;
+    for (int k = 0; k < p->nkernels; k++) {
+        const Kernel *kernel = &p->kernels[k].kernel;
+        if (kernel->is_static) continue;
+        for (size_t i = 0; i < kernel->nstores; i++)
+            p->moved_bytes += type_bytes(graph_type(g, kernel->stores[i].node));
+        for (size_t at = 0; (v = kernel_next_read(kernel, &at)) != NO_VALUE; reader[v] = k)
+            if (reader[v] != k) p->moved_bytes += type_bytes(graph_type(g, v));
+    }
+    mem_free(reader);
+    return true;
 }
 
 FraxStatus program_create(const Graph *graph, Program *p, FraxError *err) {
@@ -69,12 +112,10 @@ FraxStatus program_create(const Graph *graph, Program *p, FraxError *err) {
         if (!fits) return fail(err, FRAX_INTERNAL, "kernel %d cannot be built: %s", i, why);
         pk->work = element_visits(graph, &pk->kernel);
         p->workspace_bytes = MAX(p->workspace_bytes, pk->kernel.workspace);
-        if (!pk->kernel.is_static) p->moved_bytes += kernel_moved_bytes(graph, &pk->kernel);
     }
     p->arena_bytes = region_bytes(graph, REGION_ARENA);
     p->static_bytes = region_bytes(graph, REGION_STATIC);
-    p->live_bytes = live_bytes(p);
-    return FRAX_OK;
+    return find_live_bytes(p) && find_moved_bytes(p) ? FRAX_OK : fail_memory(err, "listing kernels");
 }
 
 void program_destroy(Program *p) {

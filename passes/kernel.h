@@ -131,9 +131,9 @@ typedef struct Kernel {
     size_t workspace; /* bytes shared by the blocks: partial sums */
 } Kernel;
 
-/* Builds kernel `id` of `graph` (all values with node.kernel == id). Returns false, with *err filled, only
- *when out of memory; fits says whether such a kernel can be made, and `why` (may be NULL) why not. The caller
- *frees with kernel_free. */
+/* Builds kernel `id` of `graph` (all values with node.kernel == id). Returns false, with err filled, only when
+   out of memory; fits says whether such a kernel can be made, and `why` (may be NULL) why not. The caller frees
+   with kernel_free. */
 bool kernel_build(const Graph *graph, int id, Kernel *kernel, bool *fits, const char **why, FraxError *err);
 void kernel_free(Kernel *kernel);
 void kernel_print(const Graph *graph, const Kernel *kernel, Text *out);
@@ -190,10 +190,10 @@ typedef struct GpuProduct {
 } GpuProduct;
 /* Of a kernel of one product (KERNEL_GEMM); false where cuBLASLt cannot take it. */
 bool gpu_product(const Graph *graph, const Kernel *kernel, GpuProduct *product);
-/* Does the kernel read the stored value v? */
+/* The stored values that the kernel reads, one a call, some of them more than once; NO_VALUE after the last.
+   `*at` is 0 before the first call. */
+Value kernel_next_read(const Kernel *kernel, size_t *at);
 bool kernel_reads(const Kernel *kernel, Value v);
-/* Bytes read and written, each operand once. */
-size_t kernel_moved_bytes(const Graph *graph, const Kernel *kernel);
 
 /* ---- Affine maps ---- */
 

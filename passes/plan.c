@@ -38,11 +38,11 @@ static size_t padded_bytes(const Graph *g, Value v) {
 /* ---- Who reads what ---- */
 
 static void collect_reads(Plan *p) {
-    for (size_t v = 0; v < p->g->count; v++) {
-        p->last_read[v] = p->g->nodes[v].kernel;
-        for (int k = 0; k < p->nkernels; k++)
-            if (kernel_reads(&p->kernels[k], (Value)v)) p->last_read[v] = MAX(p->last_read[v], k);
-    }
+    Value v;
+    for (size_t i = 0; i < p->g->count; i++) p->last_read[i] = p->g->nodes[i].kernel;
+    for (int k = 0; k < p->nkernels; k++)
+        for (size_t at = 0; (v = kernel_next_read(&p->kernels[k], &at)) != NO_VALUE;)
+            p->last_read[v] = MAX(p->last_read[v], k);
 }
 
 /* ---- Outputs ---- */

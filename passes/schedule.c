@@ -427,20 +427,26 @@ bool kernel_in_place(const Graph *graph, const Kernel *k, const Store *store, Va
     return !store_inner || stage + 1 == k->nstages;
 }
 
-bool kernel_reads(const Kernel *k, Value v) {
-    for (size_t i = 0; i < k->nitems; i++)
-        if (k->items[i].kind == ITEM_LOAD && k->items[i].node == v) return true;
-    for (size_t r = 0; r < k->nrows; r++)
-        for (int t = 0; t < 2; t++)
-            if (!k->rows[r].tables[t].is_constant && k->rows[r].tables[t].node == v) return true;
-    if (k->kind != KERNEL_MATMUL && k->kind != KERNEL_GEMM) return false;
-    return (!k->left.is_constant && k->left.node == v) || (!k->right.is_constant && k->right.node == v);
+Value kernel_next_read(const Kernel *k, size_t *at) {
+    bool is_product = k->kind == KERNEL_MATMUL || k->kind == KERNEL_GEMM;
+    size_t tables = k->nitems + 2 * k->nrows, end = tables + (is_product ? 2 : 0);
+    while (*at < end) {
+        size_t i = (*at)++;
+        if (i < k->nitems) {
+            if (k->items[i].kind == ITEM_LOAD) return k->items[i].node;
+            continue;
+        }
+        const Table *table = i < tables    ? &k->rows[(i - k->nitems) / 2].tables[(i - k->nitems) % 2]
+                             : i == tables ? &k->left
+                                           : &k->right;
+        if (!table->is_constant) return table->node;
+    }
+    return NO_VALUE;
 }
 
-size_t kernel_moved_bytes(const Graph *graph, const Kernel *k) {
-    size_t bytes = 0;
-    for (size_t i = 0; i < k->nstores; i++) bytes += type_bytes(graph_type(graph, k->stores[i].node));
-    for (size_t v = 0; v < graph->count; v++)
-        if (kernel_reads(k, (Value)v)) bytes += type_bytes(graph_type(graph, (Value)v));
-    return bytes;
+bool kernel_reads(const Kernel *k, Value v) {
+    Value read;
+    for (size_t at = 0; (read = kernel_next_read(k, &at)) != NO_VALUE;)
+        if (read == v) return true;
+    return false;
 }

@@ -16,14 +16,23 @@ static size_t slot_bytes(const Graph *g, Value v) {
     return (type_bytes(graph_type(g, v)) + LINE - 1) / LINE * LINE;
 }
 
+/* Per value the last kernel that reads it; outputs are needed after the last one. */
+static int *last_needs(const Program *p) {
+    int *last = malloc(sizeof *last * p->graph->count);
+    assert_non_null(last);
+    for (size_t v = 0; v < p->graph->count; v++) {
+        last[v] = -1;
+        for (int k = 0; k < p->nkernels; k++)
+            if (kernel_reads(&p->kernels[k].kernel, (Value)v)) last[v] = k;
+    }
+    for (size_t i = 0; i < p->graph->noutputs; i++) last[p->graph->outputs[i].value] = p->nkernels;
+    return last;
+}
+
 /* Is v, stored by an earlier kernel or this one, still needed while kernel k runs? */
-static bool is_alive(const Program *p, Value v, int k) {
+static bool is_alive(const Program *p, const int *last, Value v, int k) {
     const Node *node = graph_node(p->graph, v);
-    if (node->region != REGION_ARENA || node->kernel > k) return false;
-    bool alive = node->kernel == k;
-    for (int r = k; r < p->nkernels; r++) alive |= kernel_reads(&p->kernels[r].kernel, v);
-    for (size_t i = 0; i < p->graph->noutputs; i++) alive |= p->graph->outputs[i].value == v;
-    return alive;
+    return node->region == REGION_ARENA && node->kernel <= k && (node->kernel == k || last[v] >= k);
 }
 
 static bool meet(const Graph *g, Value a, Value b) {
@@ -33,25 +42,27 @@ static bool meet(const Graph *g, Value a, Value b) {
 }
 
 /* Two values alive at once lie apart, but for an operand that dies where its successor is born. */
-static void expect_apart(const Program *p, Value a, Value b, int k, const char *name) {
+static void expect_apart(const Program *p, const int *last, Value a, Value b, int k, const char *name) {
     const Node *x = graph_node(p->graph, a), *y = graph_node(p->graph, b);
-    if (!is_alive(p, a, k) || !is_alive(p, b, k) || !meet(p->graph, a, b)) return;
+    if (!is_alive(p, last, a, k) || !is_alive(p, last, b, k) || !meet(p->graph, a, b)) return;
     bool takes_over = (x->kernel == k) != (y->kernel == k);
     Value dying = x->kernel == k ? b : a;
-    if (takes_over && x->offset == y->offset && !is_alive(p, dying, k + 1)) return;
+    if (takes_over && x->offset == y->offset && last[dying] <= k) return;
     fail_msg("%s: %%%d and %%%d share memory in kernel %d", name, a, b, k);
 }
 
 static size_t floor_bytes(const Program *p, const char *name) {
+    int *last = last_needs(p);
     size_t floor = 0;
     for (int k = 0; k < p->nkernels; k++) {
         size_t live = 0;
         for (size_t a = 0; a < p->graph->count; a++) {
-            if (is_alive(p, (Value)a, k)) live += slot_bytes(p->graph, (Value)a);
-            for (size_t b = 0; b < a; b++) expect_apart(p, (Value)a, (Value)b, k, name);
+            if (is_alive(p, last, (Value)a, k)) live += slot_bytes(p->graph, (Value)a);
+            for (size_t b = 0; b < a; b++) expect_apart(p, last, (Value)a, (Value)b, k, name);
         }
         floor = MAX(floor, live);
     }
+    free(last);
     return floor;
 }
 
