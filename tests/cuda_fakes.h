@@ -44,18 +44,6 @@ static inline void needs_gpu(const char *why) {
     skip();
 }
 
-/* Under AddressSanitizer the stand-ins take ten times as long: of cases that are alike every third is run there,
-   which says so. `cases` counts those that came by. */
-static inline bool is_thinned_out(int *cases) {
-#if defined(__SANITIZE_ADDRESS__)
-    if (!*cases) print_message("under AddressSanitizer every third case alone\n");
-    return (*cases)++ % 3 != 0;
-#else
-    (void)cases;
-    return false;
-#endif
-}
-
 /* A function of the driver that frax has opened. */
 static inline void *fake_function(const char *name) {
     void *library = dlopen(FAKE_CUDA "/libcuda.so.1", RTLD_NOW | RTLD_NOLOAD), *function;

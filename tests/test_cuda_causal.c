@@ -7,6 +7,7 @@
 #include "cuda_program.h"
 #include "passes.h"
 #include "public_run.h"
+#include "target_run.h"
 #include "cuda_libraries.h"
 #include <math.h>
 

@@ -26,9 +26,10 @@ static Graph *start(void) {
 }
 
 static void check(Graph *g, Bound bound, const char *name) {
+    static int cases;
     FraxError err = {0};
     if (graph_status(g, &err)) fail_msg("%s: %s", name, err.message);
-    compare_targets(g, (Fill){11, -1, 1}, bound, name);
+    if (!is_thinned_out(&cases)) compare_targets(g, (Fill){11, -1, 1}, bound, name);
     graph_destroy(g);
 }
 
