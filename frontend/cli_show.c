@@ -5,6 +5,7 @@
 #include "cuda_library.h"
 #include "cuda_program.h"
 #include "executable.h"
+#include "listings.h"
 #include "passes.h"
 #include <string.h>
 
@@ -43,7 +44,7 @@ static FraxStatus find_pass(const char *name, FraxError *err) {
 static FraxStatus print_listing(const Session *s, Graph **g, Listing listing, FraxError *err) {
     Text *out = (Text *)&s->cli->text;
     FraxStatus status = run_passes(g, NULL, err);
-    if (!status) status = executable_listing(*g, listing, s->options.threads, out, err);
+    if (!status) status = list_program(*g, listing, s->options.threads, out, err);
     return status;
 }
 

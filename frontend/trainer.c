@@ -12,9 +12,9 @@
 #include "keys.h"
 #include "lbfgs.h"
 #include "model.h"
+#include "moving.h"
 #include "passes.h"
 #include "resident.h"
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -44,8 +44,7 @@ struct FraxTrainer {
     bool has_snapshots;   /* with guards only */
     Snapshot now, before; /* at the start of this step and of the last good one */
     Lbfgs *lbfgs;
-    size_t *moving; /* lbfgs: positions among the graph's inputs of the params that move */
-    size_t nmoving;
+    Moving moving; /* for lbfgs */
     int64_t steps, evaluations;
     double loss;
     const char *outcome;
@@ -53,6 +52,10 @@ struct FraxTrainer {
 
 static const char *const no_more_steps = "all steps taken", *const stopped = "stopped by the caller",
                          *const diverged = "diverged", *const left_range = "a guarded value left its range";
+
+static const Graph *graph_of(const FraxTrainer *t) {
+    return executable_graph(t->exe.exe);
+}
 
 /* ---- Options ---- */
 
@@ -118,23 +121,13 @@ static FraxStatus check_fit(const FraxFitOptions *fit, FraxError *err) {
 
 /* ---- The graph of a step ---- */
 
-/* Remembers where the params that move stand among the graph's inputs, for lbfgs: it adds no inputs. */
-static FraxStatus note_moving(FraxTrainer *t, const Graph *g, const Value *wrt, size_t n, FraxError *err) {
-    t->moving = mem_calloc(MAX(n, 1), sizeof *t->moving);
-    if (!t->moving) return fail_memory(err, "the trainer");
-    t->nmoving = n;
-    for (size_t i = 0; i < n; i++)
-        while (g->inputs[t->moving[i]] != wrt[i]) t->moving[i]++;
-    return FRAX_OK;
-}
-
 /* Outputs: the objective first; then for lbfgs the gradients, else what the optimizer adds. */
 static FraxStatus append_step(FraxTrainer *t, Graph *g, const FraxOptions *options, FraxError *err) {
     Value objective, *wrt = NULL, *grads = NULL;
     size_t n;
     FraxStatus status = find_objective(g, options->of, &objective, err);
     if (!status) status = find_wrt(g, options, true, &wrt, &n, err);
-    if (!status) status = note_moving(t, g, wrt, n, err);
+    if (!status) status = moving_note(&t->moving, g, wrt, n, err);
     if (!status && !(grads = mem_calloc(n, sizeof *grads))) status = fail_memory(err, "the trainer");
     if (!status) status = gradient(g, objective, NO_VALUE, wrt, n, grads, err);
     if (!status) {
@@ -185,7 +178,7 @@ static void restore(void *buffer, char *copy, size_t bytes) {
 
 /* Calls `copy` (may be NULL) for each donated buffer and its part of `data`; returns the size of it all. */
 static size_t each_donated(const FraxTrainer *t, CopyBuffer *copy, char *data) {
-    const Graph *g = executable_graph(t->exe.exe);
+    const Graph *g = graph_of(t);
     size_t at = 0;
     for (size_t o = 0; o < g->noutputs; o++) {
         if (g->outputs[o].donated == NO_VALUE) continue;
@@ -204,7 +197,7 @@ static bool has_guards(const Graph *g) {
 
 static FraxStatus allocate_snapshots(FraxTrainer *t, FraxError *err) {
     size_t bytes = each_donated(t, NULL, NULL);
-    t->has_snapshots = bytes && has_guards(executable_graph(t->exe.exe));
+    t->has_snapshots = bytes && has_guards(graph_of(t));
     if (!t->has_snapshots || executable_has_memory(t->exe.exe)) return FRAX_OK;
     t->now.data = mem_alloc(bytes);
     t->before.data = mem_alloc(bytes);
@@ -254,14 +247,14 @@ static void *new_buffer(FraxTrainer *t, const Type *type) {
 }
 
 static double *find_scalar(const FraxTrainer *t, const char *name) {
-    const Graph *g = executable_graph(t->exe.exe);
+    const Graph *g = graph_of(t);
     for (size_t i = t->exe.counts[FRAX_INPUT]; i < g->ninputs; i++)
         if (!strcmp(graph_node(g, g->inputs[i])->attrs->name, name)) return (double *)t->inputs[i];
     return NULL;
 }
 
 static FraxStatus allocate(FraxTrainer *t, FraxError *err) {
-    const Graph *g = executable_graph(t->exe.exe);
+    const Graph *g = graph_of(t);
     t->inputs = mem_calloc(g->ninputs + 1, sizeof *t->inputs);
     t->outputs = mem_calloc(g->noutputs + 1, sizeof *t->outputs);
     t->owned = mem_calloc(g->ninputs + g->noutputs, sizeof *t->owned);
@@ -289,45 +282,19 @@ static void *param_buffer(const FraxTrainer *t, size_t i) {
 /* On a device all that the host does not change between steps stays there: not the step's scalars, its keys,
    the rows of a batch, and what lbfgs moves. */
 static FraxStatus settle_values(FraxTrainer *t, FraxError *err) {
-    const Graph *g = executable_graph(t->exe.exe);
+    const Graph *g = graph_of(t);
     bool *kept = mem_calloc(g->ninputs + 1, sizeof *kept);
     for (size_t i = 0; kept && i < g->ninputs; i++)
         kept[i] = i < t->exe.counts[FRAX_INPUT]
                       ? !batches_has(t->batches, i) && !fit_keys_has(t->keys, i)
                       : strncmp(graph_node(g, g->inputs[i])->attrs->name, "step.", strlen("step.")) != 0;
-    for (size_t i = 0; kept && i < t->nmoving && t->fit.optimizer == FRAX_LBFGS; i++)
-        kept[t->moving[i]] = false;
+    for (size_t i = 0; kept && i < t->moving.n && t->fit.optimizer == FRAX_LBFGS; i++)
+        kept[t->moving.inputs[i]] = false;
     t->before.slot = 1;
     return resident_start(&t->resident, t->exe.exe, kept, t->exe.counts[FRAX_INPUT], t->inputs, err);
 }
 
-/* ---- L-BFGS: the params that move as one vector of f64 ---- */
-
-static const Type *moving_type(const FraxTrainer *t, size_t i) {
-    const Graph *g = executable_graph(t->exe.exe);
-    return graph_type(g, g->inputs[t->moving[i]]);
-}
-
-static size_t moving_size(const FraxTrainer *t) {
-    size_t n = 0;
-    for (size_t i = 0; i < t->nmoving; i++) n += (size_t)shape_size(&moving_type(t, i)->shape);
-    return n;
-}
-
-static void scatter(FraxTrainer *t, const double *x) {
-    for (size_t i = 0; i < t->nmoving; i++) {
-        const Type *type = moving_type(t, i);
-        for (int64_t j = 0; j < shape_size(&type->shape); j++)
-            element_set((void *)t->inputs[t->moving[i]], type->dtype, j, *x++);
-    }
-}
-
-static void gather(const FraxTrainer *t, const void *const *buffers, double *x) {
-    for (size_t i = 0; i < t->nmoving; i++) {
-        const Type *type = moving_type(t, i);
-        for (int64_t j = 0; j < shape_size(&type->shape); j++) *x++ = element_get(buffers[i], type->dtype, j);
-    }
-}
+/* ---- L-BFGS ---- */
 
 static FraxStatus watch_step(const FraxTrainer *t, int64_t done, FraxError *err) {
     return watch_stage(&t->watch, "step", done, t->fit.steps, err);
@@ -335,40 +302,27 @@ static FraxStatus watch_step(const FraxTrainer *t, int64_t done, FraxError *err)
 
 static FraxStatus evaluate(void *context, const double *x, double *value, double *grad, FraxError *err) {
     FraxTrainer *t = context;
-    const Graph *g = executable_graph(t->exe.exe);
+    const Graph *g = graph_of(t);
     FraxStatus status = watch_step(t, t->steps - 1, err); /* t->steps counts this one already */
     if (status) return status;
-    scatter(t, x);
+    moving_scatter(&t->moving, g, x, t->inputs);
     status = executable_run(t->exe.exe, t->inputs, t->outputs, err);
     if (status) return status;
     *value = element_get(t->outputs[0], graph_type(g, g->outputs[0].value)->dtype, 0);
-    gather(t, (const void *const *)t->outputs + 1, grad);
+    moving_gather(&t->moving, g, (const void *const *)t->outputs + 1, grad);
     return FRAX_OK;
 }
 
 /* The current params as one vector; NULL when out of memory. */
 static double *gather_point(const FraxTrainer *t) {
-    const void **buffers = mem_calloc(MAX(t->nmoving, 1), sizeof *buffers);
-    double *x = mem_calloc(MAX(moving_size(t), 1), sizeof *x);
-    if (buffers && x) {
-        for (size_t i = 0; i < t->nmoving; i++) buffers[i] = t->inputs[t->moving[i]];
-        gather(t, buffers, x);
-        mem_free(buffers);
-        return x;
-    }
+    const void **buffers = mem_calloc(MAX(t->moving.n, 1), sizeof *buffers);
+    double *x = mem_calloc(MAX(moving_size(&t->moving, graph_of(t)), 1), sizeof *x);
+    for (size_t i = 0; buffers && i < t->moving.n; i++) buffers[i] = t->inputs[t->moving.inputs[i]];
+    if (buffers && x) moving_gather(&t->moving, graph_of(t), buffers, x);
+    bool ok = buffers && x;
     mem_free(buffers);
-    mem_free(x);
-    return NULL;
-}
-
-/* The coarsest arithmetic among params and objective. */
-static double rounding(const FraxTrainer *t) {
-    static const double epsilons[] = {
-        [FRAX_F64] = DBL_EPSILON, [FRAX_F32] = FLT_EPSILON, [FRAX_BF16] = 0x1p-7, [FRAX_F16] = 0x1p-10};
-    const Graph *g = executable_graph(t->exe.exe);
-    double coarsest = epsilons[graph_type(g, g->outputs[0].value)->dtype];
-    for (size_t i = 0; i < t->nmoving; i++) coarsest = fmax(coarsest, epsilons[moving_type(t, i)->dtype]);
-    return coarsest;
+    if (!ok) mem_free(x);
+    return ok ? x : NULL;
 }
 
 static FraxStatus start_lbfgs(FraxTrainer *t, FraxError *err) {
@@ -377,22 +331,11 @@ static FraxStatus start_lbfgs(FraxTrainer *t, FraxError *err) {
     if (t->lbfgs)
         lbfgs_restart(t->lbfgs, x);
     else
-        t->lbfgs =
-            lbfgs_create(moving_size(t), x, &(LbfgsOptions){evaluate, t, t->fit.tolerance, rounding(t)});
+        t->lbfgs = lbfgs_create(
+            moving_size(&t->moving, graph_of(t)), x,
+            &(LbfgsOptions){evaluate, t, t->fit.tolerance, moving_epsilon(&t->moving, graph_of(t))});
     mem_free(x);
     return t->lbfgs ? FRAX_OK : fail_memory(err, "L-BFGS");
-}
-
-/* The name of the param that holds entry `index` of the vector. */
-static const char *moving_name(const FraxTrainer *t, size_t index) {
-    const Graph *g = executable_graph(t->exe.exe);
-    size_t i = 0;
-    for (; i + 1 < t->nmoving; i++) {
-        size_t n = (size_t)shape_size(&moving_type(t, i)->shape);
-        if (index < n) break;
-        index -= n;
-    }
-    return graph_node(g, g->inputs[t->moving[i]])->attrs->name;
 }
 
 /* lbfgs: by itself, at a minimum or not. */
@@ -405,13 +348,13 @@ static FraxStatus step_lbfgs(FraxTrainer *t, double *loss, FraxError *err) {
     FraxStatus status = lbfgs_step(t->lbfgs, &bad, err);
     *loss = lbfgs_value(t->lbfgs);
     t->evaluations = lbfgs_evaluations(t->lbfgs);
-    scatter(t, lbfgs_point(t->lbfgs));
+    moving_scatter(&t->moving, graph_of(t), lbfgs_point(t->lbfgs), t->inputs);
     if (status != FRAX_DIVERGED) return status;
-    if (bad == moving_size(t))
+    if (bad == moving_size(&t->moving, graph_of(t)))
         return fail(err, FRAX_DIVERGED, "step %lld: the loss is %g", (long long)t->steps,
                     isnan(*loss) ? NAN : *loss);
     return fail(err, FRAX_DIVERGED, "step %lld: the gradient of param %s is not finite (loss %g)",
-                (long long)t->steps, moving_name(t, bad), *loss);
+                (long long)t->steps, moving_name(&t->moving, graph_of(t), bad), *loss);
 }
 
 /* ---- Optimizers inside the graph ---- */
@@ -425,7 +368,7 @@ static void set_scalars(FraxTrainer *t) {
 
 /* What the step's check.* outputs say. */
 static FraxStatus check_finite(const FraxTrainer *t, double loss, FraxError *err) {
-    const Graph *g = executable_graph(t->exe.exe);
+    const Graph *g = graph_of(t);
     const char *prefix = "check.";
     for (size_t i = 1; i < g->noutputs; i++) {
         const Output *out = &g->outputs[i];
@@ -444,7 +387,7 @@ static FraxStatus check_finite(const FraxTrainer *t, double loss, FraxError *err
 }
 
 static FraxStatus step_graph(FraxTrainer *t, double *loss, FraxError *err) {
-    const Graph *g = executable_graph(t->exe.exe);
+    const Graph *g = graph_of(t);
     set_scalars(t);
     FraxStatus status = take_snapshot(t, err);
     if (!status) status = settle_snapshot(t, executable_run(t->exe.exe, t->inputs, t->outputs, err));
@@ -513,7 +456,7 @@ void frax_trainer_destroy(FraxTrainer *t) {
     mem_free(t->outputs);
     mem_free(t->now.data);
     mem_free(t->before.data);
-    mem_free(t->moving);
+    moving_free(&t->moving);
     resident_end(&t->resident);
     lbfgs_destroy(t->lbfgs);
     batches_destroy(t->batches);
@@ -613,7 +556,7 @@ static FraxStatus check_param(const FraxTrainer *t, size_t i, const void *data, 
 }
 
 static size_t param_bytes(const FraxTrainer *t, size_t i) {
-    const Graph *g = executable_graph(t->exe.exe);
+    const Graph *g = graph_of(t);
     const Type *type = graph_type(g, g->inputs[param_position(&t->exe, i)]);
     return type_bytes(type);
 }

@@ -62,15 +62,6 @@ typedef struct RunTimes {
    so many runs; no output is fetched, and nothing guarded is looked at. */
 FraxStatus executable_time(const Executable *exe, size_t runs, RunTimes *times, FraxError *err);
 
-struct HostTarget;
-
-/* The tables of a program that calls no library, as code for `target` arranges them; this machine must be
-   able to run such code. The graph has been through the passes and must outlive exe, which is good for
-   nothing else. */
-FraxStatus executable_create_tables(const Graph *graph, const struct HostTarget *target, Executable **exe,
-                                    FraxError *err);
-const char *executable_tables(const Executable *exe);
-
 typedef struct ExecutableStats {
     size_t arena_bytes;  /* temporary memory of one run */
     size_t live_bytes;   /* the largest set of temporary values alive at once: the floor of arena_bytes */
@@ -84,12 +75,6 @@ typedef struct ExecutableStats {
 } ExecutableStats;
 
 ExecutableStats executable_stats(const Executable *exe);
-
-/* Text of a stage for `show`; only for the CPU target. Nothing that grows with the arrays is allocated or
-   planned. threads as in ExecutableOptions. */
-typedef enum Listing { LISTING_KERNELS, LISTING_LLVM, LISTING_ASM } Listing;
-FraxStatus executable_listing(const Graph *passed_graph, Listing listing, int threads, Text *out,
-                              FraxError *err);
 
 /* ---- Eager target (eager.c): node by node, FFTW and CBLAS; prepared once, run often ---- */
 

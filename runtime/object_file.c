@@ -4,7 +4,7 @@
  * them: filters lie in an order that depends on the width of vectors.
  */
 #include "object_file.h"
-#include "executable.h"
+#include "cpu_executable.h"
 #include "jit.h"
 #include "object.h"
 #include "passes.h"
@@ -26,11 +26,12 @@ static FraxStatus stand_in_target(int vector_bytes, HostTarget *target, FraxErro
     return FRAX_OK;
 }
 
-static FraxStatus make_tables(const Graph *graph, int vector_bytes, Executable **exe, FraxError *err) {
+static FraxStatus make_tables(const Graph *graph, int vector_bytes, CpuExecutable **exe, FraxError *err) {
     HostTarget target;
     FraxStatus status = stand_in_target(vector_bytes, &target, err);
     if (status) return status;
-    status = executable_create_tables(graph, &target, exe, err);
+    ExecutableOptions options = {.threads = 1, .self_contained = true, .host = &target};
+    status = cpu_executable_create(graph, &options, exe, NULL, err);
     host_target_free(&target);
     return status;
 }
@@ -46,7 +47,7 @@ static FraxStatus make_module(const Graph *graph, const HostTarget *target, cons
                               const char *run, const char *workspace_bytes, size_t *run_bytes,
                               LLVMContextRef *context, LLVMModuleRef *module, FraxError *err) {
     Program p;
-    Executable *exe = NULL;
+    CpuExecutable *exe = NULL;
     FraxStatus status = program_create(graph, &p, err);
     if (!status) status = program_emit(&p, target, context, module, err);
     if (status) {
@@ -58,11 +59,11 @@ static FraxStatus make_module(const Graph *graph, const HostTarget *target, cons
     ObjectEntry entry = {.run = run,
                          .workspace_bytes = workspace_bytes,
                          .order = options->order,
-                         .statics = exe ? executable_tables(exe) : NULL,
+                         .statics = exe ? cpu_executable_tables(exe) : NULL,
                          .threads = options->threads,
                          .run_bytes = *run_bytes};
     if (!status) status = object_emit_entry(*context, *module, &p, &entry, err);
-    executable_destroy(exe);
+    cpu_executable_destroy(exe);
     program_destroy(&p);
     if (!status) return FRAX_OK;
     LLVMDisposeModule(*module);
