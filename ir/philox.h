@@ -5,8 +5,8 @@
  * Who draws, by the last two words of the counter:
  *   stream, 0          initial values of params, noise for inputs (runtime/rng.c)
  *   stream, 1          the op `uniform`, here
- *   epoch, 2^32 − 1    the order of mini-batches (frontend/batches.c)
- *   0, 2^32 − 2        the keys of a fit's steps (frontend/keys.c)
+ *   epoch, 2^32 − 1    the order of mini-batches (frontend/fit/batches.c)
+ *   0, 2^32 − 2        the keys of a fit's steps (frontend/fit/keys.c)
  */
 #ifndef FRAX_PHILOX_H
 #define FRAX_PHILOX_H

@@ -33,10 +33,10 @@ static int64_t smooth_length(int64_t least) {
     }
 }
 
-/* A good length P ≥ least. Powers of two are generated code (codegen/fft.c): to 2048 it makes up for any
+/* A good length P ≥ least. Powers of two are generated code (codegen/fft/fft.c): to 2048 it makes up for any
    longer row; to 16384 it takes 4/5 of the library's time for a point (5.1 against 6.4 ns at 4096 and 3000,
    f64); beyond, where rows leave the nearest caches, it gains nothing. On a GPU powers of two alone stay in
-   registers (codegen/team_fft.c), up to TEAM_BYTES. */
+   registers (codegen/fft/team_fft.c), up to TEAM_BYTES. */
 static int64_t padded_length(const Graph *g, FraxDType dtype, int64_t least) {
     enum { SHORTEST = 32, ALWAYS = 2048, LONGEST = 16384, TEAM_BYTES = 1 << 16 };
     int64_t power = SHORTEST, smooth = smooth_length(least);

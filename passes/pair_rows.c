@@ -1,7 +1,7 @@
 /* pair_rows.c — which kernels take their rows in pairs.
  *
  * A filter with a real impulse response maps the real and the imaginary part of a signal apart, so that two
- * rows that share K pass through one complex transform, packed and unpacked for nothing (codegen/pairs.c). A
+ * rows that share K pass through one complex transform, packed and unpacked for nothing (codegen/fft/pairs.c). A
  * row alone has the cheaper real transform. So the last outer loops, along which no table moves, must hold
  * two rows at least; loops that tables move along are brought before them.
  *

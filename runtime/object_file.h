@@ -1,4 +1,4 @@
-/* object_file.h — a graph compiled ahead of time: an object that stands by itself (codegen/object.h). */
+/* object_file.h — a graph compiled ahead of time: an object that stands by itself (codegen/llvm/object.h). */
 #ifndef FRAX_OBJECT_FILE_H
 #define FRAX_OBJECT_FILE_H
 

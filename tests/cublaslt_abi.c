@@ -1,4 +1,4 @@
-/* cublaslt_abi.c — what runtime/cuda_abi.h says of cuBLASLt is what the toolkit's header says. Only compiled,
+/* cublaslt_abi.c — what runtime/cuda/cuda_abi.h says of cuBLASLt is what the toolkit's header says. Only compiled,
  * by test_cuda_blas.c, where that header is. */
 #include <cublasLt.h>
 #include "cuda_abi.h"

@@ -1,4 +1,4 @@
-/* cufft_abi.c — what runtime/cuda_abi.h says of cuFFT is what the toolkit's header says. Only compiled, by
+/* cufft_abi.c — what runtime/cuda/cuda_abi.h says of cuFFT is what the toolkit's header says. Only compiled, by
  * test_cuda_fft.c, where that header is. */
 #include <cufft.h>
 #include "cuda_abi.h"

@@ -1,4 +1,4 @@
-/* test_cuda_causal.c — causal operators in the registers of a GPU's teams (codegen/team_fft.c): results and
+/* test_cuda_causal.c — causal operators in the registers of a GPU's teams (codegen/fft/team_fft.c): results and
  * gradients against the direct sums of the reference, executed by the stand-ins of fake_cuda/; and that the
  * text reads x once, writes y once, and has memory for no more than N points. On a GPU the results are its
  * own, up to the longest that a team takes.

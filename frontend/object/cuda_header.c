@@ -1,4 +1,4 @@
-/* cuda_header.c — see cuda_header.h. The functions are those that codegen/cuda_launcher.c defines. */
+/* cuda_header.c — see cuda_header.h. The functions are those that codegen/cuda/cuda_launcher.c defines. */
 #include "cuda_header.h"
 #include "cuda_launcher.h"
 #include "object.h"

@@ -4,7 +4,7 @@
 
 #include "cuda_program.h"
 
-/* PREFIX.c, which includes PREFIX.h (frontend/cuda_header.c) and defines PREFIX_load, PREFIX_run and
+/* PREFIX.c, which includes PREFIX.h (frontend/object/cuda_header.c) and defines PREFIX_load, PREFIX_run and
    PREFIX_destroy. args[order[i]] is the graph's i-th input. */
 void cuda_launcher_text(const CudaProgram *program, const char *prefix, const size_t *order, Text *out);
 /* What PREFIX_load allocates on the device. */

@@ -1,5 +1,5 @@
 /* fft_generator.h — transforms as generated code; whatever it does not cover goes through the runtime's plans
- * (runtime/fft.h). */
+ * (runtime/fft/fft.h). */
 #ifndef FRAX_FFT_GENERATOR_H
 #define FRAX_FFT_GENERATOR_H
 
