@@ -25,6 +25,10 @@ static int set_up(void **state) {
                              "    y = frac(x, 0.4, kind=grunwald, engine=fft)\n"
                              "    return y\n"
                              "}\n");
+    write_model("noise.frax", "model noise(k: key) {\n"
+                              "    y = random_normal(k, [3])\n"
+                              "    return y\n"
+                              "}\n");
     double ramp[4] = {1, 2, 3, 4};
     float table[2][3] = {{1, 5, 2}, {0.1f, -1, NAN}};
     uint8_t on[2] = {1, 0};
@@ -164,6 +168,8 @@ static void test_faults_of_model_and_data(void **state) {
     fails("run @/two.frax --in x=@/none.npy", 1, "none.npy");
     fails("run @/two.frax --in x=@/table.npy", 1, "holds f32, the model wants f64[N]");
     assert_non_null(strstr(messages, "cast(x, f64)"));
+    fails("run @/noise.frax --in k=@/ramp.npy", 1,
+          "holds f64; a key is an i32[2]: convert the file, or leave it out");
     fails("run @/two.frax:second --in on=@/on.npy --in x=@/table.npy --size B=7", 1, "B");
     fails("run @/two.frax --in x=@/ramp.npy --set a=1,2,3", 1, "got 3 numbers, expected 1 or 2");
     fails("run " NILE " --set d=1,2", 1, "got 2 numbers, expected 1\n");

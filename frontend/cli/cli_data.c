@@ -80,6 +80,12 @@ static FraxStatus read_inputs(Session *s, FraxError *err) {
         if (!status && !in_parts) status = tensor_read(pair->value, pair->name, &read, err);
         if (status) return status;
         if (!in_parts) s->inputs[index] = read;
+        if (model_is_key(s->model, index) && s->inputs[index].dtype != FRAX_I32)
+            return fail(
+                err, FRAX_TYPE,
+                "input %s: %s holds %s; a key is an i32[2]: convert the file, or leave it out for a key "
+                "made of --seed",
+                pair->name, pair->value, frax_dtype_name(s->inputs[index].dtype));
         status = check_dtype("input", pair->name, pair->value, &s->inputs[index],
                              frax_model_value_type(s->model, FRAX_INPUT, index), err);
         if (status) return status;
