@@ -109,6 +109,10 @@ static FraxStatus check_options(const FraxOptions *options, FraxError *err) {
     if (options->order < 0 || (options->order > 1 && options->mode != FRAX_VJP))
         return fail(err, FRAX_USAGE, "options.order is %d; expected 0 or 1, or more with FRAX_VJP",
                     options->order);
+    if (options->order > FRAX_MAX_ORDER)
+        return fail(err, FRAX_USAGE,
+                    "options.order is %d; expected at most %d: every application doubles the graph",
+                    options->order, FRAX_MAX_ORDER);
     if (options->threads < 0)
         return fail(err, FRAX_USAGE, "options.threads is %d; expected 0 or more", options->threads);
     if (options->device < 0)
@@ -490,8 +494,9 @@ static FraxStatus pointer_fail(const FraxExecutable *exe, const char *call, Frax
 }
 
 static inline bool is_fit(const Graph *g, Value v, const void *const *pointers, size_t i) {
-    size_t size = frax_dtype_size(graph_type(g, v)->dtype);
-    return pointers && pointers[i] && ((uintptr_t)pointers[i] & (size - 1)) == 0;
+    const Type *type = graph_type(g, v);
+    if (!pointers || !pointers[i]) return pointers && !type_bytes(type);
+    return ((uintptr_t)pointers[i] & (frax_dtype_size(type->dtype) - 1)) == 0;
 }
 
 FraxStatus check_inputs(const FraxExecutable *exe, const char *call, const void *const *inputs,

@@ -114,7 +114,7 @@ static FraxStatus allocate(FraxView *view, Export *e, FraxError *err) {
     FraxTensor tensor = {.dtype = view->dtype, .rank = view->rank};
     for (int axis = 0; axis < view->rank; axis++) {
         tensor.dims[axis] = view->dims[axis];
-        if (view->dims[axis] < 0 || mul_overflows(bytes, view->dims[axis], &bytes))
+        if (mul_overflows(bytes, MAX(view->dims[axis], 0), &bytes))
             return fail(err, FRAX_SHAPE, "frax_view_to_dlpack: %lld elements along axis %d",
                         (long long)view->dims[axis], axis);
     }
@@ -133,6 +133,9 @@ static FraxStatus fill_tensor(const FraxView *view, Export *e, DLTensor *t, Frax
     for (size_t i = 0; i < COUNT(dtypes); i++)
         if (dtypes[i].dtype == view->dtype) t->dtype = dtypes[i].code;
     for (int axis = 0; axis < view->rank; axis++) {
+        if (view->dims[axis] < 0)
+            return fail(err, FRAX_SHAPE, "frax_view_to_dlpack: %lld elements along axis %d",
+                        (long long)view->dims[axis], axis);
         e->shape[axis] = view->dims[axis];
         e->strides[axis] = view->strides[axis] / size;
         if (view->strides[axis] % size)

@@ -28,8 +28,9 @@
 extern "C" {
 #endif
 
-#define FRAX_VERSION  "0.1.0"
-#define FRAX_MAX_RANK 8
+#define FRAX_VERSION   "0.1.0"
+#define FRAX_MAX_RANK  8
+#define FRAX_MAX_ORDER 8
 
 #if defined(__GNUC__)
 #define FRAX_API __attribute__((visibility("default")))
@@ -303,7 +304,7 @@ typedef struct FraxOptions {
     /* Called with a line on what was done and why ("2 kernels, compiled in 31 ms"). May be NULL. */
     void (*log)(void *context, const char *message);
     void *context;             /* for both; all three must stay valid as long as a trainer lives */
-    int order;                 /* FRAX_VJP: how many times; 0 is once */
+    int order;                 /* FRAX_VJP: how many times, at most FRAX_MAX_ORDER; 0 is once */
     const FraxLayout *layouts; /* arrays that are not dense; a trainer takes none */
     size_t nlayouts;
     int device; /* FRAX_CUDA: which GPU, from 0 */
@@ -351,8 +352,9 @@ FRAX_API FraxMemory frax_executable_memory(const FraxExecutable *exe);
    array of exactly that type, owned by the caller: dense and row-major, or to the element at 0, 0, … of one
    with the strides that options.layouts gave. No element of an output may lie over one of another array, but
    for a state, which may be written over its own param if both have the same strides. Arrays begin
-   at a multiple of their element's size, or FRAX_USAGE; 64 bytes serve vectors best. May be called from many
-   threads at once. */
+   at a multiple of their element's size, or FRAX_USAGE; 64 bytes serve vectors best; an empty one may be
+   NULL. May be called from many threads at once, and in a child that was forked, where runs have one thread
+   if the parent's had several. */
 FRAX_API FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                              void *const *outputs, FraxError *err);
 

@@ -103,7 +103,7 @@ typedef struct Parabola {
     int nodes;
 } Parabola;
 
-enum { DIGITS = 36 /* e^−36 = 2e-16 */, MOST_BETA = 1000 };
+enum { DIGITS = 36 /* e^−36 = 2e-16 */, MOST_BETA = 1000, MOST_POWER = 16 };
 
 /* A = π/h such that the error e^{−2A(d−s)} s^{−w} μ^{−p}, s the distance kept from the singularities, is
    below e^−DIGITS: p bounds the growth of the integrand toward the branch point, w counts its poles too. */
@@ -207,10 +207,25 @@ static double power_series(const Point *p) {
     return sum;
 }
 
+/* ∂_z^n of E_{1,1−q}(z) = z^q e^z, which vanishes faster at −∞ than an error relative to 1 allows. */
+static double exponential_form(int64_t q, double z, int64_t n) {
+    double sum = 0, factor = 1, half = exp(0.5 * z); /* factor: C(n, k) q!/(q − k)! */
+    if (z < -1600) return 0;
+    for (int64_t k = 0; k <= MIN(n, q); k++) {
+        double power = 1;
+        for (int64_t i = k; i < q; i++) power *= z;
+        sum += factor * power;
+        factor *= (double)(n - k) / (double)(k + 1) * (double)(q - k);
+    }
+    return half * sum * half;
+}
+
 SPECIAL_FUNCTION double mittag_leffler(double alpha, double beta, double z, int64_t n, int64_t m) {
     Point p = {alpha, beta, z, fmax(1.0, fabs(z)), n, m, 0, 0, 0, {0, 0}, 0};
     if (!(alpha > 0 && alpha <= 2 && fabs(beta) <= MOST_BETA) || isnan(z)) return NAN;
     if (z == -INFINITY) return alpha < 2 ? 0 : NAN;
+    if (alpha == 1 && m == 0 && beta <= 1 && beta > -MOST_POWER && beta == floor(beta))
+        return exponential_form((int64_t)(1 - beta), z, n);
     if (z == 0 && m == 0) return tgamma((double)n + 1) * reciprocal_gamma(alpha * (double)n + beta);
     if (fabs(z) <= 0.25 && m == 0) {
         double sum = power_series(&p);

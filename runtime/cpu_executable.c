@@ -11,6 +11,7 @@
 #include "fft.h"
 #include "jit.h"
 #include "memory_limit.h"
+#include "team.h"
 #include <omp.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -139,7 +140,7 @@ static void run_block_range(const CpuExecutable *exe, const KernelContext *c, in
 static void run_blocks(const CpuExecutable *exe, const KernelContext *c, int i, char *scratch) {
     const ProgramKernel *pk = &exe->program.kernels[i];
     int64_t blocks = pk->kernel.blocks;
-    int count = (int)program_workers(pk, exe->threads);
+    int count = team_size(program_workers(pk, exe->threads));
     if (count == 1) { /* the threads may serve a long row's transform */
         fft_allow_threads(exe->threads);
         run_block_range(exe, c, i, scratch, 0, blocks);

@@ -2,7 +2,9 @@
 #include "rng.h"
 #include "half.h"
 #include "philox.h"
+#include "team.h"
 #include <math.h>
+#include <omp.h>
 
 /* The two 64-bit words of a block. */
 static void block_words(Rng rng, uint64_t block, uint64_t words[2]) {
@@ -49,7 +51,8 @@ enum { PARALLEL_BLOCKS = 8192 }; /* from here on threads are worth their start *
 
 static void fill_normal(Rng rng, double scale, FraxDType dtype, void *data, int64_t n) {
     int64_t blocks = (n + 1) / 2;
-#pragma omp parallel for if (blocks >= PARALLEL_BLOCKS)
+    int team = blocks < PARALLEL_BLOCKS ? 1 : team_size(omp_get_max_threads());
+#pragma omp parallel for num_threads(team) if (team > 1)
     for (int64_t b = 0; b < blocks; b++) {
         double pair[2];
         normal_pair(rng, (uint64_t)b, pair);
@@ -59,7 +62,8 @@ static void fill_normal(Rng rng, double scale, FraxDType dtype, void *data, int6
 }
 
 static void fill_uniform(Rng rng, double lo, double hi, FraxDType dtype, void *data, int64_t n) {
-#pragma omp parallel for if (n >= PARALLEL_BLOCKS)
+    int team = n < PARALLEL_BLOCKS ? 1 : team_size(omp_get_max_threads());
+#pragma omp parallel for num_threads(team) if (team > 1)
     for (int64_t i = 0; i < n; i++)
         element_set(data, dtype, i, lo + (hi - lo) * rng_uniform(rng, (uint64_t)i));
 }

@@ -270,6 +270,9 @@ static void test_refused_cotangents(void **state) {
     options.mode = FRAX_VJP;
     options.order = -1;
     assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_USAGE);
+    options.order = FRAX_MAX_ORDER + 1;
+    assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_USAGE);
+    assert_non_null(strstr(err.message, "expected at most 8"));
     options.order = 0;
     options.of = "loss";
     assert_int_equal(frax_compile(model, &options, &exe, &err), FRAX_USAGE);
@@ -380,6 +383,22 @@ static void test_bad_calls(void **state) {
     assert_int_equal(frax_model_load(NULL, &none, &err), FRAX_USAGE);
     assert_int_equal(frax_model_load("no/such/file.frax", &none, &err), FRAX_FILE);
     assert_non_null(strstr(err.message, "no/such/file.frax"));
+    frax_executable_destroy(exe);
+    frax_model_destroy(model);
+}
+
+static void test_empty_arrays_may_be_null(void **state) {
+    (void)state;
+    FraxModel *model = parse("model m(x: f64[N]) {\n y = 2 * x\n s = sum(x)\n return y, s\n}\n");
+    FraxOptions options = frax_default_options();
+    options.sizes = &(FraxSize){"N", 0};
+    options.nsizes = 1;
+    FraxExecutable *exe = compile(model, &options);
+    FraxError err;
+    double s = 1;
+    assert_int_equal(frax_run(exe, (const void *[]){NULL}, NULL, (void *[]){NULL, &s}, &err), FRAX_OK);
+    assert_true(s == 0);
+    assert_int_equal(frax_run(exe, (const void *[]){NULL}, NULL, (void *[]){NULL, NULL}, &err), FRAX_USAGE);
     frax_executable_destroy(exe);
     frax_model_destroy(model);
 }
@@ -538,6 +557,7 @@ int main(void) {
         cmocka_unit_test(test_sizes_from_inputs),
         cmocka_unit_test(test_what_cannot_be_differentiated),
         cmocka_unit_test(test_bad_calls),
+        cmocka_unit_test(test_empty_arrays_may_be_null),
         cmocka_unit_test(test_faults_of_the_text),
         cmocka_unit_test(test_several_models),
         cmocka_unit_test(test_initial_params),

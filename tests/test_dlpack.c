@@ -93,6 +93,9 @@ static void test_refusals(void **state) {
     assert_int_equal(frax_view_to_dlpack(&view, NULL, NULL, &out, &err), FRAX_VALUE);
     assert_non_null(strstr(err.message, "only a versioned tensor"));
     assert_int_equal(frax_view_to_dlpack(NULL, NULL, NULL, &out, &err), FRAX_USAGE);
+    view.read_only = 0;
+    view.dims[0] = -4;
+    assert_int_equal(frax_view_to_dlpack(&view, NULL, NULL, &out, &err), FRAX_SHAPE);
     view.dims[0] = INT64_MAX;
     view.data = NULL;
     view.read_only = 0;

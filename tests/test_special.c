@@ -187,6 +187,20 @@ static void test_asymptotes(void **state) {
     expect_within(mittag_leffler(1, 110, 1500, 0, 0), product, 1e-12, "E(1, 110, 1500)");
 }
 
+/* E_{1,β} with β = 1, 0, −1 falls as e^z, not as a power of 1/z. */
+static void test_exponential_decay(void **state) {
+    (void)state;
+    for (double z = -700; z < -0.3; z *= 0.83) {
+        expect_relative(mittag_leffler(1, 1, z, 0, 0), exp(z), 1e-14, "E(1, 1, z)");
+        expect_relative(mittag_leffler(1, 1, z, 3, 0), exp(z), 1e-14, "third derivative of E(1, 1, z)");
+        expect_relative(mittag_leffler(1, 0, z, 0, 0), z * exp(z), 1e-14, "E(1, 0, z)");
+        double slope = (z * z + 2 * z) * exp(z), size = (z * z - 2 * z) * exp(z);
+        if (!(fabs(mittag_leffler(1, -1, z, 1, 0) - slope) <= 1e-14 * size))
+            fail_msg("E'(1, -1, %g) is %.17g, expected %.17g", z, mittag_leffler(1, -1, z, 1, 0), slope);
+    }
+    assert_true(mittag_leffler(1, -3, -1e300, 0, 0) == 0);
+}
+
 static void test_domain(void **state) {
     (void)state;
     static const double outside[] = {0, -1, 2.0000001, INFINITY, NAN};
@@ -297,6 +311,7 @@ int main(void) {
         cmocka_unit_test(test_recurrence_in_beta),
         cmocka_unit_test(test_differential_recurrence),
         cmocka_unit_test(test_asymptotes),
+        cmocka_unit_test(test_exponential_decay),
         cmocka_unit_test(test_domain),
         cmocka_unit_test(test_recurrence_of_log_gamma),
         cmocka_unit_test(test_real_axis),

@@ -3,6 +3,7 @@
  * Standard output is written once, after everything has gone well; messages go to standard error.
  */
 #include "cli.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ int main(int argc, char **argv) {
         puts("frax " FRAX_VERSION);
         return 0;
     }
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a fault of writing it */
     Cli cli;
     FraxError err = {0};
     FraxStatus status = cli_parse(argc, argv, &cli, &err);

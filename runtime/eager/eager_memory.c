@@ -6,6 +6,7 @@
  */
 #include "eager.h"
 #include "program.h"
+#include "team.h"
 #include <pthread.h>
 
 struct Pool {
@@ -86,12 +87,11 @@ FraxStatus run_scratch(Run *run, size_t bytes, Buffer **buffer) {
 }
 
 void for_chunks(const Run *run, double work, int64_t chunks, ChunkBody *body, const void *context) {
-    int threads = run->eager->threads;
-    if (threads <= 1 || chunks <= 1 || work < PARALLEL_WORK) {
+    int team = work < PARALLEL_WORK ? 1 : team_size(MIN(run->eager->threads, chunks));
+    if (team == 1) {
         for (int64_t i = 0; i < chunks; i++) body(context, i);
         return;
     }
-    int team = (int)MIN((int64_t)threads, chunks);
 #pragma omp parallel for num_threads(team) schedule(static)
     for (int64_t i = 0; i < chunks; i++) body(context, i);
 }

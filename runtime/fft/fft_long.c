@@ -23,6 +23,7 @@
 #include "fft_long.h"
 #include "fft_fallback.h"
 #include "scratch_pool.h"
+#include "team.h"
 #include "vector_math.h"
 #include <fftw3.h>
 #include <omp.h>
@@ -120,7 +121,7 @@ static Lanes mirrored(const LongFft *fft, const Lanes *rows) {
 /* Blocks go to whoever is free, and both passes to one team: on a busy machine a thread may come late. */
 static void run_passes(const Pass passes[2], char *work, int threads) {
     size_t each = worker_bytes(passes->fft);
-    int team = (int)MIN(passes->blocks, MIN(threads, MOST_WORKERS));
+    int team = team_size(MIN(passes->blocks, MIN(threads, MOST_WORKERS)));
 #pragma omp parallel num_threads(team) if (team > 1)
     {
         char *own = work + (size_t)omp_get_thread_num() * each;

@@ -137,6 +137,9 @@ class Slot:
                 objects = np.asarray(value, object)
                 if objects.size and all(isinstance(number, numbers) for number in objects.flat):
                     return self._held(objects)
+            if not kinds:
+                raise _errors.TypeError("%s: numbers become bf16 only where the package ml_dtypes is installed; "
+                                        "without it, give the bits as an array of uint16" % self.name)
             self.check(dtype_text(array.dtype), array.shape)
         if np.can_cast(array.dtype, self.dtype):
             return array.astype(self.dtype, copy=False)
@@ -152,8 +155,9 @@ class Slot:
                 lost = np.array([isinstance(n, int) and abs(n) > _MOST for n in array.flat]).reshape(array.shape)
                 self._refuse(array, lost)
             with np.errstate(over="ignore"):
+                is_finite = np.isfinite(array.astype(np.longdouble))
                 array = array.astype(np.float64)
-                lost = np.isfinite(array) & ~np.isfinite(array.astype(self.dtype).astype(np.float64))
+                lost = is_finite & ~np.isfinite(array.astype(self.dtype).astype(np.float64))
         self._refuse(array, lost)
         return array.astype(self.dtype)
 
@@ -172,6 +176,8 @@ class Slot:
             if value is None:
                 raise _errors.UsageError("%r is missing" % self)
             value = self._numbers(value)
+        if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+            raise _errors.ValueError("%s: elements are masked, and every element is read" % self.name)
         self.check(DTYPES[self.code] if value.dtype == self.dtype else dtype_text(value.dtype), value.shape)
         lies = self._lies(value)
         if write and not (value.flags.writeable and lies):
@@ -184,13 +190,14 @@ class Slot:
     def _tensor(self, value, write):
         tensor = Dlpack(value, self.name)
         self.check(tensor.dtype, tensor.shape)
-        lies = tensor.contiguous
+        lies = tensor.contiguous and tensor.pointer % self.dtype.alignment == 0
         if self.strides:
             steps = tensor.strides or [s // self.dtype.itemsize for s in self._dense()]
-            lies = self._are([s * self.dtype.itemsize for s in steps], self.strides)
+            lies = (self._are([s * self.dtype.itemsize for s in steps], self.strides)
+                    and tensor.pointer % self.dtype.alignment == 0)
         if write and (tensor.readonly or not lies):
-            raise _errors.UsageError("%s: the tensor to write to must be writeable and %s" % (
-                self.name, "have strides %s" % (self.strides,) if self.strides else "C-contiguous"))
+            raise _errors.UsageError("%s: the tensor to write to must be writeable, %s and aligned" % (
+                self.name, "with strides %s" % (self.strides,) if self.strides else "C-contiguous"))
         if lies:
             return tensor.pointer, tensor
         return self.pointer(tensor.copy(self.dtype))

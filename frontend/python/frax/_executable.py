@@ -5,6 +5,7 @@ to compare with, the pointers of params that keep their initial values, and fram
 """
 import ctypes
 import functools
+import threading
 import weakref
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from . import _errors, _library
 from ._arrays import Slot, pointer_array
 from ._library import INPUT, OUTPUT, PARAM, lib
+from ._random import checked_seed
 
 _from_buffer, _addressof, _run = ctypes.c_char.from_buffer, ctypes.addressof, lib.run
 _ndarray, _empty = np.ndarray, np.empty
@@ -76,6 +78,11 @@ def arrange(model, slots, values, named):
     return values
 
 
+def _check_mapping(values, name):
+    if not hasattr(values, "keys"):
+        raise _errors.UsageError("%s is a %s; expected arrays by name, as a dict" % (name, type(values).__name__))
+
+
 class _Frame:
     """The room of one call in flight."""
 
@@ -112,6 +119,7 @@ class Executable:
         further = [s for s in self._params[:own] if s.name.startswith(("tangent.", "cotangent."))]
         self._own = own - len(further)  # the model's own params come first
         self._initial = self._initial_pointers = None  # made when a call needs them
+        self._initial_lock = threading.Lock()
 
     # ---- What it is ----
 
@@ -144,7 +152,7 @@ class Executable:
         values = {}
         for i, slot in enumerate(self._params[: self._own]):
             values[slot.name] = slot.empty()
-            _errors.call(lib.initial_param, self._handle, i, seed, values[slot.name].ctypes.data)
+            _errors.call(lib.initial_param, self._handle, i, checked_seed(seed), values[slot.name].ctypes.data)
         return values
 
     @property
@@ -158,13 +166,17 @@ class Executable:
         return {slot.name: slot.empty() for slot in self._outputs}
 
     def _keep_initial(self):
-        if self._initial_pointers is None:
-            self._initial = self.initial(self._seed)
-            pointers = pointer_array(len(self._params))
-            for i, array in enumerate(self._initial.values()):
-                pointers[i] = array.ctypes.data
-            self._initial_pointers = pointers
+        with self._initial_lock:
+            if self._initial_pointers is None:
+                self._initial = self.initial(self._seed)
+                pointers = pointer_array(len(self._params))
+                for i, array in enumerate(self._initial.values()):
+                    pointers[i] = array.ctypes.data
+                self._initial_pointers = pointers  # last: others look at it without the lock
         return self._initial_pointers
+
+    def __reduce__(self):
+        raise _errors.UsageError("an executable cannot be copied or pickled; its model can, and be compiled again")
 
     def __repr__(self):
         return "<frax.Executable %s(%s) -> %s>" % (
@@ -188,7 +200,8 @@ class Executable:
             param_pointers = self._initial_pointers or self._keep_initial()
         else:
             param_pointers = frame.params
-            self._point(self._params, self._complete(params or {}), param_pointers, kept)
+            values = self._complete({} if params is None else params)  # which may be nobody else's
+            self._point(self._params, values, param_pointers, kept)
         pointers = frame.outputs
         if out is None:
             results = []
@@ -221,7 +234,7 @@ class Executable:
 
     @staticmethod
     def _point(slots, values, pointers, kept, write=False):
-        """The values' addresses; what keeps the elements of converted ones goes into `kept`."""
+        """The values' addresses, for as long as the caller keeps them; what keeps converted ones goes into `kept`."""
         i = 0
         for slot, value in zip(slots, values):
             if (type(value) is _ndarray and value.dtype is slot.fast and value.shape == slot.shape
@@ -236,10 +249,12 @@ class Executable:
         if isinstance(out, dict):
             if not out.keys() <= self._type._at.keys():
                 unknown = out.keys() - self._type._at.keys()
-                raise _errors.NameError("%s has no output %s" % (self._model, ", ".join(sorted(unknown))))
+                raise _errors.NameError("%s has no output %s" % (self._model, ", ".join(sorted(map(str, unknown)))))
             out = [out.get(slot.name) for slot in self._outputs]
         elif len(self._outputs) == 1 and not isinstance(out, (list, tuple)):
             out = [out]
+        elif not isinstance(out, (list, tuple)):
+            raise _errors.UsageError("out is a %s; expected a dict by name, or a list of arrays" % type(out).__name__)
         if len(out) != len(self._outputs):
             raise _errors.UsageError("out has %d arrays; %s has %d outputs"
                                      % (len(out), self._model, len(self._outputs)))
@@ -248,16 +263,19 @@ class Executable:
         return results
 
     def _apart(self, frame, params):
-        """Nothing may overlap an array that is written."""
-        others = [*zip(frame.inputs, self._inputs), *zip(params, self._params)]
+        """Nothing may overlap an array that is written, but that a state may be written over its own param."""
+        others = [(at or 0, slot) for at, slot in (*zip(frame.inputs, self._inputs), *zip(params, self._params))]
         for start, slot in zip(frame.outputs, self._outputs):
+            start = start or 0  # of an empty array
             low, high = start + slot.low, start + slot.high
             for at, other in others:
-                if low < at + other.high and at + other.low < high and not slot.is_apart(start, other, at):
+                if (low < at + other.high and at + other.low < high and not slot.is_apart(start, other, at)
+                        and not (at == start and slot.name == other.name and slot.name.startswith("state."))):
                     raise _errors.UsageError("the array for output %s overlaps that of %s" % (slot.name, other.name))
             others.append((start, slot))
 
     def _merge(self, params, named, tangents, cotangents):
+        _check_mapping(params or {}, "params")
         params = dict(params or {}, **named)
         params.update(("tangent." + name, value) for name, value in (tangents or {}).items())
         params.update(("cotangent." + name, value) for name, value in (cotangents or {}).items())
@@ -265,6 +283,7 @@ class Executable:
 
     def _complete(self, params):
         """The params in order, with initial values where none are given."""
+        _check_mapping(params, "params")
         values, found = [], 0
         for i, slot in enumerate(self._params):
             value = params.get(slot.name)
@@ -281,7 +300,7 @@ class Executable:
         unknown = params.keys() - {slot.name for slot in self._params}
         if unknown:
             raise _errors.NameError("%s has no input or param %s; there are %s" % (
-                self._model, ", ".join(sorted(unknown)), ", ".join(s.name for s in self._inputs + self._params)))
+                self._model, ", ".join(sorted(map(str, unknown))), ", ".join(s.name for s in self._inputs + self._params)))
 
     # ---- Streaming ----
 
@@ -306,6 +325,8 @@ class Stream:
     def __init__(self, exe, params=None):
         k = exe._nstates
         self._exe, self._frame = exe, _Frame(exe)
+        if params is not None:
+            _check_mapping(params, "params")
         self._visible = exe._outputs[: len(exe._outputs) - k]
         self._type = outputs_type(tuple(s.name for s in self._visible))
         self.states = {slot.name: slot.empty() for slot in exe._params[len(exe._params) - k :]}
@@ -316,6 +337,9 @@ class Stream:
         self._kept.append(values)
         for i, array in enumerate(self.states.values()):
             self._frame.outputs[len(self._visible) + i] = array.ctypes.data
+
+    def __reduce__(self):
+        raise _errors.UsageError("a stream cannot be copied or pickled; `states` holds what it remembers")
 
     def reset(self):
         for state in self.states.values():

@@ -8,6 +8,7 @@ from ._arrays import Slot, pointer_array
 from ._executable import arrange, signature
 from ._library import OPTIMIZERS, PARAM, lib
 from ._model import choice, integer
+from ._random import checked_seed
 
 Fit = collections.namedtuple("Fit", "params loss steps evaluations converged outcome")
 Fit.__doc__ = """What a fit came to: params (arrays by name), loss of the last step, numbers of steps and evaluations of
@@ -28,7 +29,8 @@ class Trainer:
         own = [name for name, _ in fit._fields_[1:] if name not in ("progress", "context", "_room")]
         for name in [name for name in options if name in own]:
             value = options.pop(name)
-            setattr(fit, name, integer(name, value) if name in ("steps", "batch") else value)
+            check = {"steps": integer, "batch": integer, "seed": lambda _, seed: checked_seed(seed)}.get(name)
+            setattr(fit, name, check(name, value) if check else value)
         values, shapes = model._arrange(inputs, options)
         if options:
             raise _errors.UsageError("fit: no option or input %s; options are %s"
@@ -46,6 +48,9 @@ class Trainer:
         self._params = own_params[: len(model.params)]
         if params:
             self.set_params(params)
+
+    def __reduce__(self):
+        raise _errors.UsageError("a trainer cannot be copied or pickled; its params can")
 
     def _make_callback(self):
         me = weakref.ref(self)  # the callback must not keep its own trainer

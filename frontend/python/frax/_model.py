@@ -10,6 +10,7 @@ from . import _errors, _library
 from ._arrays import Slot, shape_of
 from ._executable import Executable, arrange
 from ._library import DTYPES, INPUT, MODES, OUTPUT, PARAM, TARGETS, lib
+from ._random import checked_seed
 
 _KEPT = 64  # executables that a model keeps for calls, the last ones
 
@@ -119,7 +120,7 @@ class Model:
         progress: called as progress(stage, done, total) while compiling; a true result ends that with CancelledError.
         log: called with a line on what was done and why.
         """
-        raised = []
+        raised, seed = [], checked_seed(seed)
         options = self._options(examples, sizes, of, wrt, threads, target, device, cache)
         options.mode = choice("mode", "reverse" if grad and mode == "forward" else mode, MODES)
         options.debug, options.order, options.chunk = bool(debug), integer("order", order, 32), integer("chunk", chunk)

@@ -1,6 +1,8 @@
 """Models on NumPy arrays and DLPack tensors: values against closed forms and the reference target, what is refused."""
+import copy
 import os
 import pickle
+import signal
 import tempfile
 import threading
 import unittest
@@ -334,7 +336,10 @@ class Faults(unittest.TestCase):
                 ((X, 1), {"x": X}, frax.UsageError, "given twice"),
                 ((X, 1), {"c": 1}, frax.NameError, "no input or param c; there are x, k, a, b"),
                 ((X, 1), {"a": [1, 2]}, frax.ShapeError, "a: got f64"),
-                ((X, 1.5), {}, frax.TypeError, "k: got f64")):
+                ((X, 1.5), {}, frax.TypeError, "k: got f64"),
+                ((np.ma.array(X, mask=[0, 1, 0]), 1), {}, frax.ValueError, "x: elements are masked"),
+                ((X, 1), {"params": [1, 2]}, frax.UsageError, "params is a list"),
+                ((X, 1), {"params": {1: 1}}, frax.NameError, "no input or param 1")):
             for f in (exe, model):
                 if f is model and arguments[0] is not X and error is frax.ShapeError:
                     continue  # another size is another executable
@@ -361,6 +366,8 @@ class Faults(unittest.TestCase):
                     ("k", [1, None], frax.TypeError, "k: got object"),
                     ("p", 2**31, frax.ValueError, "p: 2147483648 is beyond the range of i32"),
                     ("p", np.uint32(2**31), frax.ValueError, "p: 2147483648 is beyond"),
+                    ("q", np.longdouble("1e400"), frax.ValueError, "beyond the range of f32"),
+                    ("d", np.longdouble("1e400") * np.ones(2), frax.TypeError, "d: got"),
                     ("q", 1e39, frax.ValueError, r"q: 1e\+39 is beyond the range of f32"),
                     ("h", [1, 70000], frax.ValueError, "h: 70000.0 is beyond the range of f16"),
                     ("h", [1, -1e5], frax.ValueError, "h: -100000.0 is beyond the range of f16"),
@@ -436,6 +443,66 @@ class Running(unittest.TestCase):
             np.testing.assert_allclose(np.concatenate([p.e for p in parts]), whole.e, rtol=1e-12, atol=1e-12)
             np.testing.assert_allclose(np.concatenate([p.s for p in parts])[1:], whole.s, rtol=1e-12)
             stream.reset()
+
+    def test_params_that_nobody_else_holds(self):
+        """A file's arrays are made when they are asked for."""
+        text = "model q(x: f64[T]) {\n param w: f64[1000] = zeros\n param v: f64[1000] = zeros\n"
+        exe = frax.parse(text + " loss = sum(x) * (sum(w) + sum(v))\n return loss\n}\n").compile(np.ones(3))
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "p.npz")
+            np.savez(path, w=np.full(1000, 2.0), v=np.full(1000, 3.0))
+            with np.load(path) as params:
+                for _ in range(5):
+                    self.assertEqual(exe(np.ones(3), params=params), 15000)
+
+    def test_threads_of_a_new_executable(self):
+        """All of them ask for the initial params at once."""
+        params = "".join(" param w%d: f64[64] = ones\n" % i for i in range(40))
+        model = frax.parse("model q(x: f64[T]) {\n%s loss = sum(x) + %s\n return loss\n}\n"
+                           % (params, " + ".join("sum(w%d)" % i for i in range(40))))
+        for _ in range(40):
+            exe, results, start = model.compile(np.ones(3)), [], threading.Barrier(6)
+
+            def call():
+                start.wait()
+                results.extend(float(exe(np.ones(3))) for _ in range(3))
+
+            threads = [threading.Thread(target=call) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(set(results), {2563.0})
+
+    @unittest.skipUnless(hasattr(os, "fork"), "needs fork")
+    def test_after_a_fork(self):
+        """The child has none of its parent's threads."""
+        exe, x = frax.parse(
+            "model q(x: f64[B, T]) {\n e = tanh(frac(x, 0.5, kind=weyl))\n return e\n}\n").compile((64, 4096), threads=2), np.random.default_rng(1).standard_normal((64, 4096))
+        expected = exe(x)
+        child = os.fork()
+        if not child:
+            signal.alarm(60)
+            os._exit(not np.array_equal(exe(x), expected))
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+
+    def test_no_copies_of_what_holds_a_handle(self):
+        model = frax.parse(CUBIC)
+        for value in (model.compile(X), frax.Trainer(model, X, 1)):
+            for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+                with self.assertRaises(frax.UsageError):
+                    copied(value)
+
+    def test_a_state_over_its_own_param(self):
+        model = frax.parse("model m(x: f64[T]) {\n s = x[1:] - x[:-1]\n return s\n}\n")
+        exe = model.compile(sizes={"T": 12}, stream="T", chunk=4)
+        states = {slot.name: slot.empty() for slot in exe.slots[1]}
+        for state in states.values():
+            state[...] = 0
+        x, parts = np.arange(12.0) ** 2, []
+        for i in range(0, 12, 4):
+            parts.append(exe(x[i : i + 4], params=states, out=dict(states))[0])
+        np.testing.assert_array_equal(np.concatenate(parts)[1:], np.diff(x))
 
     def test_no_growth(self):
         """Executables are freed with their Python objects."""
