@@ -1,4 +1,5 @@
 """Models: loaded or parsed, called on arrays of any size, compiled, differentiated, fitted."""
+import collections
 import ctypes
 import operator
 import os
@@ -76,7 +77,7 @@ class Model:
         if len(parsed) != 3 or not isinstance(parsed[0], ctypes.c_void_p):
             raise _errors.UsageError('a Model comes from frax.load("FILE.frax") or frax.parse(text)')
         handle, *self._source = parsed
-        self._handle, self._kept = handle, {}
+        self._handle, self._kept = handle, collections.OrderedDict()
         finalizer = weakref.finalize(self, lib.model_destroy, handle)
         finalizer.atexit = False
         self.name = lib.model_name(handle).decode()
@@ -192,7 +193,7 @@ class Model:
         if exe is None:
             exe = self.compile(*shapes, **options)
             if len(self._kept) >= _KEPT:
-                self._kept.pop(next(iter(self._kept)), None)
+                self._kept.popitem(last=False)  # at once: other threads may be here
             self._kept[key] = exe
         return exe
 
