@@ -58,7 +58,7 @@ static inline void expect_abi(const char *header, const char *assertions) {
         snprintf(path, sizeof path, "%s/include/%s", home, header);
         if (access(path, R_OK)) continue;
         snprintf(command, sizeof command,
-                 "%s -std=c11 -Wall -Werror -fsyntax-only -isystem '%s/include' -Iruntime %s", cc ? cc : "cc",
+                 "%s -std=c11 -Wall -Werror -fsyntax-only -isystem '%s/include' -Iruntime/cuda %s", cc ? cc : "cc",
                  home, assertions);
         assert_int_equal(system(command), 0);
         return;
