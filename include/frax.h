@@ -30,7 +30,7 @@ extern "C" {
 
 #define FRAX_VERSION   "0.1.0"
 #define FRAX_MAX_RANK  8
-#define FRAX_MAX_ORDER 8
+#define FRAX_MAX_ORDER 6
 
 #if defined(__GNUC__)
 #define FRAX_API __attribute__((visibility("default")))
@@ -353,8 +353,9 @@ FRAX_API FraxMemory frax_executable_memory(const FraxExecutable *exe);
    with the strides that options.layouts gave. No element of an output may lie over one of another array, but
    for a state, which may be written over its own param if both have the same strides. Arrays begin
    at a multiple of their element's size, or FRAX_USAGE; 64 bytes serve vectors best; an empty one may be
-   NULL. May be called from many threads at once, and in a child that was forked, where runs have one thread
-   if the parent's had several. */
+   NULL. May be called from many threads at once, and in a child that was forked while no thread was inside
+   frax; runs have one thread there if the parent's had several. Where something else in the parent has used
+   OpenMP's threads, options.threads = 1 keeps the child from waiting for them. */
 FRAX_API FraxStatus frax_run(const FraxExecutable *exe, const void *const *inputs, const void *const *params,
                              void *const *outputs, FraxError *err);
 

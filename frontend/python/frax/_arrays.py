@@ -272,6 +272,8 @@ class Dlpack:
 
     @property
     def contiguous(self):
+        if not math.prod(self.shape):
+            return True
         step = 1
         for n, stride in zip(reversed(self.shape), reversed(self.strides or ())):
             if n != 1 and stride != step:

@@ -78,8 +78,8 @@ def arrange(model, slots, values, named):
     return values
 
 
-def _check_mapping(values, name):
-    if not hasattr(values, "keys"):
+def check_mapping(values, name):
+    if not (hasattr(values, "keys") and hasattr(values, "get")):
         raise _errors.UsageError("%s is a %s; expected arrays by name, as a dict" % (name, type(values).__name__))
 
 
@@ -275,15 +275,16 @@ class Executable:
             others.append((start, slot))
 
     def _merge(self, params, named, tangents, cotangents):
-        _check_mapping(params or {}, "params")
+        for values, what in ((params, "params"), (tangents, "tangents"), (cotangents, "cotangents")):
+            check_mapping({} if values is None else values, what)
         params = dict(params or {}, **named)
-        params.update(("tangent." + name, value) for name, value in (tangents or {}).items())
-        params.update(("cotangent." + name, value) for name, value in (cotangents or {}).items())
+        params.update(("tangent.%s" % name, value) for name, value in (tangents or {}).items())
+        params.update(("cotangent.%s" % name, value) for name, value in (cotangents or {}).items())
         return params
 
     def _complete(self, params):
         """The params in order, with initial values where none are given."""
-        _check_mapping(params, "params")
+        check_mapping(params, "params")
         values, found = [], 0
         for i, slot in enumerate(self._params):
             value = params.get(slot.name)
@@ -325,14 +326,17 @@ class Stream:
     def __init__(self, exe, params=None):
         k = exe._nstates
         self._exe, self._frame = exe, _Frame(exe)
-        if params is not None:
-            _check_mapping(params, "params")
+        params = {} if params is None else params
+        check_mapping(params, "params")
+        given = set(params.keys()) & {slot.name for slot in exe._params[len(exe._params) - k :]}
+        if given:
+            raise _errors.UsageError("%s is a state of the stream: set it in `states`" % ", ".join(sorted(given)))
         self._visible = exe._outputs[: len(exe._outputs) - k]
         self._type = outputs_type(tuple(s.name for s in self._visible))
         self.states = {slot.name: slot.empty() for slot in exe._params[len(exe._params) - k :]}
         self.reset()
         self._kept = []
-        values = exe._complete(dict(params or {}, **self.states))
+        values = exe._complete(dict(params, **self.states))
         exe._point(exe._params, values, self._frame.params, self._kept)
         self._kept.append(values)
         for i, array in enumerate(self.states.values()):

@@ -5,7 +5,7 @@ import weakref
 
 from . import _errors, _library
 from ._arrays import Slot, pointer_array
-from ._executable import arrange, signature
+from ._executable import arrange, check_mapping, signature
 from ._library import OPTIMIZERS, PARAM, lib
 from ._model import choice, integer
 from ._random import checked_seed
@@ -46,7 +46,7 @@ class Trainer:
         finalizer.atexit = False
         own_params = signature(lib.trainer_executable(self._handle), PARAM)
         self._params = own_params[: len(model.params)]
-        if params:
+        if params is not None:
             self.set_params(params)
 
     def __reduce__(self):
@@ -75,9 +75,10 @@ class Trainer:
         return values
 
     def set_params(self, params):
-        unknown = params.keys() - {slot.name for slot in self._params}
+        check_mapping(params, "params")
+        unknown = set(params.keys()) - {slot.name for slot in self._params}
         if unknown:
-            raise _errors.NameError("%s has no param %s" % (self._model, ", ".join(sorted(unknown))))
+            raise _errors.NameError("%s has no param %s" % (self._model, ", ".join(sorted(map(str, unknown)))))
         for i, slot in enumerate(self._params):
             if slot.name in params:
                 pointer, keep = slot.pointer(params[slot.name])

@@ -493,6 +493,20 @@ class Running(unittest.TestCase):
                 with self.assertRaises(frax.UsageError):
                     copied(value)
 
+    def test_params_of_other_types(self):
+        model = frax.parse(CUBIC)
+        for params, error in (([1], frax.UsageError), ("a", frax.UsageError), (0, frax.UsageError),
+                              ({1: 2}, frax.NameError)):
+            with self.assertRaises(error):
+                model.fit(X, 1, steps=1, params=params)
+        with self.assertRaises(frax.UsageError):
+            model.compile(X, mode="jvp")(X, 1, tangents=[1])
+
+    def test_empty_tensors(self):
+        model = frax.parse("model q(x: f64[N, K]) {\n y = 2 * x\n return y\n}\n")
+        for empty in (np.zeros((10, 8))[:0, :3], np.zeros((10, 8))[:, :0].T):
+            self.assertEqual(model(Stub(empty)).shape, empty.shape)
+
     def test_a_state_over_its_own_param(self):
         model = frax.parse("model m(x: f64[T]) {\n s = x[1:] - x[:-1]\n return s\n}\n")
         exe = model.compile(sizes={"T": 12}, stream="T", chunk=4)
