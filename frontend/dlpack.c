@@ -114,7 +114,7 @@ static FraxStatus allocate(FraxView *view, Export *e, FraxError *err) {
     FraxTensor tensor = {.dtype = view->dtype, .rank = view->rank};
     for (int axis = 0; axis < view->rank; axis++) {
         tensor.dims[axis] = view->dims[axis];
-        if (mul_overflows(bytes, MAX(view->dims[axis], 0), &bytes))
+        if (mul_overflows(bytes, view->dims[axis], &bytes))
             return fail(err, FRAX_SHAPE, "frax_view_to_dlpack: %lld elements along axis %d",
                         (long long)view->dims[axis], axis);
     }
@@ -133,9 +133,6 @@ static FraxStatus fill_tensor(const FraxView *view, Export *e, DLTensor *t, Frax
     for (size_t i = 0; i < COUNT(dtypes); i++)
         if (dtypes[i].dtype == view->dtype) t->dtype = dtypes[i].code;
     for (int axis = 0; axis < view->rank; axis++) {
-        if (view->dims[axis] < 0)
-            return fail(err, FRAX_SHAPE, "frax_view_to_dlpack: %lld elements along axis %d",
-                        (long long)view->dims[axis], axis);
         e->shape[axis] = view->dims[axis];
         e->strides[axis] = view->strides[axis] / size;
         if (view->strides[axis] % size)
@@ -154,6 +151,10 @@ static FraxStatus export_create(FraxView *view, bool versioned, void (*release)(
     if ((unsigned)view->dtype > FRAX_BOOL || view->rank < 0 || view->rank > FRAX_MAX_RANK)
         return fail(err, FRAX_USAGE, "frax_view_to_dlpack: dtype %d and rank %d are not of an array",
                     (int)view->dtype, view->rank);
+    for (int axis = 0; axis < view->rank; axis++)
+        if (view->dims[axis] < 0)
+            return fail(err, FRAX_SHAPE, "frax_view_to_dlpack: %lld elements along axis %d",
+                        (long long)view->dims[axis], axis);
     if (view->read_only && !versioned)
         return fail(err, FRAX_VALUE,
                     "frax_view_to_dlpack: the memory is read-only, which only a versioned tensor can say");
